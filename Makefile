@@ -1,0 +1,53 @@
+# On a Debian machine with Go and root, `make demo` shows what understudy does and `make test` tests all of it. Both install the
+# packages that they miss.
+
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
+NETLAB := ./internal/netlab/...
+FUZZTIME ?= 10s
+
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+# The version comes from here, so that the owner of the checkout need not be who builds.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+.PHONY: all build demo test check race stories fuzz fmt clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.release=$(VERSION)' -o bin/understudy ./cmd/understudy
+
+# The demo runs without nginx too, and says so.
+demo:
+	-@.ci/setup demo
+	@$(MAKE) --no-print-directory build
+	bin/understudy demo
+
+test:
+	.ci/setup test
+	@$(MAKE) --no-print-directory check race stories fuzz
+
+check:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted: run make fmt"; exit 1; fi
+	go vet ./...
+	go fix -diff ./...
+	$(STATICCHECK) -checks all ./...
+
+# Everything but the tests on hosts, which come alone: they measure time.
+race:
+	.ci/gotest -race -timeout 5m $$(go list ./... | grep -v /internal/netlab)
+
+stories: build
+	.ci/gotest -race -count=1 -p 1 -timeout 8m $(NETLAB)
+
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+fmt:
+	gofmt -w .
+	go fix ./...
+
+clean:
+	rm -rf bin dist
+	go clean -testcache

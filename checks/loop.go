@@ -1,0 +1,145 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// maxReason bounds a Result's Reason in bytes: it goes into a log line, the rest is in the Output.
+const maxReason = 512
+
+// loop is the state of a running Monitor; only Run's goroutine touches it, but for the channels.
+type loop struct {
+	*Monitor
+	wg       *sync.WaitGroup
+	verdict  verdict
+	timer    *time.Timer   // the next run is due, or the running one is overdue
+	outcomes chan outcome  // the end of the running one; room for one, since it may end when nobody listens
+	changed  chan struct{} // a Watcher saw something; room for one, so that many changes are one
+	warnings chan warning
+
+	running bool
+	stuck   bool // the running one was already reported as failing
+	again   bool // something changed while it ran, so it may have seen the old state
+	started time.Time
+	warning warning
+}
+
+func (l *loop) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.timer.C:
+			l.due(ctx)
+		case o := <-l.outcomes:
+			if ctx.Err() != nil {
+				return // it failed because we end
+			}
+			l.ended(o)
+		case <-l.changed:
+			if l.running {
+				l.again = true
+			} else {
+				l.runSoon()
+			}
+		case l.warning = <-l.warnings:
+		}
+	}
+}
+
+// due starts a run, or reports that the running one does not come back.
+func (l *loop) due(ctx context.Context) {
+	if !l.running {
+		l.running, l.stuck, l.again, l.started = true, false, false, time.Now()
+		l.wg.Go(func() { l.outcomes <- l.perform(ctx) })
+		l.timer.Reset(l.timing.Timeout + stuckGrace)
+		return
+	}
+	select {
+	case o := <-l.outcomes: // it came back in the same instant
+		l.ended(o)
+		return
+	default:
+	}
+	// Each interval in which it still hangs counts as one more failed run, else a check that hangs for good would be
+	// one single failure and never a verdict.
+	l.stuck = true
+	took := time.Since(l.started)
+	l.add(outcome{took: took, err: fmt.Errorf("%w and has not returned for %s",
+		timedOut(l.timing.Timeout), took.Round(time.Millisecond))})
+	l.timer.Reset(jittered(l.period()))
+}
+
+// ended takes the outcome of a run and plans the next one.
+func (l *loop) ended(o outcome) {
+	l.running = false
+	if l.stuck {
+		// Its failure was counted. The timer stands at the next run's time, unless a change asks for it now.
+		if l.again {
+			l.runSoon()
+		}
+		return
+	}
+	l.add(o)
+	if l.again {
+		l.runSoon()
+		return
+	}
+	// From start to start, so that a check which uses up its timeout costs no extra time.
+	l.timer.Reset(max(0, jittered(l.period())-time.Since(l.started)))
+}
+
+func (l *loop) runSoon() {
+	l.timer.Reset(max(0, changeGap-time.Since(l.started)))
+}
+
+func (l *loop) period() time.Duration {
+	if l.verdict.pending() {
+		return l.timing.PendingInterval
+	}
+	return l.timing.Interval
+}
+
+// add counts an outcome and reports it.
+func (l *loop) add(o outcome) {
+	r := Result{
+		Check:  l.name,
+		Known:  true,
+		Passed: o.err == nil,
+		Reason: o.finding.Word,
+		Output: o.finding.Output,
+		At:     time.Now(),
+		Took:   o.took,
+	}
+	if o.err != nil {
+		r.Reason = o.err.Error()
+	}
+	r.Reason = oneLine(r.Reason)
+	r.Changed = l.verdict.add(r.Passed)
+	r.Healthy = l.verdict.healthy
+	if l.verdict.pending() {
+		r.Streak, r.Need = l.verdict.streak, l.verdict.need()
+	}
+	if r.At.Before(l.warning.until) {
+		r.Warning = oneLine(l.warning.text)
+	}
+	l.report(r)
+}
+
+// oneLine makes a text fit for a log line.
+func oneLine(s string) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
+	if len(s) <= maxReason {
+		return s
+	}
+	cut := maxReason - len("...")
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "..."
+}

@@ -1,0 +1,142 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	// stuckGrace is how long after its timeout a run may still give its own, better reason.
+	stuckGrace = 100 * time.Millisecond
+	// abandonAfter bounds how long a Monitor that was told to end waits for a check that ignores its context.
+	abandonAfter = 2 * time.Second
+	// changeGap is the least time between two runs that changes ask for, so that a file which is written all the time
+	// costs no processor.
+	changeGap = 10 * time.Millisecond
+	// jitter is by which share of its interval a run may come earlier or later, so that checks of many hosts and
+	// instances do not fall into step.
+	jitter = 0.1
+)
+
+// Result is one run of a check and the verdict after it.
+type Result struct {
+	// Check is the check's name.
+	Check string
+	// Healthy is the verdict after rise and fall; Known tells that there is one, as in every report.
+	Healthy, Known bool
+	// Changed tells that the verdict differs from the one before, or is the first.
+	Changed bool
+	// Passed is this run's own outcome.
+	Passed bool
+	// Reason is one line: why the run failed, or in short what it saw.
+	Reason string
+	// Output is what is kept of the run for people who look closer.
+	Output string
+	// Streak is how many runs in a row contradict the verdict, of the Need that change it; both 0 when none does.
+	Streak, Need int
+	// Warning says why the check does less than it could, such as that events of the kernel are not seen; "" if not.
+	Warning string
+	// At is when the run ended.
+	At time.Time
+	// Took is how long it ran.
+	Took time.Duration
+}
+
+// Monitor runs one check at its times.
+type Monitor struct {
+	name    string
+	checker Checker
+	timing  Timing
+	report  func(Result)
+}
+
+// NewMonitor makes a Monitor with a complete and valid Timing. It calls report with each result, one at a time, from
+// Run's goroutine.
+func NewMonitor(name string, c Checker, t Timing, report func(Result)) *Monitor {
+	return &Monitor{name: name, checker: c, timing: t, report: report}
+}
+
+// Run checks until ctx ends: the first time at once, then at the timing's intervals, and at once when a Watcher sees a
+// change. There are never two runs at a time. It returns when its goroutines ended, except that one which ignores its
+// context is waited for no longer than two seconds.
+func (m *Monitor) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	l := &loop{
+		Monitor:  m,
+		wg:       &wg,
+		verdict:  verdict{rise: m.timing.Rise, fall: m.timing.Fall},
+		timer:    time.NewTimer(0),
+		outcomes: make(chan outcome, 1),
+		changed:  make(chan struct{}, 1),
+		warnings: make(chan warning),
+	}
+	if w, ok := m.checker.(Watcher); ok {
+		wg.Go(func() { l.watch(ctx, w) })
+	}
+	l.run(ctx)
+	cancel()
+	l.timer.Stop()
+	waitAtMost(&wg, abandonAfter)
+}
+
+func waitAtMost(wg *sync.WaitGroup, limit time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+	}
+}
+
+// outcome is how one run ended.
+type outcome struct {
+	finding Finding
+	err     error
+	took    time.Duration
+}
+
+// perform runs the check once. Whatever the check does, there is an outcome, and one that came too late is a failure.
+func (m *Monitor) perform(ctx context.Context) (o outcome) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.timing.Timeout, timedOut(m.timing.Timeout))
+	defer cancel()
+	start := time.Now()
+	defer func() {
+		o.took = time.Since(start)
+		if p := recover(); p != nil {
+			o.finding = Finding{Output: string(debug.Stack())}
+			o.err = fmt.Errorf("the check itself crashed: %v; please report this", p)
+		}
+	}()
+	if e, ok := m.checker.(Examiner); ok {
+		o.finding, o.err = e.Examine(ctx)
+	} else {
+		o.err = m.checker.Check(ctx)
+	}
+	if o.err == nil && ctx.Err() != nil {
+		o.err = context.Cause(ctx)
+	}
+	return o
+}
+
+// timedOut is the cause of a context that ended by a check's timeout.
+type timedOut time.Duration
+
+// Error names the timeout.
+func (e timedOut) Error() string { return "timed out after " + time.Duration(e).String() }
+
+// Is makes it a context.DeadlineExceeded.
+func (e timedOut) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func jittered(d time.Duration) time.Duration {
+	return d + time.Duration((2*rand.Float64()-1)*jitter*float64(d))
+}

@@ -1,0 +1,76 @@
+// Command understudy keeps virtual addresses on the host whose nginx is healthy.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes that more than one command uses.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// exitCode is an error that has said all it has to say; only the number is left.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run is main with its inputs and outputs named.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	if usage, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintf(stderr, "understudy: %v\nSee understudy --help.\n", usage.err)
+		return exitUsage
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "understudy: %v\n", err)
+		return exitError
+	}
+	return exitOK
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (u usageError) Error() string { return u.err.Error() }
+func (u usageError) Unwrap() error { return u.err }
+
+// rootCommand is the tree of all commands: one verb, one file.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "understudy",
+		Short: "Keeps virtual IP addresses on a host whose nginx is healthy",
+		Long: "understudy runs beside nginx on two or more hosts. VRRP elects the one host that holds the virtual addresses,\n" +
+			"health checks move the election, and hooks tell nginx about it.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q", args[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(runCommand(), validateCommand(), versionCommand())
+	return root
+}

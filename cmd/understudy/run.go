@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/daemon"
+)
+
+// runCommand is the daemon.
+func runCommand() *cobra.Command {
+	var f hostFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: "Runs the daemon in the foreground until SIGTERM or SIGINT, at which it hands its addresses over first.\n" +
+			"A second signal ends it at once.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f) },
+	}
+	f.addConfig(cmd)
+	f.addNode(cmd)
+	f.addDirs(cmd)
+	return cmd
+}
+
+// runDaemon loads the configuration, then runs until a signal.
+func runDaemon(cmd *cobra.Command, f *hostFlags) error {
+	opts := config.Options{Node: f.node, OnThisHost: true}
+	cfg, diags := config.Load(f.config, opts)
+	fmt.Fprint(cmd.ErrOrStderr(), config.Format(diags))
+	if cfg == nil || diags.HasErrors() {
+		return errors.New("the configuration is not valid; nothing was started")
+	}
+	if len(cfg.Instances) == 0 {
+		return fmt.Errorf("no instance in %v: there is nothing to do", f.config)
+	}
+	log := newLog(cmd.ErrOrStderr(), cfg.Log)
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // the next signal is not ours to wait for
+	}()
+	d, err := daemon.New(cfg, daemon.Options{
+		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("started", "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
+	go reloadOnHangup(ctx, d)
+	if err := d.Run(ctx); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// reloadOnHangup reloads at each SIGHUP; the daemon logs how it went.
+func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			_, _ = d.Reload(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// newLog makes the log. Under a service manager the journal has the time already.
+func newLog(w io.Writer, c config.Log) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "understudy", Output: w, Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json",
+		DisableTime: os.Getenv("JOURNAL_STREAM") != "", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+	})
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// rawEffect mirrors what a check block says about being unhealthy.
+type rawEffect struct {
+	OnFailure string `hcl:"on_failure,optional" doc:"\"yield\" (default): hand over to any healthier host. \"release\": leave the election."`
+	Weight    int    `hcl:"weight,optional" doc:"Subtracted from the priority while unhealthy if negative, added while healthy if positive."`
+}
+
+var effects = map[string]node.OnFailure{"": node.Yield, "yield": node.Yield, "release": node.Release}
+
+// check is a Check with the places of its attributes.
+type check struct {
+	Check
+	block block
+}
+
+// check turns a block into a Check; ok is false where it has no kind.
+func (l *loader) check(b *hcl.Block) (c check, ok bool) {
+	c.Check = Check{Kind: b.Labels[0], Name: b.Labels[1], Range: headerOf(b)}
+	l.named("check", c.Name, labelOf(b))
+	kind, ok := checks.KindNamed(c.Kind)
+	if !ok {
+		l.unknownName(b.LabelRanges[0], "kind of check", c.Kind, kindNames(checks.Kinds, func(k checks.Kind) string { return k.Name }))
+		return c, false
+	}
+	title := fmt.Sprintf("check %q %q", c.Kind, c.Name)
+	var effect rawEffect
+	c.Options = kind.New()
+	c.block = l.decode(b, title, nil, &c.Timing, &effect, c.Options)
+	l.judgeTiming(c.block, c.Timing)
+	c.Timing = kind.Complete(c.Timing)
+	for _, e := range c.Timing.Validate() {
+		l.optionError(c.block, e.Option, e.Reason)
+	}
+	mistakes := c.Options.Validate()
+	for _, e := range mistakes {
+		l.optionError(c.block, e.Option, e.Reason)
+	}
+	c.Effect = l.effect(c.block, effect)
+	if len(mistakes) == 0 && c.block.sound() {
+		l.preflight(c.block, c.Options)
+	}
+	return c, true
+}
+
+func kindNames[T any](kinds []T, name func(T) string) []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, name(k))
+	}
+	return names
+}
+
+// judgeTiming refuses what a zero that is written would hide behind a default, and a period without an end.
+func (l *loader) judgeTiming(b block, t checks.Timing) {
+	for _, o := range []struct {
+		name string
+		zero bool
+	}{
+		{"interval", t.Interval == 0}, {"timeout", t.Timeout == 0}, {"pending_interval", t.PendingInterval == 0},
+		{"rise", t.Rise == 0}, {"fall", t.Fall == 0},
+	} {
+		if o.zero && b.usable(o.name) {
+			l.found.errorf(b.place(o.name), "write a value above 0, or leave it out for the default", "%s is 0", o.name)
+		}
+	}
+	if b.usable("interval") && t.Interval > maxCheckPeriod {
+		l.found.errorf(b.place("interval"), "allowed: at most "+brief(maxCheckPeriod), "interval is %s", brief(t.Interval))
+	}
+}
+
+// optionError puts a mistake at the option's place. One whose value could not be had is not judged twice.
+func (l *loader) optionError(b block, option, reason string) {
+	switch {
+	case option == "":
+		if b.sound() {
+			l.found.errorf(b.at, "", "%s", reason)
+		}
+	case slices.Contains(b.missing, option), b.has(option) && !b.usable(option):
+	default:
+		l.found.errorf(b.place(option), "", "%s %s", option, reason)
+	}
+}
+
+func (l *loader) effect(b block, raw rawEffect) node.Effect {
+	if b.has("weight") && b.has("on_failure") {
+		l.found.errorf(b.place("weight"), "remove one of the two: a check changes the priority, or yields or releases",
+			"weight and on_failure are both set")
+	}
+	if b.has("weight") {
+		if b.usable("weight") && (raw.Weight == 0 || raw.Weight < -maxWeight || raw.Weight > maxWeight) {
+			l.found.errorf(b.place("weight"), fmt.Sprintf("allowed: -%d..-1 or 1..%d", maxWeight, maxWeight), "weight is %d", raw.Weight)
+		}
+		return node.Effect{OnFailure: node.Weigh, Weight: raw.Weight}
+	}
+	if b.usable("on_failure") {
+		l.oneOf(b, "on_failure", raw.OnFailure, []string{"yield", "release"})
+	}
+	return node.Effect{OnFailure: effects[raw.OnFailure]}
+}
+
+// preflight asks the options what can be known on this very machine.
+func (l *loader) preflight(b block, options checks.Options) {
+	p, ok := options.(checks.Preflighter)
+	if !ok || !l.here {
+		return
+	}
+	err := p.Preflight()
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrPermission) && !l.onThisHost:
+		l.found.warnf(b.at, "", "not checked: %v", err)
+	case l.onThisHost:
+		l.found.errorf(b.at, "", "this check cannot run: %v", err)
+	default:
+		l.found.warnf(b.at, "", "this check could not run on this machine: %v", err)
+	}
+}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+// Config is a whole, valid configuration as one node sees it.
+type Config struct {
+	// Node is the node's name, the value of the variable hostname.
+	Node      string
+	Instances []node.Instance
+	Checks    []Check
+	Hooks     []Hook
+	Control   Control
+	Reload    Reload
+	Log       Log
+	// Telemetry is nil without a telemetry block: then nothing listens.
+	Telemetry *Telemetry
+	// Sources are the files that were read, in the order of reading.
+	Sources []Source
+}
+
+// Check is a check block. Its name is unique across kinds.
+type Check struct {
+	Name, Kind string
+	// Timing is complete: the kind's defaults are filled in.
+	Timing  checks.Timing
+	Options checks.Options
+	Effect  node.Effect
+	Range   hcl.Range
+}
+
+// Hook is a notify block. Its name is unique across kinds.
+type Hook struct {
+	Name, Kind string
+	// PerHost says that one run serves all instances that changed.
+	PerHost  bool
+	Settings notify.Settings
+	Options  notify.Options
+	Range    hcl.Range
+}
+
+// Build makes the hook that notify runs.
+func (h Hook) Build() (notify.Hook, error) {
+	runner, err := h.Options.New()
+	if err != nil {
+		return notify.Hook{}, fmt.Errorf("make notify %q %q: %w", h.Kind, h.Name, err)
+	}
+	return notify.Hook{Name: h.Name, Kind: h.Kind, PerHost: h.PerHost, Settings: h.Settings, Runner: runner}, nil
+}
+
+// Control is the control block.
+type Control struct {
+	// SteerGroup may steer beside root; empty: nobody else may.
+	SteerGroup string
+}
+
+// Reload is the reload block.
+type Reload struct {
+	// Watch makes the daemon reload by itself when a file of Sources changes.
+	Watch bool
+}
+
+// Log is the log block.
+type Log struct {
+	Level  string // one of LogLevels
+	Format string // one of LogFormats
+}
+
+// The values of the log block.
+var (
+	LogLevels  = []string{"trace", "debug", "info", "warn", "error"}
+	LogFormats = []string{"text", "json"}
+)
+
+// Telemetry is the telemetry block.
+type Telemetry struct {
+	Listen netip.AddrPort
+}
+
+// Source is a file that was read.
+type Source struct {
+	// Path is as given or found, so that the places in diagnostics can be opened.
+	Path  string
+	Bytes []byte
+}
+
+// Options are the circumstances of a Load or a Validate.
+type Options struct {
+	// Node is the name of this node; empty: HostName.
+	Node string
+	// OnThisHost makes what can be known on this very machine (a script that does not exist) an error, as run wants it;
+	// otherwise it is a warning.
+	OnThisHost bool
+	// Getenv is what the function env asks; nil: os.LookupEnv.
+	Getenv func(string) (string, bool)
+}
+
+// The limits of what can be written, each also in the message that refuses it.
+const (
+	maxVRID         = 255
+	minPriority     = 2
+	maxPriority     = 255
+	maxDeadAdverts  = 100
+	maxWeight       = 253 // more would move any priority past its bounds
+	maxDelay        = 24 * time.Hour
+	minRefresh      = time.Second
+	maxPacing       = 10 * time.Second
+	maxAddresses    = 255 // per family: Count IPvX Addr has eight bits (RFC 9568 section 5.2.5)
+	maxInterface    = 15  // IFNAMSIZ without the final zero
+	leaseAddresses  = 64  // above as many on a host, leases are off by default
+	maxHookTimeout  = time.Hour
+	maxCheckPeriod  = 24 * time.Hour
+	maxNameLength   = 64
+	maxKeyID        = 255
+	maxSourceBytes  = 1 << 20
+	maxSourcesCount = 1000
+)

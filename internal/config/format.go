@@ -1,0 +1,92 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// maxSnippet is how many characters of a source line are shown.
+const maxSnippet = 160
+
+// Format writes diagnostics for people, two lines each: "file:line:col: error: summary; detail" and the source line.
+func Format(diags hcl.Diagnostics) string {
+	var b strings.Builder
+	for _, d := range diags {
+		f := Finding{Severity: Error, Summary: d.Summary, Detail: d.Detail}
+		if d.Severity == hcl.DiagWarning {
+			f.Severity = Warning
+		}
+		if d.Subject != nil {
+			f.Range = *d.Subject
+		}
+		line, _ := d.Extra.(sourceLine)
+		f.write(&b, string(line))
+	}
+	return b.String()
+}
+
+// sourceLine goes with a diagnostic as its Extra, since the sources of a configuration that does not load are gone.
+type sourceLine string
+
+func format(fs findings, sources []Source) string {
+	var b strings.Builder
+	for _, f := range fs {
+		f.write(&b, snippet(f.Range, sources))
+	}
+	return b.String()
+}
+
+func (f Finding) write(b *strings.Builder, line string) {
+	fmt.Fprintln(b, f)
+	if line != "" {
+		fmt.Fprintf(b, "%5d | %s\n", f.Range.Start.Line, line)
+	}
+}
+
+// String returns the finding in one line, without the source.
+func (f Finding) String() string {
+	var b strings.Builder
+	if f.Range.Filename != "" {
+		fmt.Fprintf(&b, "%s:%d:%d: ", f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column)
+	}
+	fmt.Fprintf(&b, "%s: ", f.Severity)
+	if len(f.Nodes) > 0 {
+		fmt.Fprintf(&b, "on %s: ", strings.Join(f.Nodes, ", "))
+	}
+	b.WriteString(f.Summary)
+	if f.Detail != "" {
+		b.WriteString("; " + f.Detail)
+	}
+	return printable(b.String())
+}
+
+// snippet returns the source line where r starts, or "".
+func snippet(r hcl.Range, sources []Source) string {
+	for _, s := range sources {
+		if s.Path != r.Filename {
+			continue
+		}
+		lines := strings.Split(string(s.Bytes), "\n")
+		if n := r.Start.Line - 1; n >= 0 && n < len(lines) {
+			line := []rune(strings.TrimRight(lines[n], "\r"))
+			if len(line) > maxSnippet {
+				line = append(line[:maxSnippet], []rune(" ...")...)
+			}
+			return printable(strings.TrimRight(string(line), " \t"))
+		}
+	}
+	return ""
+}
+
+// printable keeps a file's bytes from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

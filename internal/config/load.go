@@ -1,0 +1,181 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Load reads the files and directories and returns the configuration that this node runs. The configuration is nil only if
+// the diagnostics hold an error; all mistakes are in them, in the order of the files.
+func Load(paths []string, o Options) (*Config, hcl.Diagnostics) {
+	files := read(paths)
+	name, err := o.node()
+	if err != nil {
+		files.fail(err)
+	}
+	v := evaluate(files, loader{node: name, getenv: o.getenv(), here: true, onThisHost: o.OnThisHost, complete: true})
+	found := append(files.found, v.found...).sorted(files.sources)
+	if found.has(Error) {
+		return nil, found.diagnostics(files.sources)
+	}
+	return v.config, found.diagnostics(files.sources)
+}
+
+func (o Options) node() (string, error) {
+	name := o.Node
+	if name == "" {
+		var err error
+		if name, err = HostName(); err != nil {
+			return "", err
+		}
+	}
+	return name, nodeName(name)
+}
+
+func nodeName(name string) error {
+	if len(name) > maxNameLength || !namePattern.MatchString(name) {
+		return fmt.Errorf("node name is %q; allowed: letters, digits, _ . and -, at most %d of them; use --node NAME", cut(name), maxNameLength)
+	}
+	return nil
+}
+
+func (o Options) getenv() func(string) (string, bool) {
+	if o.Getenv != nil {
+		return o.Getenv
+	}
+	return os.LookupEnv
+}
+
+// HostName is the node's name where none is given: the kernel's host name up to the first dot.
+func HostName() (string, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("ask the kernel for its host name: %w; use --node NAME", err)
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name, nil
+}
+
+// loader evaluates what was read for one node.
+type loader struct {
+	files  *files
+	node   string
+	getenv func(string) (string, bool)
+	// here says that this machine is the node, so that what it has may be looked at; onThisHost that what is missing is an
+	// error.
+	here, onThisHost bool
+	// complete wants everything that a daemon needs to run: an instance, and every file readable.
+	complete bool
+	// fragment says that what is referred to may be in files that were not given.
+	fragment bool
+
+	contexts map[string]*hcl.EvalContext
+	// refused is why the function file could not read its file.
+	refused string
+	found   findings
+}
+
+// view is a configuration as one node sees it.
+type view struct {
+	config    *Config
+	instances []instance
+	checks    []check
+	found     findings
+}
+
+var topLevel = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+	{Type: "instance", LabelNames: []string{"name"}},
+	{Type: "group", LabelNames: []string{"name"}},
+	{Type: "check", LabelNames: []string{"kind", "name"}},
+	{Type: "notify", LabelNames: []string{"kind", "name"}},
+	{Type: "telemetry"},
+	{Type: "control"},
+	{Type: "reload"},
+	{Type: "log"},
+}}
+
+// evaluate decodes and judges all blocks for one node.
+func evaluate(files *files, l loader) (v *view) {
+	l.files, l.contexts = files, map[string]*hcl.EvalContext{}
+	v = &view{config: &Config{Node: l.node}}
+	defer func() {
+		// What an administrator types must not end a daemon that reloads, whatever bug it finds.
+		if r := recover(); r != nil {
+			l.found.errorf(hcl.Range{}, "please report this with the configuration", "reading the configuration panicked: %v", r)
+		}
+		v.found = l.found
+	}()
+	content, diags := hcl.MergeFiles(files.bodies).Content(topLevel)
+	l.found.add(diags)
+	l.blocks(v, content.Blocks)
+	v.config.Sources = files.sources
+	return v
+}
+
+func (l *loader) blocks(v *view, blocks hcl.Blocks) {
+	taken := map[string]map[string]hcl.Range{"instance": {}, "check": {}, "notify": {}, "group": {}}
+	var hooks []hook
+	var groups []group
+	for _, b := range blocks {
+		if n := len(b.Labels); n > 0 && !l.unique(taken[b.Type], b.Type, b.Labels[n-1], headerOf(b)) {
+			continue
+		}
+		switch b.Type {
+		case "instance":
+			v.instances = append(v.instances, l.instance(b))
+		case "group":
+			groups = append(groups, l.group(b))
+		case "check":
+			if c, ok := l.check(b); ok {
+				v.checks = append(v.checks, c)
+			}
+		case "notify":
+			if h, ok := l.hook(b); ok {
+				hooks = append(hooks, h)
+			}
+		}
+	}
+	l.settings(v.config, blocks)
+	l.bind(v.instances, v.checks, blocks)
+	l.judgeRouters(v.instances)
+	l.judgeDuplicates(v.instances)
+	l.judgeGroups(groups, v.instances)
+	l.judgeHooks(hooks, v.instances)
+	l.defaultLease(v.instances)
+	if l.complete && len(v.instances) == 0 && !l.files.broken {
+		l.found.errorf(hcl.Range{}, "write an instance block with interface, vrid, priority and addresses", "no instance is configured")
+	}
+	for _, in := range v.instances {
+		v.config.Instances = append(v.config.Instances, in.Instance)
+	}
+	for _, c := range v.checks {
+		v.config.Checks = append(v.config.Checks, c.Check)
+	}
+	for _, h := range hooks {
+		v.config.Hooks = append(v.config.Hooks, h.Hook)
+	}
+}
+
+// readable says what keeps a file that the configuration names from being read.
+func (l *loader) readable(at hcl.Range, path string) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(at.Filename), path)
+	}
+	file, err := os.Open(path)
+	switch {
+	case err == nil:
+		_ = file.Close()
+	case errors.Is(err, fs.ErrPermission) && !l.complete:
+		l.found.warnf(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
+	case l.onThisHost:
+		l.found.errorf(at, "", "%s", reasonOf(path, err))
+	default:
+		l.found.warnf(at, "", "%s", reasonOf(path, err))
+	}
+}

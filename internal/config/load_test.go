@@ -1,0 +1,328 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// minimal is the least that runs.
+const minimal = `
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+}
+`
+
+// write writes files into a new directory and returns it. Keys are paths in it.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	return filepath.Join(write(t, map[string]string{"test.hcl": text}), "test.hcl")
+}
+
+// load loads a text for lb1, and fails the test if that fails.
+func load(t *testing.T, text string) *Config {
+	t.Helper()
+	c, diags := Load([]string{writeFile(t, text)}, Options{Node: "lb1", Getenv: noEnvironment})
+	if diags.HasErrors() {
+		t.Fatalf("load:\n%s", Format(diags))
+	}
+	return c
+}
+
+var ignoreAddresses = cmp.Options{
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// defaultInstance is what minimal becomes.
+func defaultInstance() node.Instance {
+	return node.Instance{
+		Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3,
+		Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}},
+		Interval:  time.Second, DeadAdverts: 3, Preempt: true, Checksum: vrrp.ChecksumPseudoHeader, Lease: true,
+		Announce: node.Announcing{Refresh: time.Minute},
+		Checks:   map[string]node.Effect{},
+	}
+}
+
+func TestLoadFillsInDefaults(t *testing.T) {
+	got := load(t, minimal)
+	want := &Config{
+		Node:      "lb1",
+		Instances: []node.Instance{defaultInstance()},
+		Reload:    Reload{Watch: true},
+		Log:       Log{Level: "info", Format: "text"},
+	}
+	if diff := cmp.Diff(want, got, ignoreAddresses, cmpopts.IgnoreFields(Config{}, "Sources")); diff != "" {
+		t.Errorf("Load (-want +got):\n%s", diff)
+	}
+	if len(got.Sources) != 1 || string(got.Sources[0].Bytes) != minimal {
+		t.Errorf("Sources = %q, want the one file", got.Sources)
+	}
+}
+
+func TestLoadTheExampleOfTheDesign(t *testing.T) {
+	for _, path := range []string{"testdata/valid/design.hcl", "testdata/valid/design.hcl.json"} {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			c, diags := Load([]string{path}, Options{Node: "lb2", Getenv: noEnvironment})
+			if diags.HasErrors() {
+				t.Fatalf("load:\n%s", Format(diags))
+			}
+			in := defaultInstance()
+			in.Priority = 100
+			in.Addresses = append(in.Addresses, node.Address{IP: netip.MustParseAddr("2001:db8::10")})
+			in.Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.7")}}
+			in.Checks = map[string]node.Effect{"nginx": {OnFailure: node.Yield}, "listener": {OnFailure: node.Yield}}
+			if diff := cmp.Diff([]node.Instance{in}, c.Instances, ignoreAddresses); diff != "" {
+				t.Errorf("instances (-want +got):\n%s", diff)
+			}
+			var names []string
+			for _, k := range c.Checks {
+				names = append(names, k.Kind+" "+k.Name)
+			}
+			if diff := cmp.Diff([]string{"http nginx", "tcp listener", "process nginx-master", "script backends"}, names); diff != "" {
+				t.Errorf("checks (-want +got):\n%s", diff)
+			}
+			want := checks.Timing{Interval: time.Second, Timeout: 500 * time.Millisecond, PendingInterval: 200 * time.Millisecond, Rise: 2, Fall: 2}
+			if diff := cmp.Diff(want, c.Checks[0].Timing); diff != "" {
+				t.Errorf("timing (-want +got):\n%s", diff)
+			}
+			if got := c.Checks[2].Timing.PendingInterval; got != 10*time.Millisecond {
+				t.Errorf("pending_interval of a process = %v, want its kind's 10ms", got)
+			}
+			tell := notify.Settings{On: []notify.State{"master", "backup", "fault", "stop"}, Instances: []string{"web"}, Timeout: 10 * time.Second}
+			if diff := cmp.Diff(tell, c.Hooks[1].Settings); diff != "" {
+				t.Errorf("hook (-want +got):\n%s", diff)
+			}
+			if !c.Hooks[0].PerHost || c.Hooks[0].Kind != "nginx" {
+				t.Errorf("hook = %+v, want nginx, once for the host", c.Hooks[0])
+			}
+			if c.Control.SteerGroup != "adm" || !c.Reload.Watch || c.Log.Format != "text" {
+				t.Errorf("settings = %+v %+v %+v", c.Control, c.Reload, c.Log)
+			}
+		})
+	}
+}
+
+func TestHookBuild(t *testing.T) {
+	c := load(t, minimal+`notify "nginx" "reload" {
+  on = ["master"]
+}`)
+	h, err := c.Hooks[0].Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Name != "reload" || h.Kind != "nginx" || !h.PerHost || h.Runner == nil || h.Settings.Timeout != 10*time.Second {
+		t.Errorf("Build = %+v", h)
+	}
+}
+
+// with is minimal with more lines in the instance.
+func with(lines ...string) string {
+	return strings.TrimSuffix(strings.TrimSpace(minimal), "}") + strings.Join(lines, "\n") + "\n}\n"
+}
+
+func TestLoadSettingsOfAnInstance(t *testing.T) {
+	tests := []struct {
+		name string
+		text string
+		want func(*node.Instance)
+	}{
+		{"version 2", with(`version = 2`, `advertise_interval = "2s"`), func(in *node.Instance) { in.Version, in.Interval = vrrp.V2, 2*time.Second }},
+		{"the shortest interval", with(`advertise_interval = "10ms"`), func(in *node.Instance) { in.Interval = 10 * time.Millisecond }},
+		{"the longest interval", with(`advertise_interval = "40.95s"`), func(in *node.Instance) { in.Interval = 40950 * time.Millisecond }},
+		{"delays", with(`preempt_delay = "5m"`, `link_delay = "2s"`), func(in *node.Instance) { in.PreemptDelay, in.LinkDelay = 5*time.Minute, 2*time.Second }},
+		{"no preemption", with(`preempt = false`), func(in *node.Instance) { in.Preempt = false }},
+		{"strict, no lease", with(`strict = true`, `lease = false`), func(in *node.Instance) { in.Strict, in.Lease = true, false }},
+		{"dead adverts", with(`dead_adverts = 100`), func(in *node.Instance) { in.DeadAdverts = 100 }},
+		{"the RFC's checksum", with(`checksum = "rfc9568"`), func(in *node.Instance) { in.Checksum = vrrp.ChecksumMessage }},
+		{"the written default checksum", with(`checksum = "pseudo-header"`), func(in *node.Instance) {}},
+		{"no refresh, paced", with("announce {\n refresh = \"0s\"\n interval = \"70ms\"\n}"), func(in *node.Instance) {
+			in.Announce = node.Announcing{Interval: 70 * time.Millisecond}
+		}},
+		{"null equals left out", with(`dead_adverts = null`, `preempt = null`, `checks = null`, `mac = null`), func(in *node.Instance) {}},
+		{"null in a list", with(`unadvertised = [hostname == "lb2" ? "198.51.100.7" : null, "198.51.100.8"]`), func(in *node.Instance) {
+			in.Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.8")}}
+		}},
+		{"a prefix wants a route", with(`unadvertised = ["198.51.100.7/24", "198.51.100.9/32", "198.51.100.10/31", "2001:db8:0:1::2/64"]`), func(in *node.Instance) {
+			in.Unadvertised = []node.Address{
+				{IP: netip.MustParseAddr("198.51.100.7"), Network: netip.MustParsePrefix("198.51.100.0/24")},
+				{IP: netip.MustParseAddr("198.51.100.9")},
+				{IP: netip.MustParseAddr("198.51.100.10"), Network: netip.MustParsePrefix("198.51.100.10/31")},
+				{IP: netip.MustParseAddr("2001:db8:0:1::2"), Network: netip.MustParsePrefix("2001:db8:0:1::/64")},
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			want := defaultInstance()
+			tt.want(&want)
+			if diff := cmp.Diff([]node.Instance{want}, load(t, tt.text).Instances, ignoreAddresses); diff != "" {
+				t.Errorf("instances (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLoadBindsChecks(t *testing.T) {
+	const all = `
+check "tcp" "a" {
+  address = "127.0.0.1:80"
+}
+check "tcp" "b" {
+  address    = "127.0.0.1:80"
+  on_failure = "release"
+}
+check "tcp" "c" {
+  address = "127.0.0.1:80"
+  weight  = -60
+}
+`
+	tests := []struct {
+		name, checks string
+		want         map[string]node.Effect
+	}{
+		{"all by default", ``, map[string]node.Effect{"a": {OnFailure: node.Yield}, "b": {OnFailure: node.Release}, "c": {OnFailure: node.Weigh, Weight: -60}}},
+		{"those that are written", `checks = ["b"]`, map[string]node.Effect{"b": {OnFailure: node.Release}}},
+		{"none", `checks = []`, map[string]node.Effect{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, load(t, with(tt.checks)+all).Instances[0].Checks); diff != "" {
+				t.Errorf("checks (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestManyAddressesHaveNoLeaseByDefault(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		count int
+		more  string
+		want  bool
+	}{
+		{"64 with the instance's own", 63, "", true},
+		{"65", 64, "", false},
+		{"65, but it is wanted", 64, "lease = true", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var list []string
+			for i := range tt.count {
+				list = append(list, fmt.Sprintf("%q", fmt.Sprintf("10.0.0.%d", i+1)))
+			}
+			c := load(t, with("unadvertised = ["+strings.Join(list, ", ")+"]", tt.more))
+			if got := c.Instances[0].Lease; got != tt.want {
+				t.Errorf("Lease = %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoadNeedsAnInstance(t *testing.T) {
+	c, diags := Load([]string{writeFile(t, "log {\n}\n")}, Options{Node: "lb1"})
+	want := "error: no instance is configured; write an instance block with interface, vrid, priority and addresses\n"
+	if got := Format(diags); c != nil || got != want {
+		t.Errorf("Load = %v, %q; want nil, %q", c, got, want)
+	}
+}
+
+func TestLoadRefusesANodeNameThatNoNodeCanHave(t *testing.T) {
+	_, diags := Load([]string{writeFile(t, minimal)}, Options{Node: "lb/1"})
+	if got, want := Format(diags), `error: node name is "lb/1"; allowed: letters, digits, _ . and -, at most 64 of them; use --node NAME`+"\n"; got != want {
+		t.Errorf("Load says %q, want %q", got, want)
+	}
+}
+
+func TestNodeIsTheHostNameByDefault(t *testing.T) {
+	name, err := HostName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.Hostname()
+	if err != nil || strings.Contains(name, ".") || !strings.HasPrefix(full, name) {
+		t.Fatalf("HostName = %q of %q (%v), want it up to the first dot", name, full, err)
+	}
+	c, diags := Load([]string{writeFile(t, with(`unadvertised = []`))}, Options{})
+	if diags.HasErrors() || c.Node != name {
+		t.Errorf("Load on %q: %v, %s", name, c, Format(diags))
+	}
+}
+
+func TestWhatThisMachineLacks(t *testing.T) {
+	path := writeFile(t, minimal+`check "script" "backends" {
+  command = ["/nonexistent/check"]
+}`)
+	for _, tt := range []struct {
+		name     string
+		here     bool
+		severity hcl.DiagnosticSeverity
+		want     string
+	}{
+		{"is an error where it runs", true, hcl.DiagError, "this check cannot run: "},
+		{"is a warning elsewhere", false, hcl.DiagWarning, "this check could not run on this machine: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, diags := Load([]string{path}, Options{Node: "lb1", OnThisHost: tt.here})
+			if len(diags) != 1 || diags[0].Severity != tt.severity || !strings.HasPrefix(diags[0].Summary, tt.want) ||
+				!strings.Contains(diags[0].Summary, "/nonexistent/check") {
+				t.Errorf("Load says %q", Format(diags))
+			}
+		})
+	}
+}
+
+// A bug must not end the daemon that reloads: here a body that is missing stands for it.
+func TestAPanicIsAnError(t *testing.T) {
+	v := evaluate(&files{bodies: []*hcl.File{nil}}, loader{node: "lb1", getenv: noEnvironment})
+	if got := format(v.found, nil); !strings.HasPrefix(got, "error: reading the configuration panicked: ") {
+		t.Errorf("evaluate says %q", got)
+	}
+}
+
+func TestFormatShowsTheLine(t *testing.T) {
+	path := writeFile(t, with(`dead_adverts = 300`))
+	_, diags := Load([]string{path}, Options{Node: "lb1"})
+	want := path + ":6:16: error: dead_adverts is 300; allowed: 1..100\n    6 | dead_adverts = 300\n"
+	if diff := cmp.Diff(want, Format(diags)); diff != "" {
+		t.Errorf("Format (-want +got):\n%s", diff)
+	}
+}
+
+func TestFormatDoesNotLetAFileSteerTheTerminal(t *testing.T) {
+	_, diags := Load([]string{writeFile(t, with("interface = \"\x1b[2Jeth0\"", `dead_adverts = 300`))}, Options{Node: "lb1"})
+	if got := Format(diags); got == "" || strings.ContainsRune(got, '\x1b') {
+		t.Errorf("Format = %q, want no escape in it", got)
+	}
+}

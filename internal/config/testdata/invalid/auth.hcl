@@ -1,0 +1,18 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+  auth {
+    active = 3
+    mode   = "permisive"
+    key "1" {
+    }
+    key "0" {
+      file = "/dev/null"
+    }
+    key "1" {
+      file = "/dev/null"
+    }
+  }
+}

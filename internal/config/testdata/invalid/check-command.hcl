@@ -1,0 +1,3 @@
+check "script" "backends" {
+  command = []
+}

@@ -1,0 +1,4 @@
+check "tcp" "nginx" {
+  address = "127.0.0.1:80"
+  interval = "0s"
+}

@@ -1,0 +1,5 @@
+check "tcp" "nginx" {
+  address = "127.0.0.1:80"
+  interval = "1s"
+  timeout  = "2s"
+}

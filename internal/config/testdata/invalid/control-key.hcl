@@ -1,0 +1,3 @@
+control {
+  steer_grp = "adm"
+}

@@ -1,0 +1,6 @@
+instance "web" {
+  interface = "eth 0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+}

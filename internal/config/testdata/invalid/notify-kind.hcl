@@ -1,0 +1,3 @@
+notify "nginxx" "reload" {
+  on = ["master"]
+}

@@ -1,0 +1,4 @@
+notify "script" "te ll" {
+  on      = ["master"]
+  command = ["/bin/true"]
+}

@@ -1,0 +1,4 @@
+notify "script" "tell" {
+  on      = []
+  command = ["/bin/true"]
+}

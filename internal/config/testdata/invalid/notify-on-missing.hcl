@@ -1,0 +1,3 @@
+notify "script" "tell" {
+  command = ["/bin/true"]
+}

@@ -1,0 +1,4 @@
+notify "script" "tell" {
+  on      = ["master", "master"]
+  command = ["/bin/true"]
+}

@@ -1,0 +1,4 @@
+notify "script" "tell" {
+  on      = ["master", "mastr"]
+  command = ["/bin/true"]
+}

@@ -1,0 +1,5 @@
+notify "script" "tell" {
+  on      = ["master"]
+  timeout = "2h"
+  command = ["/bin/true"]
+}

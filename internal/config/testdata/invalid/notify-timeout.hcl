@@ -1,0 +1,5 @@
+notify "script" "tell" {
+  on      = ["master"]
+  timeout = "0s"
+  command = ["/bin/true"]
+}

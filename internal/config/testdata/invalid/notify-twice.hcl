@@ -1,0 +1,8 @@
+notify "script" "tell" {
+  on      = ["master"]
+  command = ["/bin/true"]
+}
+
+notify "nginx" "tell" {
+  on = ["master"]
+}

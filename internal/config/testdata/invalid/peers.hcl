@@ -1,0 +1,7 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+  peers = ["10.0.0.300", "10.0.0.11", "10.0.0.11", "2001:db8::1", "224.0.0.18"]
+}

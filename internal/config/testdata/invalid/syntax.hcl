@@ -1,0 +1,3 @@
+instance "web" {
+  interface = 
+}

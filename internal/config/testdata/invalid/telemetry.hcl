@@ -1,0 +1,3 @@
+telemetry {
+  listen = "9510"
+}

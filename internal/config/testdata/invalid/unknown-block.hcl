@@ -1,0 +1,2 @@
+instanse "web" {
+}

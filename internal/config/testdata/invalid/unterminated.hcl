@@ -1,0 +1,2 @@
+instance "web" {
+  interface = "eth0"

@@ -1,0 +1,6 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 1e30
+  priority  = 150
+  addresses = ["192.0.2.10"]
+}

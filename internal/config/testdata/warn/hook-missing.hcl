@@ -1,0 +1,4 @@
+notify "script" "tell" {
+  on      = ["master"]
+  command = ["/nonexistent/tell"]
+}

@@ -1,0 +1,91 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"syscall"
+)
+
+// ErrNotRunning says that no daemon answers on the socket.
+var ErrNotRunning = errors.New("understudy is not running")
+
+// maxAnswer bounds what a client reads: the report of thousands of instances is some megabytes.
+const maxAnswer = 64 << 20
+
+// Client talks to a daemon.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// Dial makes a client of the daemon with that runtime directory; it connects at the first request.
+func Dial(runtimeDir string) *Client {
+	path := filepath.Join(runtimeDir, SocketName)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Report asks for the status.
+func (c *Client) Report(ctx context.Context) (r Report, err error) {
+	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &r)
+	return r, err
+}
+
+// Drain drains, and waits for the end.
+func (c *Client) Drain(ctx context.Context, name string) (d Drained, err error) {
+	err = c.do(ctx, http.MethodPost, "/v1/drain", url.Values{"for": {name}}, &d)
+	return d, err
+}
+
+// Undrain lifts one name's drain.
+func (c *Client) Undrain(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodPost, "/v1/undrain", url.Values{"for": {name}}, nil)
+}
+
+// Reload has the configuration read again.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	err = c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
+	return r, err
+}
+
+// do makes one request.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://understudy"+path+"?"+query.Encode(), nil)
+	if err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w (nobody answers on %s)", ErrNotRunning, c.path)
+	case err != nil:
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode != http.StatusOK {
+		var f failure
+		if err := body.Decode(&f); err != nil || f.Error == "" {
+			return fmt.Errorf("the daemon answers %s", resp.Status)
+		}
+		return errors.New(f.Error)
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := body.Decode(answer); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// checked takes one run of a check: the node hears of verdicts and of new reasons, the log of verdicts.
+func (d *Daemon) checked(r checks.Result) {
+	before, known := d.monitors.results.Swap(r.Check, r)
+	log := d.log.Named("check").With("check", r.Check)
+	if r.Changed {
+		if r.Healthy {
+			log.Info("healthy", "why", r.Reason)
+		} else {
+			log.Warn("unhealthy", "why", r.Reason)
+		}
+	}
+	if old, _ := before.(checks.Result); !known || old.Warning != r.Warning && r.Warning != "" {
+		if r.Warning != "" {
+			log.Warn("the check does less than it could", "why", r.Warning)
+		}
+	}
+	if r.Healthy && !r.Changed {
+		return
+	}
+	reason := r.Reason
+	if !r.Healthy {
+		reason += d.nonlocalHint(r.Check)
+	}
+	d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: reason})
+}
+
+// nonlocalHint explains a check that fails on a host without the addresses: an nginx that listens on one of them by name
+// cannot start there while the kernel forbids it.
+func (d *Daemon) nonlocalHint(check string) string {
+	status := d.snapshot.Load()
+	if status == nil {
+		return ""
+	}
+	applies := map[string]bool{}
+	for _, i := range d.cfg.Load().Instances {
+		_, applies[i.Name] = i.Checks[check]
+	}
+	for _, i := range status.Instances {
+		if !applies[i.Name] || i.Holding {
+			continue
+		}
+		for _, ip := range i.Addresses {
+			if allowed, err := linux.NonlocalBind(ip.Is6()); err != nil || allowed {
+				continue
+			}
+			family := "ipv4"
+			if ip.Is6() {
+				family = "ipv6"
+			}
+			return fmt.Sprintf(" (this host does not hold %s, and net.%s.ip_nonlocal_bind is 0: an nginx that listens on %s cannot start here; set it to 1 in /etc/sysctl.d)", ip, family, ip)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,270 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+// Bounds of the daemon.
+const (
+	// eventQueue is how many events may wait for the loop. Whoever has one more waits; what the network sends then waits
+	// in the sockets' buffers.
+	eventQueue = 1024
+	// stopHooks is how long all `stop` hooks have together, after the addresses are released.
+	stopHooks = 5 * time.Second
+)
+
+// Options are what the daemon needs beside its configuration.
+type Options struct {
+	Paths      []string // where the configuration was read from, and is read again
+	Config     config.Options
+	RuntimeDir string // held.json, the control socket
+	StateDir   string // the drains
+	Version    string
+	Log        hclog.Logger
+}
+
+// Daemon runs one node. Make it with New, run it once with Run.
+type Daemon struct {
+	opts    Options
+	log     hclog.Logger
+	started time.Time
+	cfg     atomic.Pointer[config.Config]
+
+	events  chan node.Event
+	ports   chan portChange
+	changes chan *config.Config // a new configuration, for the sockets
+	steers  chan steering
+	pings   chan chan<- struct{} // asks the loop whether it is alive
+	reloads chan reloadRequest
+	ended   chan struct{} // closed when the loop takes no more events
+
+	timer     *linux.Timer
+	addresses *addressSetter
+	announcer *announcements
+	notifier  *notify.Notifier
+	monitors  *monitors
+	watcher   *linux.Watcher
+	control   *control.Server
+	systemd   *systemd
+	drains    Drains
+	drained   []string // what was saved, at the start
+
+	snapshot  atomic.Pointer[node.Status]
+	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
+	loaded    atomic.Pointer[control.Configuration]
+	hookRuns  hookRuns
+	refused   atomic.Uint64 // packets refused while the queue was long: only counted
+	stops     []notify.Transition
+}
+
+// New opens what the daemon needs of the kernel and removes what a dead one left behind. It starts nothing.
+func New(cfg *config.Config, o Options) (*Daemon, error) {
+	d := &Daemon{
+		opts: o, log: o.Log, started: time.Now(),
+		events:   make(chan node.Event, eventQueue),
+		ports:    make(chan portChange),
+		changes:  make(chan *config.Config),
+		steers:   make(chan steering),
+		pings:    make(chan chan<- struct{}),
+		reloads:  make(chan reloadRequest),
+		ended:    make(chan struct{}),
+		systemd:  newSystemd(o.Log),
+		drains:   Drains{StateDir: o.StateDir, RuntimeDir: o.RuntimeDir},
+		hookRuns: hookRuns{last: map[hookKey]notify.Report{}},
+	}
+	d.cfg.Store(cfg)
+	d.published.Store(new(make(chan struct{})))
+	d.loaded.Store(&control.Configuration{Paths: o.Paths, Loaded: d.started})
+	d.announcer = newAnnouncements(d.log)
+	d.monitors = newMonitors(d.checked)
+	for _, open := range []func(*config.Config) error{d.openKernel, d.openControl, d.openDrains, d.prepare} {
+		if err := open(cfg); err != nil {
+			d.close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// openKernel opens timer, addresses and links. Addresses of a dead daemon are swept: until this one is elected it has
+// none.
+func (d *Daemon) openKernel(cfg *config.Config) (err error) {
+	if err := linux.CheckCaps(); err != nil {
+		return err
+	}
+	if err := linux.DropAmbient(); err != nil {
+		return err
+	}
+	if d.timer, err = linux.NewTimer(); err != nil {
+		return err
+	}
+	kernel, err := linux.OpenAddresses(d.opts.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	d.addresses = newAddressSetter(kernel, d.post)
+	d.watcher, err = linux.OpenWatcher(interfaces(cfg), d.virtual)
+	return err
+}
+
+// openControl opens the control socket; it also keeps two daemons from sharing a runtime directory, so it comes before the
+// sweep.
+func (d *Daemon) openControl(cfg *config.Config) (err error) {
+	if d.control, err = control.Listen(d.opts.RuntimeDir, cfg.Control.SteerGroup, d); err != nil {
+		return err
+	}
+	return d.sweep()
+}
+
+// sweep removes the addresses of a dead daemon.
+func (d *Daemon) sweep() error {
+	if notice := d.addresses.kernel.Notice(); notice != nil {
+		d.log.Warn("list of held addresses", "error", notice)
+	}
+	swept, err := d.addresses.kernel.Sweep(func(linux.Held) bool { return false })
+	for _, h := range swept {
+		d.log.Warn("removed an address that an earlier daemon left behind", "address", h.IP, "interface", h.Interface)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the addresses that an earlier daemon left behind: %w", err)
+	}
+	return nil
+}
+
+// openDrains reads what was drained before.
+func (d *Daemon) openDrains(*config.Config) error {
+	var err error
+	if d.drained, err = d.drains.Load(); err != nil {
+		d.log.Error("saved drains", "error", err)
+	}
+	return nil
+}
+
+// prepare makes the checks and hooks of the first configuration.
+func (d *Daemon) prepare(cfg *config.Config) error {
+	p, err := planFor(&config.Config{}, cfg, d.checked)
+	if err != nil {
+		return err
+	}
+	d.notifier = notify.New(p.hooks, d.hookEnded)
+	d.monitors.prepare(p)
+	return nil
+}
+
+// interfaces lists the interfaces of a configuration, each once.
+func interfaces(cfg *config.Config) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, i := range cfg.Instances {
+		if !seen[i.Interface] {
+			seen[i.Interface] = true
+			names = append(names, i.Interface)
+		}
+	}
+	return names
+}
+
+// virtual says whether an address is one of ours, which is never a source and whose loss is to be repaired.
+func (d *Daemon) virtual(ip netip.Addr) bool {
+	for _, i := range d.cfg.Load().Instances {
+		for _, list := range [][]node.Address{i.Addresses, i.Unadvertised} {
+			for _, a := range list {
+				if a.IP == ip {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Run runs the daemon until ctx ends and every instance has handed over, the addresses are released and the `stop` hooks
+// have run. It returns nil then, and an error if something that it cannot do without broke.
+func (d *Daemon) Run(ctx context.Context) error {
+	work, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	var tasks sync.WaitGroup
+	task := func(what string, run func(context.Context) error) {
+		tasks.Go(func() {
+			if err := run(work); err != nil && work.Err() == nil {
+				end(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	task("timer", d.timer.Run)
+	task("addresses", d.addresses.run)
+	task("announcements", d.announcer.run)
+	task("hooks", d.notifier.Run)
+	task("links", d.runPorts)
+	task("checks", d.monitors.runAll)
+	task("reload", d.runReload)
+	task("control", d.control.Run)
+	task("systemd", d.runWatchdog)
+	d.loop(ctx, work)
+	close(d.ended)
+	d.finish(work)
+	end(nil)
+	tasks.Wait()
+	d.close()
+	if err := context.Cause(work); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// finish waits for what the loop's last actions asked for: the release, then the `stop` hooks.
+func (d *Daemon) finish(work context.Context) {
+	ctx, cancel := context.WithTimeout(work, stopHooks)
+	defer cancel()
+	d.addresses.drain(ctx)
+	for _, t := range d.stops {
+		d.notifier.Notify(t)
+	}
+	d.notifier.Stop(ctx)
+}
+
+// close gives back what New opened.
+func (d *Daemon) close() {
+	var errs []error
+	if d.timer != nil {
+		errs = append(errs, d.timer.Close())
+	}
+	if d.addresses != nil {
+		errs = append(errs, d.addresses.kernel.Close())
+	}
+	if d.watcher != nil {
+		errs = append(errs, d.watcher.Close())
+	}
+	if d.control != nil {
+		errs = append(errs, d.control.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.log.Debug("close", "error", err)
+	}
+}
+
+// post gives the loop an event; it waits when the queue is full, and gives up when the loop has ended.
+func (d *Daemon) post(ctx context.Context, ev node.Event) {
+	select {
+	case d.events <- ev:
+	case <-d.ended:
+	case <-ctx.Done():
+	}
+}
+
+// errStopping says that the loop takes nothing any more.
+var errStopping = errors.New("the daemon stops")

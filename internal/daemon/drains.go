@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// nginxStop is the drain of nginx's own planned stop. It must not outlive a reboot: it lives in the runtime directory.
+const nginxStop = "nginx-stop"
+
+// drainsFile is the saved set's name in either directory.
+const drainsFile = "drains.json"
+
+// Drains is the saved set of drains. The daemon and, without one, the commands change it.
+type Drains struct {
+	StateDir, RuntimeDir string
+}
+
+// drainSet is the file.
+type drainSet struct {
+	Drains []string `json:"drains"`
+}
+
+// path is the file in which a name is kept.
+func (d Drains) path(name string) string {
+	if name == nginxStop {
+		return filepath.Join(d.RuntimeDir, drainsFile)
+	}
+	return filepath.Join(d.StateDir, drainsFile)
+}
+
+// Load reads both files. One that cannot be read means drained: its own path stands in the set then, and the error says
+// what to do.
+func (d Drains) Load() ([]string, error) {
+	var names []string
+	var errs []error
+	for _, dir := range []string{d.StateDir, d.RuntimeDir} {
+		path := filepath.Join(dir, drainsFile)
+		set, err := readDrains(path)
+		if err != nil {
+			names = append(names, path)
+			errs = append(errs, fmt.Errorf("%w; this host counts as drained until the file is repaired or removed and the daemon restarted", err))
+		}
+		names = append(names, set...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), errors.Join(errs...)
+}
+
+// Set adds or removes a name, atomically and durably.
+func (d Drains) Set(name string, on bool) error {
+	path := d.path(name)
+	names, err := readDrains(path)
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+	if on {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("save drains: %w", err)
+		}
+		return nil
+	}
+	return writeDrains(path, names)
+}
+
+func readDrains(path string) ([]string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read drains: %w", err)
+	}
+	var set drainSet
+	if err := json.Unmarshal(b, &set); err != nil {
+		return nil, fmt.Errorf("read drains: %s: %w", path, err)
+	}
+	return set.Drains, nil
+}
+
+// writeDrains replaces the file; a power cut leaves the old one or the new one.
+func writeDrains(path string, names []string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("save drains: %w", err)
+	}
+	b, err := json.Marshal(drainSet{names})
+	if err != nil {
+		return fmt.Errorf("save drains: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), drainsFile+".*")
+	if err != nil {
+		return fmt.Errorf("save drains: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("save drains: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// Bounds of the loop.
+const (
+	// lateElapsed is how late a timer may be before the sockets are read first: what made it late kept the adverts waiting too.
+	lateElapsed = 2 * time.Millisecond
+	// readDry bounds how long the loop waits for the readers then.
+	readDry = 50 * time.Millisecond
+	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
+	batch = 64
+	// snapshotGap is how old a snapshot may get while nothing but timers run.
+	snapshotGap = 250 * time.Millisecond
+)
+
+// loop is the only goroutine that touches the node.
+type loop struct {
+	*Daemon
+	node  *node.Node
+	ports map[string]*port
+
+	armed    time.Time // what the timer is set to
+	snapped  time.Time
+	dirty    bool
+	statuses map[string]string // instance -> its word in the service manager's status line
+}
+
+// loop runs until the node has stopped, or work ends because a task broke. stop's end begins the handover.
+func (d *Daemon) loop(stop, work context.Context) {
+	l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
+	cfg := d.cfg.Load()
+	l.node = node.New(node.Config{Name: cfg.Node, Instances: cfg.Instances}, time.Now())
+	for _, who := range d.drained {
+		l.step(node.Drain{Who: who, On: true})
+	}
+	l.publish(time.Now())
+	d.systemd.ready(l.summary())
+	stopping := stop.Done()
+	for !l.node.Stopped() {
+		l.arm()
+		select {
+		case ev := <-d.events:
+			l.step(ev)
+			l.more()
+		case c := <-d.ports:
+			l.port(c)
+		case <-d.timer.C():
+			l.elapsed()
+		case s := <-d.steers:
+			l.step(s.event)
+			l.publish(time.Now())
+			close(s.taken)
+		case alive := <-d.pings:
+			close(alive)
+		case <-stopping:
+			stopping = nil
+			d.log.Info("stopping", "why", context.Cause(stop))
+			d.systemd.stopping("handing over")
+			l.step(node.Stop{})
+		case <-work.Done():
+			return
+		}
+		l.refresh()
+	}
+	l.publish(time.Now())
+}
+
+// more takes what else is waiting, up to a batch.
+func (l *loop) more() {
+	for range batch {
+		select {
+		case ev := <-l.events:
+			l.step(ev)
+		default:
+			return
+		}
+	}
+}
+
+// step feeds the node and performs what it asks for.
+func (l *loop) step(ev node.Event) {
+	for _, a := range l.node.Step(time.Now(), ev) {
+		l.perform(a)
+	}
+	l.dirty = true
+}
+
+// arm sets the timer to the node's deadline.
+func (l *loop) arm() {
+	at, ok := l.node.Deadline()
+	if !ok || at.Equal(l.armed) {
+		return
+	}
+	if err := l.timer.Set(at); err != nil {
+		l.log.Error("set the timer", "error", err)
+	}
+	l.armed = at
+}
+
+// elapsed acts on the timer. When that is late, the adverts that came in the meantime are heard first.
+func (l *loop) elapsed() {
+	l.armed = time.Time{}
+	at, ok := l.node.Deadline()
+	if !ok || time.Now().Before(at) {
+		return
+	}
+	if time.Since(at) > lateElapsed {
+		l.readDry()
+	}
+	l.step(node.Elapsed{})
+}
+
+// readDry lets the readers deliver what waits in the VRRP sockets.
+func (l *loop) readDry() {
+	bound := time.NewTimer(readDry)
+	defer bound.Stop()
+	for {
+		l.more()
+		if !l.pending() && len(l.events) == 0 {
+			return
+		}
+		select {
+		case ev := <-l.events:
+			l.step(ev)
+		case <-bound.C:
+			return
+		}
+	}
+}
+
+// pending says whether a VRRP socket holds packets that its reader did not take yet.
+func (l *loop) pending() bool {
+	for _, p := range l.ports {
+		if p.pending() {
+			return true
+		}
+	}
+	return false
+}
+
+// refresh publishes a snapshot when something happened.
+func (l *loop) refresh() {
+	if now := time.Now(); l.dirty && (len(l.events) == 0 || now.Sub(l.snapped) > snapshotGap) {
+		l.publish(now)
+	}
+}
+
+// publish makes the snapshot that readers load.
+func (l *loop) publish(now time.Time) {
+	l.snapshot.Store(l.node.Status(now))
+	l.snapped, l.dirty = now, false
+	close(*l.published.Swap(new(make(chan struct{}))))
+}
+
+// summary is the line that `systemctl status` shows.
+func (l *loop) summary() string {
+	var words []string
+	instances := l.cfg.Load().Instances
+	for _, i := range instances {
+		state := l.statuses[i.Name]
+		if state == "" {
+			state = string(node.Init)
+		}
+		words = append(words, fmt.Sprintf("%s: %s", i.Name, state))
+	}
+	const most = 8
+	if len(words) > most {
+		words = append(words[:most], fmt.Sprintf("and %d more", len(instances)-most))
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+
+	"github.com/understudy-ha/understudy/checks"
+)
+
+// monitors runs the checks, each in a goroutine of its own that it waits for.
+type monitors struct {
+	report  func(checks.Result)
+	results sync.Map // check name -> checks.Result, the newest
+
+	mu      sync.Mutex // guards what follows
+	waiting map[string]*checks.Monitor
+	running map[string]*runningCheck
+	ctx     context.Context // set while runAll runs
+	tasks   sync.WaitGroup
+}
+
+// runningCheck is a monitor's goroutine.
+type runningCheck struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newMonitors(report func(checks.Result)) *monitors {
+	return &monitors{report: report, waiting: map[string]*checks.Monitor{}, running: map[string]*runningCheck{}}
+}
+
+// prepare takes the first configuration's monitors; runAll starts them.
+func (m *monitors) prepare(p *plan) {
+	for name, monitor := range p.monitors {
+		m.waiting[name] = monitor
+	}
+}
+
+// runAll runs the checks until ctx ends.
+func (m *monitors) runAll(ctx context.Context) error {
+	m.mu.Lock()
+	m.ctx = ctx
+	for name, monitor := range m.waiting {
+		m.start(name, monitor)
+	}
+	clear(m.waiting)
+	m.mu.Unlock()
+	<-ctx.Done()
+	m.mu.Lock()
+	m.ctx = nil
+	m.mu.Unlock()
+	m.tasks.Wait()
+	return nil
+}
+
+// start runs one; mu is held.
+func (m *monitors) start(name string, monitor *checks.Monitor) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	r := &runningCheck{cancel, make(chan struct{})}
+	m.running[name] = r
+	m.tasks.Go(func() {
+		defer close(r.done)
+		defer cancel()
+		monitor.Run(ctx)
+	})
+}
+
+// replace ends what is gone or changed, and starts what is new. Of one check there are never two runs at a time.
+func (m *monitors) replace(p *plan) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ending := append([]string(nil), p.gone...)
+	for name := range p.monitors {
+		ending = append(ending, name)
+	}
+	for _, name := range ending {
+		if r := m.running[name]; r != nil {
+			r.cancel()
+		}
+	}
+	for _, name := range ending {
+		if r := m.running[name]; r != nil {
+			<-r.done // a monitor ends within two seconds
+			delete(m.running, name)
+		}
+	}
+	for _, name := range p.gone {
+		m.results.Delete(name)
+	}
+	if m.ctx == nil {
+		return
+	}
+	for name, monitor := range p.monitors {
+		m.start(name, monitor)
+	}
+}

@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+// perform does what the node asks for, or gives it to the goroutine that does.
+func (l *loop) perform(a node.Action) {
+	switch a := a.(type) {
+	case node.Send:
+		l.send(a)
+	case node.SetAddresses:
+		l.addresses.set(a)
+	case node.Announce:
+		l.announcer.announce(l.ports[a.Interface], a)
+	case node.Probe:
+		l.announcer.probe(l.ports[a.Interface], a)
+	case node.Notify:
+		l.notify(a)
+	case node.Changed:
+		l.changed(a)
+	case node.Warned:
+		l.log.Warn(a.Why, "instance", a.Instance)
+	default:
+		panic(fmt.Sprintf("daemon: unhandled %T", a))
+	}
+}
+
+// send writes an advert to its socket, which does not wait. One that is stale says what is no longer true.
+func (l *loop) send(a node.Send) {
+	if time.Now().After(a.Until) {
+		return
+	}
+	var err error
+	if p := l.ports[a.Interface]; p == nil || p.conn(a.Family) == nil {
+		err = fmt.Errorf("no VRRP socket on %q", a.Interface)
+	} else {
+		err = p.conn(a.Family).Send(a.Payload, a.Source, a.Destination)
+	}
+	if err != nil {
+		for _, more := range l.node.Step(time.Now(), node.SendFailed{Instance: a.Instance, Family: a.Family, Err: err}) {
+			l.perform(more)
+		}
+	}
+}
+
+// changed is the one line of a state change.
+func (l *loop) changed(a node.Changed) {
+	log := l.log.Info
+	if a.Quiet {
+		log = l.log.Debug
+	}
+	log("state changed", "instance", a.Instance, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)
+	if a.From == node.Master || a.From == node.Leaving {
+		l.announcer.drop(a.Instance)
+	}
+	l.statuses[a.Instance] = string(a.To)
+	l.systemd.status(l.summary())
+}
+
+// notify queues the hooks; those of `stop` wait for the release.
+func (l *loop) notify(a node.Notify) {
+	if a.State == node.Stopped {
+		l.stops = append(l.stops, l.transition(a))
+		return
+	}
+	l.notifier.Notify(l.transition(a))
+}
+
+// transition is what the hooks are told.
+func (l *loop) transition(a node.Notify) notify.Transition {
+	return notify.Transition{
+		Instance: a.Instance, State: notify.State(a.State), Previous: notify.State(a.Previous), Priority: int(a.Priority),
+		Reason: a.Why, Addresses: a.Addresses, Interface: a.Interface, Node: l.cfg.Load().Node, Generation: a.Generation, At: a.At,
+	}
+}
+
+// hookEnded logs a hook that ran.
+func (d *Daemon) hookEnded(r notify.Report) {
+	d.hookRuns.add(r)
+	log := d.log.Named("notify").With("hook", r.Hook, "instance", r.Instance, "state", r.Transition.State, "took", r.Took.Round(time.Millisecond))
+	if r.Err != nil {
+		log.Error("hook failed", "error", r.Err, "output", r.Output)
+		return
+	}
+	log.Debug("hook ran", "output", r.Output)
+}

@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+// hookRuns keeps the last run of each hook for each instance.
+type hookRuns struct {
+	mu   sync.Mutex // guards what follows
+	last map[hookKey]notify.Report
+}
+
+type hookKey struct{ hook, instance string }
+
+func (h *hookRuns) add(r notify.Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last[hookKey{r.Hook, r.Instance}] = r
+}
+
+// list returns them in a stable order.
+func (h *hookRuns) list() []control.Hook {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []control.Hook
+	for key, r := range h.last {
+		run := control.Hook{Name: key.hook, Instance: key.instance, State: string(r.Transition.State), At: r.At, Took: r.Took, Output: r.Output}
+		if r.Err != nil {
+			run.Error = r.Err.Error()
+		}
+		out = append(out, run)
+	}
+	slices.SortFunc(out, func(a, b control.Hook) int {
+		return strings.Compare(a.Name+"\x00"+a.Instance, b.Name+"\x00"+b.Instance)
+	})
+	return out
+}
+
+// Report is what status shows. It reads snapshots only.
+func (d *Daemon) Report() control.Report {
+	return control.Report{
+		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
+		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(),
+	}
+}
+
+// checkReports lists the checks in the order of the configuration.
+func (d *Daemon) checkReports() []control.Check {
+	var out []control.Check
+	for _, c := range d.cfg.Load().Checks {
+		check := control.Check{Name: c.Name, Kind: c.Kind}
+		if v, ok := d.monitors.results.Load(c.Name); ok {
+			r := v.(checks.Result)
+			check = control.Check{
+				Name: c.Name, Kind: c.Kind, Known: true, Healthy: r.Healthy, Reason: r.Reason, Output: r.Output,
+				Streak: r.Streak, Need: r.Need, At: r.At, Took: r.Took, Warning: r.Warning,
+			}
+		}
+		out = append(out, check)
+	}
+	return out
+}
+
+// Drain yields every instance, and waits until each has left or turned out to be nobody else's.
+func (d *Daemon) Drain(ctx context.Context, name string) (control.Drained, error) {
+	var out control.Drained
+	if err := d.drains.Set(name, true); err != nil {
+		out.Unsaved = err.Error()
+		d.log.Error("the drain will not outlive this daemon", "name", name, "error", err)
+	}
+	before := d.snapshot.Load()
+	if err := d.steer(ctx, node.Drain{Who: name, On: true}); err != nil {
+		return out, err
+	}
+	d.log.Info("drained", "name", name)
+	for _, was := range before.Instances {
+		if !was.Holding {
+			continue
+		}
+		left, err := d.left(ctx, was.Name)
+		switch {
+		case err != nil:
+			return out, fmt.Errorf("wait for %s to be taken over: %w", was.Name, err)
+		case left:
+			out.Moved = append(out.Moved, was.Name)
+		default:
+			out.Kept = append(out.Kept, was.Name)
+		}
+	}
+	return out, nil
+}
+
+// left waits until an instance has let go (true) or serves on because nobody took over (false).
+func (d *Daemon) left(ctx context.Context, instance string) (bool, error) {
+	for {
+		next := *d.published.Load()
+		s := d.snapshot.Load()
+		at := slices.IndexFunc(s.Instances, func(i node.InstanceStatus) bool { return i.Name == instance })
+		switch {
+		case at < 0 || !s.Instances[at].Holding:
+			return true, nil
+		case s.Instances[at].State == node.Master:
+			return false, nil
+		}
+		select {
+		case <-next:
+		case <-d.ended:
+			return false, errStopping
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// Undrain lifts a drain.
+func (d *Daemon) Undrain(ctx context.Context, name string) error {
+	saveErr := d.drains.Set(name, false)
+	if err := d.steer(ctx, node.Drain{Who: name}); err != nil {
+		return err
+	}
+	d.log.Info("undrained", "name", name)
+	return saveErr
+}
+
+// steer has the loop take an event, and publish what came of it.
+func (d *Daemon) steer(ctx context.Context, ev node.Event) error {
+	taken := make(chan struct{})
+	select {
+	case d.steers <- steering{ev, taken}:
+	case <-d.ended:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-taken // the loop has it, and never waits
+	return nil
+}
+
+// steering is an event whose effect somebody waits for.
+type steering struct {
+	event node.Event
+	taken chan<- struct{}
+}

@@ -1,0 +1,98 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// errCaps says what to do about missing capabilities.
+var errCaps = errors.New("run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW")
+
+// CheckCaps says which capability the process needs and does not have.
+func CheckCaps() error {
+	effective, err := threadCaps("/proc/thread-self/status", "CapEff:")
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, c := range []struct {
+		name string
+		bit  int
+	}{{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_NET_RAW", unix.CAP_NET_RAW}} {
+		if effective&(1<<c.bit) == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s missing: %w", strings.Join(missing, " and "), errCaps)
+	}
+	return nil
+}
+
+// DropAmbient makes every thread give up its inheritable capabilities, and with them the ambient ones, so that no
+// program that the daemon starts has any. The daemon keeps its own. It is called once, at start.
+//
+// Go can do this on all threads only in a program without cgo.
+func DropAmbient() error {
+	inherits, err := anyThreadInherits()
+	if err != nil || !inherits {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	switch errno {
+	case 0:
+		return nil
+	case unix.ENOTSUP:
+		return errors.New("drop inheritable capabilities: this program was built with cgo: build it with CGO_ENABLED=0")
+	default:
+		return fmt.Errorf("drop inheritable capabilities: %w", errno)
+	}
+}
+
+// anyThreadInherits reports whether a program started by some thread would get a capability from it.
+func anyThreadInherits() (bool, error) {
+	threads, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil {
+		return false, fmt.Errorf("list threads: %w", err)
+	}
+	for _, path := range threads {
+		inheritable, err := threadCaps(path, "CapInh:")
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // the thread has ended
+		}
+		if err != nil || inheritable != 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// threadCaps reads one set of capabilities from a thread's status file. An ambient capability is always an inheritable
+// one too (capabilities(7)), so that CapInh tells of both.
+func threadCaps(path, field string) (uint64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("read capabilities: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, field); ok {
+			return strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		}
+	}
+	return 0, fmt.Errorf("read capabilities: %s has no %s", path, field)
+}

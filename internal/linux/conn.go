@@ -1,0 +1,267 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// receiveBuffer holds the adverts that arrive while the daemon does not run: a thousand and more.
+	receiveBuffer = 1 << 20
+	// maxPacket is more than the longest advertisement with its IP header: 255 IPv6 addresses and a trailer.
+	maxPacket = 8192
+	// maxControl holds every control message that is asked for.
+	maxControl = 256
+	// classCS6 is the TOS and traffic class of network control (DSCP CS6).
+	classCS6 = 0xc0
+)
+
+// Packet is one received VRRP message. Its TTL is always 255, and its VRID one of the connection's: the rest never
+// leaves the kernel.
+type Packet struct {
+	Payload     []byte // the VRRP message without the IP header; valid only during the call that delivers it
+	Source      netip.Addr
+	Destination netip.Addr // the group, or an address of this host
+	TTL         int        // or hop limit
+	At          time.Time  // when it was read from the socket
+}
+
+// Conn sends and receives VRRP on one interface in one address family.
+//
+// It is bound to the interface that has the name when it is opened; when an interface of that name comes back with
+// another index, the connection must be opened again.
+type Conn struct {
+	ifName  string
+	ifIndex int
+	v6      bool
+	pc      *net.IPConn
+	raw     syscall.RawConn
+	// reading is set before a packet leaves the socket and cleared after it was delivered. See Pending.
+	reading atomic.Bool
+}
+
+// Listen opens the connection and joins VRRP's group on the interface. It lets nothing through before SetVRIDs.
+func Listen(ifName string, v6 bool) (*Conn, error) {
+	c, err := listen(ifName, v6)
+	if err != nil {
+		return nil, fmt.Errorf("open VRRP socket on %q: %w", ifName, err)
+	}
+	return c, nil
+}
+
+func listen(ifName string, v6 bool) (*Conn, error) {
+	ifi, err := interfaceByName(ifName)
+	if err != nil {
+		return nil, err
+	}
+	network, address := "ip4:112", "0.0.0.0"
+	if v6 {
+		network, address = "ip6:112", "::"
+	}
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return prepare(raw, ifName, v6) }}
+	pc, err := config.ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return nil, explain(err)
+	}
+	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6, pc: pc.(*net.IPConn)}
+	if c.raw, err = c.pc.SyscallConn(); err != nil {
+		return nil, abandon(err, pc)
+	}
+	if v6 {
+		err = join6(pc, ifi)
+	} else {
+		err = join4(pc, ifi)
+	}
+	if err != nil {
+		return nil, abandon(err, pc)
+	}
+	return c, nil
+}
+
+// prepare closes the new socket to everything before it is bound: a raw socket receives from its first moment, on
+// every interface. What slipped in before the filter is thrown away.
+func prepare(raw syscall.RawConn, ifName string, v6 bool) error {
+	if err := attachFilter(raw, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
+		return err
+	}
+	return control(raw, func(fd int) error {
+		if err := unix.BindToDevice(fd, ifName); err != nil {
+			return fmt.Errorf("bind to device: %w", err)
+		}
+		// Without this a socket hears the groups that anyone on the host has joined.
+		level, option := unix.IPPROTO_IP, unix.IP_MULTICAST_ALL
+		if v6 {
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL
+		}
+		// Kernels before 4.20 do not know IPV6_MULTICAST_ALL; the socket is bound to its interface all the same.
+		if err := unix.SetsockoptInt(fd, level, option, 0); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+			return fmt.Errorf("hear only the joined groups: %w", err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
+				return fmt.Errorf("enlarge receive buffer: %w", err)
+			}
+		}
+		return discard(fd)
+	})
+}
+
+// discard empties the socket's queue. It ends, since nothing passes the filter any more.
+func discard(fd int) error {
+	var b [1]byte
+	for {
+		_, _, err := unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("empty receive queue: %w", err)
+		}
+	}
+}
+
+func join4(pc net.PacketConn, ifi *net.Interface) error {
+	p := ipv4.NewPacketConn(pc)
+	group := &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)} // RFC 9568 section 5.1.1.2
+	return first(
+		step{"join 224.0.0.18", func() error { return p.JoinGroup(ifi, group) }},
+		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
+		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
+		step{"set multicast TTL", func() error { return p.SetMulticastTTL(hopsVRRP) }},
+		step{"set TTL", func() error { return p.SetTTL(hopsVRRP) }},
+		step{"set DSCP", func() error { return p.SetTOS(classCS6) }},
+	)
+}
+
+func join6(pc net.PacketConn, ifi *net.Interface) error {
+	p := ipv6.NewPacketConn(pc)
+	group := &net.IPAddr{IP: net.ParseIP("ff02::12")} // RFC 9568 section 5.1.2.2
+	return first(
+		step{"join ff02::12", func() error { return p.JoinGroup(ifi, group) }},
+		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
+		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
+		step{"set multicast hop limit", func() error { return p.SetMulticastHopLimit(hopsVRRP) }},
+		step{"set hop limit", func() error { return p.SetHopLimit(hopsVRRP) }},
+		step{"set DSCP", func() error { return p.SetTrafficClass(classCS6) }},
+		step{"ask for hop limit and destination", func() error {
+			return p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagDst, true)
+		}},
+	)
+}
+
+// step is one thing to set on a socket.
+type step struct {
+	what string
+	do   func() error
+}
+
+// first does the steps in order and stops at the first error.
+func first(steps ...step) error {
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	return nil
+}
+
+// SetVRIDs lets adverts for these virtual routers through, and no others. It may be called while Run runs.
+func (c *Conn) SetVRIDs(vrids []uint8) error {
+	if err := attachFilter(c.raw, vrrpFilter(c.v6, vrids)); err != nil {
+		return fmt.Errorf("set VRIDs of the VRRP socket on %q: %w", c.ifName, err)
+	}
+	return nil
+}
+
+// Run reads packets and delivers each until ctx ends.
+func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
+	stop := endReads(ctx, c.pc)
+	defer stop()
+	defer c.reading.Store(false)
+	buffer, oob := make([]byte, maxPacket), make([]byte, maxControl)
+	for {
+		p, ok, err := c.read(buffer, oob)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read VRRP socket on %q: %w", c.ifName, err)
+		}
+		if ok {
+			deliver(p)
+		}
+		c.reading.Store(false)
+	}
+}
+
+// read waits for one packet; ok is false for one that is malformed as an IP packet.
+func (c *Conn) read(buffer, oob []byte) (p Packet, ok bool, err error) {
+	var n, oobn, flags int
+	var from unix.Sockaddr
+	var inner error
+	err = c.raw.Read(func(fd uintptr) bool {
+		c.reading.Store(true)
+		n, oobn, flags, from, inner = unix.Recvmsg(int(fd), buffer, oob, unix.MSG_DONTWAIT)
+		if errors.Is(inner, unix.EAGAIN) || errors.Is(inner, unix.EINTR) {
+			c.reading.Store(false)
+			return errors.Is(inner, unix.EINTR)
+		}
+		return true
+	})
+	at := time.Now()
+	switch {
+	case errors.Is(inner, unix.EINTR) && err == nil:
+		return Packet{}, false, nil
+	case err != nil:
+		return Packet{}, false, err
+	case inner != nil:
+		return Packet{}, false, os.NewSyscallError("recvmsg", inner)
+	case flags&unix.MSG_TRUNC != 0:
+		return Packet{}, false, nil
+	}
+	if c.v6 {
+		p, ok = parse6(buffer[:n], oob[:oobn], from)
+	} else {
+		p, ok = parse4(buffer[:n])
+	}
+	p.At = at
+	return p, ok, nil
+}
+
+// Pending reports whether packets have arrived that Run has not delivered yet: in the socket, or between the socket
+// and the return of deliver. It may be called from any goroutine.
+//
+// When it returns false, deliver has returned for every packet that had arrived before the call. So a loop that woke
+// late waits until it is false, then takes what deliver left for it, and only then believes its timer.
+func (c *Conn) Pending() (bool, error) {
+	var queued bool
+	// The order matters: a packet that has left the socket before this look at it set reading before.
+	err := control(c.raw, func(fd int) error {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		if errors.Is(err, unix.EINTR) {
+			n, err = 1, nil // not known: ask again
+		}
+		queued = n > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("poll VRRP socket on %q: %w", c.ifName, err)
+	}
+	return queued || c.reading.Load(), nil
+}
+
+// Close releases the socket; a Run still under way returns an error.
+func (c *Conn) Close() error { return c.pc.Close() }

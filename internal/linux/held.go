@@ -1,0 +1,130 @@
+package linux
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// heldName is the file that lists the addresses that this daemon may have set.
+const heldName = "held.json"
+
+// Held is one address that a daemon of this host has set, or was about to.
+type Held struct {
+	Owner     string       `json:"owner"` // the instance; empty for an address that only the kernel's tag shows to be ours
+	Interface string       `json:"interface"`
+	Index     int          `json:"index"` // of the interface, when it was set
+	IP        netip.Addr   `json:"ip"`
+	Network   netip.Prefix `json:"network,omitzero"` // the connected route that goes with it; invalid: none
+}
+
+// heldFile is held.json. It is written before an address is added, so that a daemon that dies between the two leaves
+// no address that nobody knows.
+type heldFile struct {
+	path    string
+	written []byte
+}
+
+// heldContent is what the file holds. What was written before a reboot says nothing about the addresses of today.
+type heldContent struct {
+	BootID    string `json:"boot_id"`
+	Addresses []Held `json:"addresses"`
+}
+
+// load reads the file. A file that is damaged is moved aside, and the error says so beside an empty list: it can only
+// come from a crash of the host, after which the kernel holds nothing of ours, or from another hand.
+func (f *heldFile) load() (list []Held, notice, err error) {
+	b, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var content heldContent
+	if err := json.Unmarshal(b, &content); err != nil {
+		aside := f.path + ".damaged"
+		if err := os.Rename(f.path, aside); err != nil {
+			return nil, nil, err
+		}
+		return nil, fmt.Errorf("%s was damaged (%w) and is now %s: look for addresses that an earlier daemon left", f.path, err, aside), nil
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, nil, err
+	}
+	if content.BootID != boot {
+		return nil, nil, nil
+	}
+	f.written = b
+	return content.Addresses, nil, nil
+}
+
+// save writes the list, if it differs from what the file holds. The new file takes the old one's place in one step;
+// nothing is forced to the disk, since the list matters only as long as this kernel runs.
+func (f *heldFile) save(list []Held) error {
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(heldContent{BootID: boot, Addresses: list}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", f.path, err)
+	}
+	b = append(b, '\n')
+	if bytes.Equal(b, f.written) {
+		return nil
+	}
+	next := f.path + ".new"
+	if err := os.WriteFile(next, b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(next, f.path); err != nil {
+		return err
+	}
+	f.written = b
+	return nil
+}
+
+// bootID names this run of the kernel.
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b)), err
+}
+
+func newHeldFile(dir string) *heldFile { return &heldFile{path: filepath.Join(dir, heldName)} }
+
+// key tells two records apart.
+func (h Held) key() Held { return Held{Owner: h.Owner, Interface: h.Interface, IP: h.IP} }
+
+// compareHeld is the order of the file.
+func compareHeld(a, b Held) int {
+	if c := strings.Compare(a.Owner, b.Owner); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.Interface, b.Interface); c != 0 {
+		return c
+	}
+	return a.IP.Compare(b.IP)
+}
+
+// sortHeld orders a list for the file.
+func sortHeld(list []Held) []Held {
+	slices.SortFunc(list, compareHeld)
+	return list
+}
+
+// place is where an address is.
+type place struct {
+	index int
+	ip    netip.Addr
+}
+
+func (h Held) at() place { return place{h.Index, h.IP} }

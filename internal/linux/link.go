@@ -1,0 +1,76 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Link is what an interface is at one moment.
+type Link struct {
+	Name   string
+	Index  int // 0 while it does not exist
+	Exists bool
+	Up     bool   // enabled, with a carrier: packets may pass
+	Reason string // why it is not up, with what to do
+	MAC    string // empty for one without Ethernet address
+	MTU    int
+	// Source4 and Source6 are where adverts come from: the interface's first own IPv4 address and its first own
+	// link-local address that is ready for use. Invalid where there is none. Virtual addresses do not count.
+	Source4, Source6 netip.Addr
+}
+
+// link asks the kernel for the interface's state; own lists the addresses of the host.
+func (r *rtnetlink) link(name string, own []address, virtual func(netip.Addr) bool) (Link, error) {
+	found, err := r.handle.LinkByName(name)
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
+		return Link{Name: name, Reason: fmt.Sprintf("interface %q does not exist", name)}, nil
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("look up interface %q: %w", name, err)
+	}
+	at := found.Attrs()
+	l := Link{Name: name, Index: at.Index, Exists: true, MAC: at.HardwareAddr.String(), MTU: at.MTU}
+	l.Reason = unusable(name, at.RawFlags)
+	l.Up = l.Reason == ""
+	l.Source4, l.Source6 = sources(own, at.Index, virtual)
+	return l, nil
+}
+
+// unusable says why an interface with these flags passes no packets; empty if it does.
+func unusable(name string, flags uint32) string {
+	switch {
+	case flags&unix.IFF_UP == 0:
+		return fmt.Sprintf("interface %q is down (ip link set %s up)", name, name)
+	case flags&unix.IFF_LOWER_UP == 0:
+		return fmt.Sprintf("interface %q has no carrier (cable, switch port, or the link below it)", name)
+	case flags&unix.IFF_RUNNING == 0:
+		return fmt.Sprintf("interface %q has a carrier but does not run yet (802.1X, or the link below it)", name)
+	}
+	return ""
+}
+
+// sources picks the addresses that adverts come from on the interface with this index.
+func sources(own []address, index int, virtual func(netip.Addr) bool) (source4, source6 netip.Addr) {
+	for _, a := range own {
+		ip := a.prefix.Addr()
+		if a.index != index || a.protocol == protocolTag || virtual(ip) {
+			continue
+		}
+		switch {
+		case ip.Is4():
+			if !source4.IsValid() && a.flags&unix.IFA_F_SECONDARY == 0 && a.scope < unix.RT_SCOPE_HOST {
+				source4 = ip
+			}
+		case ip.IsLinkLocalUnicast():
+			// The kernel refuses to send from an address that duplicate address detection has not passed.
+			if !source6.IsValid() && a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
+				source6 = ip
+			}
+		}
+	}
+	return source4, source6
+}

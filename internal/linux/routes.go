@@ -1,0 +1,154 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// connected is a network that is reached directly through an interface.
+type connected struct {
+	index   int
+	network netip.Prefix
+}
+
+// route is what matters here of a route in the main table.
+type route struct {
+	connected
+	ours    bool
+	gateway bool
+}
+
+// setRoutes makes our connected routes those that the held addresses want and the host does not have by itself, if
+// any was or is wanted. A route of ours gives way as soon as the host has its own.
+func (a *Addresses) setRoutes(owner string, stale []Held) []AddressError {
+	withNetwork := func(h Held) bool { return h.Network.IsValid() }
+	if !slices.ContainsFunc(a.held, withNetwork) && !slices.ContainsFunc(stale, withNetwork) {
+		return nil
+	}
+	errs := a.reconcileRoutes()
+	var failed []AddressError
+	for _, h := range a.held {
+		if err := errs[h.route()]; h.Owner == owner && h.Network.IsValid() && err != nil {
+			failed = append(failed, AddressError{h.IP, err})
+		}
+	}
+	return failed
+}
+
+// route is the connected route that goes with the address.
+func (h Held) route() connected { return connected{h.Index, h.Network.Masked()} }
+
+// reconcileRoutes does the work of setRoutes and returns what failed for each route.
+func (a *Addresses) reconcileRoutes() map[connected]error {
+	errs := make(map[connected]error)
+	var wanted []connected
+	for _, h := range a.held {
+		if c := h.route(); h.Network.IsValid() && !slices.Contains(wanted, c) {
+			wanted = append(wanted, c)
+		}
+	}
+	routes, err := a.kernel.routes()
+	if err != nil {
+		for _, c := range wanted {
+			errs[c] = err
+		}
+		return errs
+	}
+	for _, c := range wanted {
+		if !hostRoute(routes, c) && !slices.Contains(routes, route{connected: c, ours: true}) {
+			errs[c] = a.kernel.addRoute(c)
+		}
+	}
+	for _, r := range routes {
+		if r.ours && (!slices.Contains(wanted, r.connected) || hostRoute(routes, r.connected)) {
+			errs[r.connected] = a.kernel.deleteRoute(r.connected)
+		}
+	}
+	return errs
+}
+
+// hostRoute reports whether the host reaches the network without us: by a route to exactly that network, or directly
+// on the same interface as part of a larger one.
+func hostRoute(routes []route, c connected) bool {
+	return slices.ContainsFunc(routes, func(r route) bool {
+		if r.ours {
+			return false
+		}
+		within := r.network.Bits() < c.network.Bits() && r.network.Contains(c.network.Addr())
+		return r.network == c.network || within && r.index == c.index && !r.gateway
+	})
+}
+
+// routes lists the main table of both families without the default routes.
+func (r *rtnetlink) routes() ([]route, error) {
+	var list []route
+	for range dumpTries {
+		list = list[:0]
+		err := r.handle.RouteListFilteredIter(unix.AF_UNSPEC, &netlink.Route{}, 0, func(x netlink.Route) bool {
+			if parsed, ok := parseRoute(x); ok {
+				list = append(list, parsed)
+			}
+			return true
+		})
+		if err == nil {
+			return list, nil
+		}
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("list routes: they changed %d times meanwhile", dumpTries)
+}
+
+func parseRoute(x netlink.Route) (route, bool) {
+	if x.Dst == nil || x.Type != unix.RTN_UNICAST {
+		return route{}, false
+	}
+	ip, ok := netip.AddrFromSlice(x.Dst.IP)
+	if !ok {
+		return route{}, false
+	}
+	// The library gives IPv4 in 4 or in 16 bytes; the mask tells the family.
+	bits, size := x.Dst.Mask.Size()
+	if size == 32 {
+		ip = ip.Unmap()
+	}
+	return route{
+		connected: connected{x.LinkIndex, netip.PrefixFrom(ip, bits).Masked()},
+		ours:      x.Protocol == protocolTag,
+		gateway:   x.Gw != nil || x.Via != nil || len(x.MultiPath) > 0,
+	}, bits > 0
+}
+
+// netlinkRoute is our route to c. Without a preferred source: that is the host's, if it has one there.
+func netlinkRoute(c connected) *netlink.Route {
+	return &netlink.Route{
+		LinkIndex: c.index,
+		Dst:       &net.IPNet{IP: c.network.Addr().AsSlice(), Mask: net.CIDRMask(c.network.Bits(), c.network.Addr().BitLen())},
+		Scope:     netlink.SCOPE_LINK,
+		Protocol:  protocolTag,
+		Table:     unix.RT_TABLE_MAIN,
+	}
+}
+
+func (r *rtnetlink) addRoute(c connected) error {
+	err := r.handle.RouteAdd(netlinkRoute(c))
+	if err == nil || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return fmt.Errorf("add route to %s: %w", c.network, explain(err))
+}
+
+func (r *rtnetlink) deleteRoute(c connected) error {
+	err := r.handle.RouteDel(netlinkRoute(c))
+	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return fmt.Errorf("remove route to %s: %w", c.network, explain(err))
+}

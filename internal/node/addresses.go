@@ -1,0 +1,190 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Bounds of what is done about addresses.
+const (
+	// maxLeased is how many addresses on a host may have a lease; renewing more would cost more than it protects.
+	maxLeased   = 64
+	maxRenewal  = 500 * time.Millisecond
+	minLifetime = 2 * time.Second
+	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that.
+	firstRetry  = 5 * time.Second
+	maxRetry    = 5 * time.Minute
+	retryForget = time.Minute
+	// An address that something deletes this often within the window is handed over for a while.
+	maxLosses  = 5
+	lossWindow = 10 * time.Second
+	yieldFor   = time.Minute
+	slowRepair = time.Second
+)
+
+// failure is an address that could not be set.
+type failure struct {
+	why   string
+	retry time.Time
+	gap   time.Duration
+}
+
+// clear lets the instance try again; the gap is remembered.
+func (f *failure) clear() { f.why, f.retry = "", time.Time{} }
+
+// repair remembers how often something else deleted the instance's addresses.
+type repair struct {
+	losses []time.Time
+	until  time.Time // yields till then
+	at     time.Time // the next slow repair
+}
+
+// yields says whether the deletions are too many to hold the addresses here.
+func (r *repair) yields(now time.Time) bool { return now.Before(r.until) }
+
+// lost takes note of one deletion, and says whether to set the address again at once.
+func (r *repair) lost(now time.Time) (atOnce bool) {
+	r.losses = append(r.losses, now)
+	if len(r.losses) > maxLosses {
+		r.losses = r.losses[1:]
+	}
+	if len(r.losses) == maxLosses && now.Sub(r.losses[0]) <= lossWindow {
+		r.until = now.Add(yieldFor)
+	}
+	if r.yields(now) {
+		r.at = now.Add(slowRepair)
+		return false
+	}
+	return true
+}
+
+// lifetime is the lease of an instance's addresses; 0 is none. The kernel counts in whole seconds, and the addresses of
+// a dead daemon must be gone before a backup takes them.
+func (n *Node) lifetime(i *instance) time.Duration {
+	if !i.cfg.Lease || n.addresses() > maxLeased {
+		return 0
+	}
+	dead := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
+	return max(minLifetime, dead.Truncate(time.Second)-time.Second)
+}
+
+// addresses counts all addresses of the host's instances.
+func (n *Node) addresses() int {
+	total := 0
+	for _, i := range n.instances {
+		total += len(i.cfg.Addresses) + len(i.cfg.Unadvertised)
+	}
+	return total
+}
+
+// take sets the addresses.
+func (n *Node) take(now time.Time, i *instance) {
+	i.holding, i.confirmed = true, false
+	n.setAddresses(now, i, time.Time{})
+}
+
+// setAddresses asks for the addresses, and plans the lease's renewal.
+func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
+	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
+	lifetime := n.lifetime(i)
+	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until})
+	i.renewal = time.Time{}
+	if lifetime > 0 {
+		i.renewal = now.Add(min(i.cfg.Interval, maxRenewal))
+	}
+}
+
+// release removes the addresses.
+func (n *Node) release(i *instance) {
+	i.announcer.stop()
+	i.renewal, i.repair.at = time.Time{}, time.Time{}
+	if i.holding {
+		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
+	}
+	i.holding, i.confirmed = false, false
+}
+
+// addressesSet is the kernel's word that they are there: now they can be announced, and the hooks be told.
+func (n *Node) addressesSet(now time.Time, i *instance) {
+	if !i.holding || i.confirmed {
+		return
+	}
+	i.confirmed = true
+	if i.state == Master && !i.doubtful(now) {
+		i.announcer.start(now)
+		n.announce(now, i)
+	}
+	n.serving(now, i)
+}
+
+// serving tells the hooks that this host is master, once the addresses are there.
+func (n *Node) serving(now time.Time, i *instance) {
+	if i.state == Master && i.confirmed {
+		n.tell(now, i, Master)
+	}
+}
+
+// addressFailed gives the addresses up to another host, and tries again later.
+func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
+	if !i.holding {
+		return
+	}
+	f := &i.failure
+	if i.state == Master && now.Sub(i.since) >= retryForget {
+		f.gap = 0
+	}
+	if f.why == "" {
+		f.gap = min(max(2*f.gap, firstRetry), maxRetry)
+		f.retry = now.Add(f.gap)
+	}
+	f.why = fmt.Sprintf("cannot set %s on %q: %v", ev.IP, i.cfg.Interface, ev.Err)
+	n.settle(now, i)
+}
+
+// addressLost sets an address again that something else removed.
+func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
+	if !i.holding || !i.owns(ev.IP) {
+		return
+	}
+	i.confirmed = false
+	if i.doubtful(now) {
+		return
+	}
+	if ev.Expired {
+		n.do(Warned{i.cfg.Name, fmt.Sprintf("the lease of %s ran out before it was renewed; set again", ev.IP)})
+		n.setAddresses(now, i, time.Time{})
+		return
+	}
+	if i.repair.lost(now) {
+		n.do(Warned{i.cfg.Name, fmt.Sprintf("something else deleted %s from %q; set again", ev.IP, i.cfg.Interface)})
+		n.setAddresses(now, i, time.Time{})
+		return
+	}
+	n.settle(now, i)
+}
+
+// tickAddresses does what the addresses' timers want.
+func (n *Node) tickAddresses(now time.Time, i *instance) {
+	if due(now, i.repair.until) {
+		i.repair.until, i.repair.losses = time.Time{}, nil
+	}
+	if i.holding && due(now, i.repair.at) {
+		i.repair.at = time.Time{}
+		n.setAddresses(now, i, time.Time{})
+	}
+	if i.holding && due(now, i.renewal) {
+		n.setAddresses(now, i, now.Add(maxRenewal))
+	}
+	if d := i.announcer.deadline(); due(now, d) {
+		n.announce(now, i)
+	}
+}
+
+// announce emits what the announcer has due.
+func (n *Node) announce(now time.Time, i *instance) {
+	var ips []netip.Addr
+	if ips = i.announcer.take(now, i.ips()); len(ips) > 0 {
+		n.do(Announce{i.cfg.Name, i.cfg.Interface, ips, now.Add(staleAnnouncement)})
+	}
+}

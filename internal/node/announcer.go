@@ -1,0 +1,89 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+)
+
+// staleAnnouncement is how late a round of announcements may leave the host.
+const staleAnnouncement = 500 * time.Millisecond
+
+// restartGap bounds how often contention starts the announcements again.
+const restartGap = 100 * time.Millisecond
+
+// rounds are when each address is announced after it was set. Their gaps exceed what neighbours ignore: Linux's locktime
+// is a second.
+var rounds = []time.Duration{0, 100 * time.Millisecond, 1100 * time.Millisecond, 5 * time.Second}
+
+// announcer plans an instance's announcements: rounds, each of which queues every address, and a pace between addresses.
+type announcer struct {
+	cfg     Announcing
+	began   time.Time // zero: stopped
+	round   int       // how many rounds have been queued
+	next    time.Time // the next round
+	queue   []netip.Addr
+	emitted time.Time // the last address that left the queue
+}
+
+// start begins with the first round at once.
+func (a *announcer) start(now time.Time) {
+	a.began, a.round, a.next = now, 0, now
+}
+
+// restart begins again, if announcements are being made at all and did not just begin.
+func (a *announcer) restart(now time.Time) {
+	if !a.began.IsZero() && now.Sub(a.began) >= restartGap {
+		a.start(now)
+	}
+}
+
+// stop drops what is queued.
+func (a *announcer) stop() {
+	*a = announcer{cfg: a.cfg, emitted: a.emitted}
+}
+
+// deadline is when take has something to give.
+func (a *announcer) deadline() time.Time {
+	d := a.next
+	if len(a.queue) > 0 {
+		d = earliest(d, a.emitted.Add(a.cfg.Interval))
+	}
+	return d
+}
+
+// take returns the addresses that are to be announced now: all that are queued, or one at a time where a pace is set.
+func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
+	if due(now, a.next) {
+		a.plan(now, ips)
+	}
+	if len(a.queue) == 0 {
+		return nil
+	}
+	if a.cfg.Interval == 0 {
+		out := a.queue
+		a.queue, a.emitted = nil, now
+		return out
+	}
+	if now.Before(a.emitted.Add(a.cfg.Interval)) {
+		return nil
+	}
+	out := a.queue[:1:1]
+	a.queue, a.emitted = a.queue[1:], now
+	return out
+}
+
+// plan queues a round. A round that is still queued is not queued twice: the pace is then slower than the rounds.
+func (a *announcer) plan(now time.Time, ips []netip.Addr) {
+	if len(a.queue) == 0 {
+		a.queue = append(a.queue, ips...)
+	}
+	a.round++
+	switch {
+	case a.round < len(rounds):
+		a.next = a.began.Add(rounds[a.round])
+	case a.cfg.Refresh > 0:
+		a.next = now.Add(a.cfg.Refresh)
+	default:
+		a.next = time.Time{}
+	}
+}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Config is everything that the node decides by. It is validated and complete: internal/config makes it, and no field
+// of it is unset or impossible.
+type Config struct {
+	// Name is the node's name: --node, else the kernel's host name up to the first dot.
+	Name string
+	// Instances in the order of the configuration. Names and (interface, VRID, family) are unique.
+	Instances []Instance
+}
+
+// Instance is a group of addresses with one fate. With addresses of both families it runs two virtual routers under
+// one VRID.
+type Instance struct {
+	Name      string
+	Interface string
+	VRID      uint8
+	// Priority is the base priority, 2..255.
+	Priority uint8
+	Version  vrrp.Version
+	// Addresses are advertised, in the order written; at least one.
+	Addresses []Address
+	// Unadvertised addresses are set and announced with the instance, but are not in its adverts.
+	Unadvertised []Address
+	Interval     time.Duration
+	DeadAdverts  int
+	Preempt      bool
+	PreemptDelay time.Duration
+	LinkDelay    time.Duration
+	// Strict refuses the adverts that the RFC says to refuse and that peers send all the same.
+	Strict bool
+	// Checksum is the form that is sent for VRRPv3 over IPv4; both are accepted.
+	Checksum vrrp.ChecksumForm
+	Lease    bool
+	Announce Announcing
+	// Checks that apply to this instance, by name.
+	Checks map[string]Effect
+}
+
+// Address is a virtual address. It is always installed as a host prefix (/32, /128).
+type Address struct {
+	IP netip.Addr
+	// Network is valid where the configuration wrote a prefix (192.0.2.10/24): a connected route to it is wanted on the
+	// interface if the host has none.
+	Network netip.Prefix
+}
+
+// Announcing says how an instance's addresses are announced by ARP and neighbour advertisements.
+type Announcing struct {
+	Refresh  time.Duration // 0: never again after the first ones
+	Interval time.Duration // least time between two frames; 0: none
+}
+
+// Effect is what an unhealthy check does to an instance.
+type Effect struct {
+	OnFailure OnFailure
+	// Weight is added to the priority when OnFailure is Weigh: negative while unhealthy, positive while healthy.
+	Weight int
+}
+
+// OnFailure names the effects.
+type OnFailure uint8
+
+// The effects of an unhealthy check.
+const (
+	// Yield hands over to any healthier host and keeps the addresses if there is none.
+	Yield OnFailure = iota
+	// Release leaves the election: no address here, whatever the others do.
+	Release
+	// Weigh changes the priority by the check's weight.
+	Weigh
+)
+
+// Families lists the families of the instance's advertised addresses, IPv4 first.
+func (i *Instance) Families() []vrrp.Family {
+	var has4, has6 bool
+	for _, a := range i.Addresses {
+		if a.IP.Is4() {
+			has4 = true
+		} else {
+			has6 = true
+		}
+	}
+	var fs []vrrp.Family
+	if has4 {
+		fs = append(fs, vrrp.IPv4)
+	}
+	if has6 {
+		fs = append(fs, vrrp.IPv6)
+	}
+	return fs
+}

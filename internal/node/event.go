@@ -1,0 +1,193 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Event is something that happened to the host.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Heard is an advert that vrrp.Parse accepted.
+	Heard struct {
+		Interface string
+		Advert    vrrp.Advert
+		Form      vrrp.ChecksumForm
+		From      netip.Addr
+	}
+	// Refused is a packet that vrrp.Parse refused, with what could be read of it.
+	Refused struct {
+		Interface string
+		VRID      uint8
+		From      netip.Addr
+		Err       error
+	}
+	// SendFailed says that an advert did not leave the host.
+	SendFailed struct {
+		Instance string
+		Family   vrrp.Family
+		Err      error
+	}
+	// CheckChanged is a check's verdict, or a new reason for the same one.
+	CheckChanged struct {
+		Check   string
+		Healthy bool
+		Reason  string
+	}
+	// LinkChanged is what is known of an interface.
+	LinkChanged struct{ Link Link }
+	// AddressLost says that an address is no longer on an interface although this daemon did not remove it.
+	AddressLost struct {
+		Interface string
+		IP        netip.Addr
+		Expired   bool // its lease ran out
+	}
+	// AddressesSet says that the addresses of the newest SetAddresses are all there.
+	AddressesSet struct{ Instance string }
+	// AddressFailed says that one could not be set.
+	AddressFailed struct {
+		Instance string
+		IP       netip.Addr
+		Err      error
+	}
+	// Announced says that another host announced one of our addresses or answered for it, by ARP or ND.
+	Announced struct {
+		Interface string
+		IP        netip.Addr
+		MAC       string
+	}
+	// Drain is an administrator's word; each Who lifts only its own.
+	Drain struct {
+		Who string
+		On  bool
+	}
+	// Stop begins the daemon's end: every instance hands over.
+	Stop struct{}
+	// Reconfigured replaces the configuration.
+	Reconfigured struct{ Config Config }
+	// Woke says that the host slept, and for how long, without the monotonic clock having counted it. The VRRP sockets
+	// have been read dry.
+	Woke struct{ Gap time.Duration }
+	// Elapsed says that Deadline may have come.
+	Elapsed struct{}
+)
+
+func (Heard) event()         {}
+func (Refused) event()       {}
+func (SendFailed) event()    {}
+func (CheckChanged) event()  {}
+func (LinkChanged) event()   {}
+func (AddressLost) event()   {}
+func (AddressesSet) event()  {}
+func (AddressFailed) event() {}
+func (Announced) event()     {}
+func (Drain) event()         {}
+func (Stop) event()          {}
+func (Reconfigured) event()  {}
+func (Woke) event()          {}
+func (Elapsed) event()       {}
+
+// Link is what is known of an interface.
+type Link struct {
+	Name string
+	// Up says that it exists, is up and has carrier; Reason says why not.
+	Up     bool
+	Reason string
+	MAC    string
+	// Source4 and Source6 are the interface's own first addresses (IPv6: link-local); invalid if there is none.
+	Source4, Source6 netip.Addr
+}
+
+// source returns the address that adverts of the family come from.
+func (l *Link) source(f vrrp.Family) netip.Addr {
+	if f == vrrp.IPv6 {
+		return l.Source6
+	}
+	return l.Source4
+}
+
+// State is where an instance stands.
+type State string
+
+// The states of an instance.
+const (
+	Init    State = "init"    // not yet known whether it may take part
+	Backup  State = "backup"  // another host holds the addresses, or nobody yet
+	Master  State = "master"  // this host holds the addresses
+	Leaving State = "leaving" // handing over; this host still serves
+	Fault   State = "fault"   // cannot take part; holds nothing, sends nothing
+	Stopped State = "stop"    // the daemon has ended; only hooks see it
+)
+
+// Action is something that the node wants done.
+type Action interface{ action() }
+
+// The actions.
+type (
+	// Send wants a message on the wire; past Until it is stale and must be dropped.
+	Send struct {
+		Instance            string
+		Interface           string
+		Family              vrrp.Family
+		Payload             []byte
+		Source, Destination netip.Addr
+		Until               time.Time
+	}
+	// SetAddresses says which addresses the instance shall have on its interface: none is a release.
+	SetAddresses struct {
+		Instance  string
+		Interface string
+		Addresses []Address
+		Lifetime  time.Duration // 0: for ever
+		Until     time.Time     // past it a renewal is stale; zero for anything else
+	}
+	// Announce wants one round of announcements; past Until it is stale.
+	Announce struct {
+		Instance  string
+		Interface string
+		IPs       []netip.Addr
+		Until     time.Time
+	}
+	// Probe asks the link whether another host answers for the addresses.
+	Probe struct {
+		Interface string
+		IPs       []netip.Addr
+	}
+	// Notify wants the hooks of a state run.
+	Notify struct {
+		Instance   string
+		Interface  string
+		State      State
+		Previous   State
+		Priority   uint8
+		Why        string
+		Addresses  []netip.Addr
+		Generation uint64
+		At         time.Time
+	}
+	// Changed is one line for the log: the instance changed its state.
+	Changed struct {
+		Instance string
+		From, To State
+		Why      string
+		Priority uint8
+		Quiet    bool // a repetition that nobody need be told of
+	}
+	// Warned is one line for the log: something is wrong, and what.
+	Warned struct {
+		Instance string
+		Why      string
+	}
+)
+
+func (Send) action()         {}
+func (SetAddresses) action() {}
+func (Announce) action()     {}
+func (Probe) action()        {}
+func (Notify) action()       {}
+func (Changed) action()      {}
+func (Warned) action()       {}

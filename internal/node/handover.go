@@ -1,0 +1,282 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Bounds of a handover.
+const (
+	// afterAnnounced is how long the old holder goes on serving once the successor was seen to announce every address.
+	afterAnnounced = 10 * time.Millisecond
+	// Where announcements are not seen, it goes on for this long after the successor's advert.
+	lingerBase       = 20 * time.Millisecond
+	lingerPerAddress = 250 * time.Microsecond
+	maxLinger        = 250 * time.Millisecond
+	// unanswered is how long a repeated handover waits before it says more than priority 0.
+	unanswered  = 50 * time.Millisecond
+	maxOfferGap = time.Minute
+)
+
+// leave is a handover under way.
+type leave struct {
+	until    time.Time           // nobody came by then
+	offerAt  time.Time           // zero: the offer was sent
+	repeated bool                // an unhealthy master offers again
+	retried  bool                // the second try of one that goes for good
+	seen     map[netip.Addr]bool // announced by another host before its advert came
+}
+
+// linger is the time in which the old holder still serves although another is master.
+type linger struct {
+	by    netip.Addr
+	heard time.Time
+	seen  map[netip.Addr]bool // announced by another host
+	until time.Time
+}
+
+// offers paces the handovers that an unhealthy master repeats.
+type offers struct {
+	at  time.Time
+	gap time.Duration
+}
+
+func (o *offers) reset() { *o = offers{} }
+
+// later plans the next offer after 1, 2, 4 .. 60 s.
+func (o *offers) later(now time.Time) {
+	o.gap = min(max(2*o.gap, time.Second), maxOfferGap)
+	o.at = now.Add(o.gap)
+}
+
+// now makes an offer that is planned due at once.
+func (o *offers) now(now time.Time) {
+	if !o.at.IsZero() {
+		o.at = now
+	}
+}
+
+// handOver begins to leave: all members in one batch.
+func (n *Node) handOver(now time.Time, i *instance, why string, repeated bool) {
+	offer := i.members[0].machine.Priority()
+	if offer == vrrp.PriorityIll {
+		offer = i.standing.healthy
+	}
+	i.leave = &leave{until: now.Add(i.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
+	if repeated {
+		offer = 0
+		i.leave.offerAt = now.Add(unanswered)
+	}
+	i.announcer.stop()
+	i.offers.at = time.Time{}
+	for _, m := range i.members {
+		n.perform(now, m, m.machine.Step(now, vrrp.Leave{Offer: offer, Why: why}))
+	}
+	n.setPriority(now, i)
+	n.enter(now, i, Leaving, why)
+}
+
+// leaveWait is how long the instance waits for a successor.
+func (i *instance) leaveWait() time.Duration { return i.members[0].machine.Config().LeaveWait() }
+
+// settleLeaving takes note of what happens meanwhile: it changes the end, and nothing is sent for it.
+func (n *Node) settleLeaving(now time.Time, i *instance) {
+	if i.standing.linkDown {
+		n.quit(now, i, i.standing.cannot)
+		return
+	}
+	n.setPriority(now, i)
+}
+
+// relieved is a leaving member that heard its successor, which counts for all members.
+func (n *Node) relieved(now time.Time, m *member, why string) {
+	i := m.of
+	i.stepDownOthers(now, m, why)
+	i.lingerFor(now, m.machine.Peer().Address)
+	if _, departs := n.departs(i); departs {
+		i.why = why
+		return
+	}
+	n.enter(now, i, Backup, why)
+	i.leave = nil
+}
+
+// lost is a master that heard a better one on one member: it steps down on all, and only the release waits.
+func (n *Node) lost(now time.Time, m *member, why string) {
+	i := m.of
+	i.stepDownOthers(now, m, why)
+	i.announcer.stop()
+	i.offers.reset()
+	if i.holding {
+		i.lingerFor(now, m.machine.Peer().Address)
+	}
+	n.enter(now, i, Backup, why)
+}
+
+// stepDownOthers makes the other members backup too.
+func (i *instance) stepDownOthers(now time.Time, m *member, why string) {
+	for _, other := range i.members {
+		if other != m {
+			other.machine.Step(now, vrrp.StepDown{Why: why})
+		}
+	}
+}
+
+// lingerFor starts to wait for a successor's announcements.
+func (i *instance) lingerFor(now time.Time, by netip.Addr) {
+	seen := map[netip.Addr]bool{}
+	switch {
+	case i.linger != nil:
+		seen = i.linger.seen
+	case i.leave != nil:
+		seen = i.leave.seen
+	}
+	wait := min(lingerBase+time.Duration(len(i.ips()))*lingerPerAddress, maxLinger)
+	i.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
+	i.linger.shorten(now, len(i.ips()))
+}
+
+// shorten ends the wait soon once every address was seen.
+func (l *linger) shorten(now time.Time, addresses int) {
+	if len(l.seen) >= addresses {
+		l.until = earliest(l.until, now.Add(afterAnnounced))
+	}
+}
+
+// announced is another host that announced one of our addresses, or answered for it.
+func (n *Node) announced(now time.Time, i *instance, ev Announced) {
+	if !i.owns(ev.IP) {
+		return
+	}
+	if i.linger != nil {
+		i.linger.seen[ev.IP] = true
+		i.linger.shorten(now, len(i.ips()))
+		return
+	}
+	if i.leave != nil {
+		i.leave.seen[ev.IP] = true
+		return
+	}
+	if i.state == Master {
+		i.contend(now, Contention{IP: ev.IP, MAC: ev.MAC})
+	}
+	if !i.running() || i.standing.priority() != vrrp.PriorityIll {
+		return
+	}
+	why := fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP)
+	i.probed = time.Time{}
+	for _, m := range i.members {
+		// The first member that steps down takes the others with it.
+		n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
+	}
+}
+
+// afterHeard is what an advert means for the whole instance, beyond the member that it was for.
+func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
+	i := m.of
+	if ev.Advert.Priority != vrrp.PriorityRelease {
+		// Still holding, and nobody to hand to: this is whom.
+		if i.holding && i.linger == nil && m.machine.State() == vrrp.Backup && (i.state == Backup || i.state == Leaving) {
+			i.lingerFor(now, ev.From)
+		}
+		return
+	}
+	if i.linger != nil && i.linger.by == ev.From && len(i.linger.seen) < len(i.ips()) {
+		i.linger = nil // it gives up before it was seen to serve: it does not count
+	}
+	if p := m.machine.Peer(); m.machine.State() != vrrp.Backup || p.Priority != vrrp.PriorityRelease || !p.Heard.Equal(now) {
+		return
+	}
+	for _, other := range i.members {
+		if other != m {
+			n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From)}))
+		}
+	}
+}
+
+// tickHandover does what a handover's timers want.
+func (n *Node) tickHandover(now time.Time, i *instance) {
+	if i.leave != nil && due(now, i.leave.offerAt) {
+		i.leave.offerAt = time.Time{}
+		n.leaveAgain(now, i, i.standing.healthy)
+	}
+	switch {
+	case i.linger != nil && !now.Before(i.linger.until):
+		n.endLinger(now, i)
+	case i.linger == nil && i.leave != nil && !now.Before(i.leave.until):
+		n.endLeave(now, i)
+	case i.state == Master && due(now, i.offers.at):
+		n.handOver(now, i, i.why, true)
+	}
+}
+
+// leaveAgain repeats the adverts of a handover on the members that nobody relieved.
+func (n *Node) leaveAgain(now time.Time, i *instance, offer uint8) {
+	for _, m := range i.members {
+		if m.machine.State() == vrrp.Leaving {
+			n.perform(now, m, m.machine.Step(now, vrrp.Leave{Offer: offer}))
+		}
+	}
+}
+
+// endLinger lets go of the addresses: the successor has them.
+func (n *Node) endLinger(now time.Time, i *instance) {
+	i.linger = nil
+	if i.state != Leaving {
+		n.release(i)
+		return
+	}
+	if why, departs := n.departs(i); departs {
+		n.quit(now, i, why+"; "+i.why)
+		return
+	}
+	n.release(i)
+	i.leave = nil
+	n.enter(now, i, Backup, i.why)
+}
+
+// endLeave is a handover that nobody took.
+func (n *Node) endLeave(now time.Time, i *instance) {
+	why, departs := n.departs(i)
+	switch {
+	case departs && !i.leave.retried:
+		i.leave.retried = true
+		i.leave.until = now.Add(i.leaveWait())
+		n.leaveAgain(now, i, 0)
+	case departs:
+		n.quit(now, i, why+"; nobody took over")
+	default:
+		n.resume(now, i)
+	}
+}
+
+// resume makes a master that nobody relieved master again, at its effective priority, with an advert at once.
+func (n *Node) resume(now time.Time, i *instance) {
+	if late := now.Sub(i.leave.until); late >= shortSleep {
+		n.listen(now, i, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)))
+		return
+	}
+	n.setPriority(now, i)
+	for _, m := range i.members {
+		if m.machine.State() != vrrp.Leaving {
+			// Another host relieved this member and went away again: its timer decides.
+			i.leave = nil
+			i.stepDownOthers(now, m, "relieved")
+			n.enter(now, i, Backup, i.why)
+			return
+		}
+	}
+	why := i.describe("nobody took over")
+	for _, m := range i.members {
+		n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))
+	}
+	n.enter(now, i, Master, why)
+	i.leave = nil
+	if i.standing.priority() == vrrp.PriorityIll {
+		i.offers.later(now)
+	}
+	n.serving(now, i)
+}

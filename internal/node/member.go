@@ -1,0 +1,144 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// member is one of an instance's virtual routers.
+type member struct {
+	of      *instance
+	family  vrrp.Family
+	machine *vrrp.Machine
+	source  netip.Addr // the interface's own address
+
+	counters  Counters
+	refusals  Tally
+	notices   Tally
+	sendError string // why the last advert did not leave; empty when it did
+}
+
+// newMember makes the virtual router of one family.
+func newMember(i *instance, f vrrp.Family) *member {
+	return &member{of: i, family: f, machine: vrrp.New(routerConfig(i.cfg, f)), refusals: Tally{}, notices: Tally{}}
+}
+
+// routerConfig is what an instance's configuration means for one family.
+func routerConfig(cfg *Instance, f vrrp.Family) vrrp.Config {
+	var ips []netip.Addr
+	for _, a := range cfg.Addresses {
+		if vrrp.FamilyOf(a.IP) == f {
+			ips = append(ips, a.IP)
+		}
+	}
+	return vrrp.Config{
+		VRID: cfg.VRID, Version: cfg.Version, Family: f, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
+		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict,
+	}
+}
+
+// kindOfSource names the address that adverts come from.
+func (m *member) kindOfSource() string {
+	if m.family == vrrp.IPv6 {
+		return "IPv6 link-local"
+	}
+	return "IPv4"
+}
+
+// Counters are a virtual router's.
+type Counters struct {
+	Sent         uint64 `json:"sent"`
+	Accepted     uint64 `json:"accepted"`
+	PseudoHeader uint64 `json:"pseudo_header"` // accepted with that checksum form (VRRPv3 over IPv4)
+	Message      uint64 `json:"rfc9568"`
+	SendFailures uint64 `json:"send_failures"`
+}
+
+// accepted counts an advert, and tells once what is odd about its sender.
+func (m *member) accepted(n *Node, ev Heard, notices []vrrp.Notice) {
+	m.counters.Accepted++
+	if m.family == vrrp.IPv4 && ev.Advert.Version == vrrp.V3 {
+		if ev.Form == vrrp.ChecksumMessage {
+			m.counters.Message++
+		} else {
+			m.counters.PseudoHeader++
+		}
+	}
+	for _, notice := range notices {
+		if m.notices.add(ev.From, string(notice)) {
+			n.do(Warned{m.of.cfg.Name, fmt.Sprintf("%s from %s, accepted all the same: %s", notice, ev.From, m.explain(notice, ev.Advert))})
+		}
+	}
+}
+
+// explain says what differs.
+func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
+	cfg := m.machine.Config()
+	switch notice {
+	case vrrp.NoticeAddresses:
+		return fmt.Sprintf("it advertises %v, this host has %v; write the same addresses on all hosts", a.Addresses, cfg.Addresses)
+	case vrrp.NoticeInterval:
+		return fmt.Sprintf("its interval is %s, this host's %s; write the same advertise_interval on all hosts", a.Interval, cfg.Interval)
+	case vrrp.NoticeOwner:
+		return "two address owners (priority 255) on one link; only one host may have it"
+	case vrrp.NoticeSameOwn:
+		return fmt.Sprintf("both hosts have priority %d, so the higher address wins; write different priorities", a.Priority)
+	default:
+		return fmt.Sprintf("its first address is %s; RFC 9568 wants a link-local one first", a.Addresses[0])
+	}
+}
+
+// refuse counts an advert that is not accepted; each sender and reason is told once.
+func (m *member) refuse(n *Node, from netip.Addr, err error) {
+	if m.refusals.add(from, vrrp.ReasonOf(err)) {
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("adverts from %s are refused: %v", from, err)})
+	}
+}
+
+// sendFailed counts an advert that did not leave; a new reason is told.
+func (m *member) sendFailed(n *Node, err error) {
+	m.counters.SendFailures++
+	if m.sendError != err.Error() {
+		m.sendError = err.Error()
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("the advert over %s did not leave: %v", m.family, err)})
+	}
+}
+
+// perform turns a virtual router's actions into the node's.
+func (n *Node) perform(now time.Time, m *member, actions []vrrp.Action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case vrrp.Send:
+			n.send(now, m, a)
+		case vrrp.Contended:
+			n.contended(now, m, a.Peer)
+		case vrrp.Entered:
+			switch {
+			case a.From == vrrp.Master && a.To == vrrp.Backup:
+				n.lost(now, m, a.Why)
+			case a.From == vrrp.Leaving && a.To == vrrp.Backup:
+				n.relieved(now, m, a.Why)
+			}
+		default:
+			panic(fmt.Sprintf("node: unhandled %T", a))
+		}
+	}
+}
+
+// send marshals an advert.
+func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
+	group := m.family.Group()
+	payload, err := a.Advert.Append(nil, m.source, group, m.of.cfg.Checksum)
+	if err != nil {
+		panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
+	}
+	m.counters.Sent++
+	m.of.advertised = now
+	n.do(Send{
+		Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,
+		Source: m.source, Destination: group, Until: a.Until,
+	})
+}

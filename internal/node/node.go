@@ -1,0 +1,259 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Node decides for one host: it owns its instances and their virtual routers. Step feeds it; Deadline says when it wants
+// an Elapsed. It is not safe for concurrent use.
+type Node struct {
+	cfg       Config
+	instances []*instance
+	byMember  map[memberKey]*member
+	links     map[string]*link
+	checks    map[string]*verdict
+	drains    map[string]bool
+	stopping  bool
+	unknown   Tally    // packets that belong to no instance
+	out       []Action // what the current step asks for
+}
+
+// memberKey is a virtual router's identity on this host.
+type memberKey struct {
+	Interface string
+	VRID      uint8
+	Family    vrrp.Family
+}
+
+// link is an interface with the instant since when it is up.
+type link struct {
+	Link
+	since time.Time
+}
+
+// verdict is a check's.
+type verdict struct {
+	healthy bool
+	reason  string
+}
+
+// New returns a node. Nothing is master, and nothing is sent, before the events say what the host is like.
+func New(cfg Config, now time.Time) *Node {
+	n := &Node{
+		cfg:      cfg,
+		byMember: map[memberKey]*member{},
+		links:    map[string]*link{},
+		checks:   map[string]*verdict{},
+		drains:   map[string]bool{},
+		unknown:  Tally{},
+	}
+	for k := range cfg.Instances {
+		n.add(now, &cfg.Instances[k])
+	}
+	return n
+}
+
+// add makes an instance.
+func (n *Node) add(now time.Time, cfg *Instance) {
+	i := newInstance(now, cfg)
+	n.instances = append(n.instances, i)
+	for _, m := range i.members {
+		n.byMember[memberKey{cfg.Interface, cfg.VRID, m.family}] = m
+	}
+}
+
+// Step feeds one event at an instant and returns what is to be done, in order.
+func (n *Node) Step(now time.Time, ev Event) []Action {
+	n.out = nil
+	switch ev := ev.(type) {
+	case Heard:
+		n.heard(now, ev)
+	case Refused:
+		n.refused(ev)
+	case SendFailed:
+		n.sendFailed(now, ev)
+	case CheckChanged:
+		n.checks[ev.Check] = &verdict{ev.Healthy, ev.Reason}
+		n.settleAll(now, func(i *instance) bool { _, ok := i.cfg.Checks[ev.Check]; return ok })
+	case LinkChanged:
+		n.linkChanged(now, ev.Link)
+	case AddressLost:
+		n.onInterface(ev.Interface, func(i *instance) { n.addressLost(now, i, ev) })
+	case AddressesSet:
+		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i) })
+	case AddressFailed:
+		n.named(ev.Instance, func(i *instance) { n.addressFailed(now, i, ev) })
+	case Announced:
+		n.onInterface(ev.Interface, func(i *instance) { n.announced(now, i, ev) })
+	case Drain:
+		n.drain(now, ev)
+	case Stop:
+		n.stopping = true
+		n.settleAll(now, everyInstance)
+	case Reconfigured:
+		n.reconfigure(now, ev.Config)
+	case Woke:
+		n.woke(now, ev.Gap)
+	case Elapsed:
+		n.elapsed(now)
+	default:
+		panic(fmt.Sprintf("node: unhandled %T", ev))
+	}
+	n.reap()
+	return n.out
+}
+
+// do adds actions to the step's result.
+func (n *Node) do(as ...Action) { n.out = append(n.out, as...) }
+
+// Deadline says when the node wants an Elapsed.
+func (n *Node) Deadline() (time.Time, bool) {
+	var first time.Time
+	for _, i := range n.instances {
+		first = earliest(first, i.deadline())
+	}
+	return first, !first.IsZero()
+}
+
+// elapsed lets every instance act whose deadline has come.
+func (n *Node) elapsed(now time.Time) {
+	for _, i := range n.instances {
+		if d := i.deadline(); !d.IsZero() && !now.Before(d) {
+			n.tick(now, i)
+		}
+	}
+}
+
+// Stopped says whether, after Stop, no instance holds or serves anything any more.
+func (n *Node) Stopped() bool {
+	return n.stopping && !slices.ContainsFunc(n.instances, func(i *instance) bool { return i.state != Stopped })
+}
+
+// heard gives an advert to the virtual router that it is for.
+func (n *Node) heard(now time.Time, ev Heard) {
+	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
+	if m == nil {
+		n.unknown.add(ev.From, vrrp.ErrUnknownVRID.Reason())
+		return
+	}
+	cfg, priority := m.machine.Config(), m.machine.Priority()
+	if err := cfg.Refuse(ev.Advert, ev.From, m.source, priority); err != nil {
+		m.refuse(n, ev.From, err)
+		return
+	}
+	m.accepted(n, ev, cfg.Notices(ev.Advert, priority))
+	if m.machine.State() == vrrp.Initialize {
+		return
+	}
+	if ev.Advert.Priority != vrrp.PriorityRelease && m.of.doubtful(now) {
+		n.listen(now, m.of, fmt.Sprintf("woke late: %s is master (priority %d)", ev.From, ev.Advert.Priority))
+	}
+	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
+	n.afterHeard(now, m, ev)
+	n.settle(now, m.of)
+}
+
+// refused counts a packet that was no advert.
+func (n *Node) refused(ev Refused) {
+	if m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]; m != nil {
+		m.refuse(n, ev.From, ev.Err)
+		return
+	}
+	n.unknown.add(ev.From, vrrp.ReasonOf(ev.Err))
+}
+
+// sendFailed takes note that an advert did not leave; the reason is shown.
+func (n *Node) sendFailed(_ time.Time, ev SendFailed) {
+	n.named(ev.Instance, func(i *instance) {
+		for _, m := range i.members {
+			if m.family == ev.Family {
+				m.sendFailed(n, ev.Err)
+			}
+		}
+	})
+}
+
+// linkChanged takes a new view of an interface. Instances see it at once.
+func (n *Node) linkChanged(now time.Time, l Link) {
+	old := n.links[l.Name]
+	since := now
+	if old != nil && old.Up == l.Up {
+		since = old.since
+	}
+	cameUp := l.Up && (old == nil || !old.Up)
+	moved := old != nil && old.MAC != l.MAC
+	n.links[l.Name] = &link{l, since}
+	n.onInterface(l.Name, func(i *instance) {
+		for _, m := range i.members {
+			m.source = l.source(m.family)
+			m.machine.Step(now, vrrp.SetSource{Source: m.source})
+		}
+		if (cameUp || moved) && i.state == Master {
+			i.announcer.restart(now)
+			i.offers.now(now)
+		}
+		n.settle(now, i)
+	})
+}
+
+// drain adds or lifts one name's drain.
+func (n *Node) drain(now time.Time, ev Drain) {
+	if ev.On {
+		n.drains[ev.Who] = true
+	} else {
+		delete(n.drains, ev.Who)
+	}
+	n.settleAll(now, everyInstance)
+}
+
+func everyInstance(*instance) bool { return true }
+
+// settleAll settles the instances that a change touches.
+func (n *Node) settleAll(now time.Time, touches func(*instance) bool) {
+	for _, i := range n.instances {
+		if touches(i) {
+			n.settle(now, i)
+		}
+	}
+}
+
+// named calls f with the instance of a name, if there is one.
+func (n *Node) named(name string, f func(*instance)) {
+	for _, i := range n.instances {
+		if i.cfg.Name == name {
+			f(i)
+			return
+		}
+	}
+}
+
+// onInterface calls f with each instance of an interface.
+func (n *Node) onInterface(name string, f func(*instance)) {
+	for _, i := range n.instances {
+		if i.cfg.Interface == name {
+			f(i)
+		}
+	}
+}
+
+// earliest returns the earlier of two instants, of which zero is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// addrs lists the addresses' IPs.
+func addrs(as []Address) []netip.Addr {
+	ips := make([]netip.Addr, len(as))
+	for k, a := range as {
+		ips[k] = a.IP
+	}
+	return ips
+}

@@ -1,0 +1,157 @@
+package node
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// reconfigure brings the node from its configuration to another. What did not change is not touched; an instance is the
+// same one as before where its interface and VRID are; one that is gone hands over.
+func (n *Node) reconfigure(now time.Time, cfg Config) {
+	n.cfg = cfg
+	before, lives := n.instances, n.predecessors(cfg)
+	n.instances = nil
+	for k := range cfg.Instances {
+		if i := lives[k]; i != nil {
+			n.instances = append(n.instances, i)
+			n.change(now, i, &cfg.Instances[k])
+		} else {
+			n.add(now, &cfg.Instances[k])
+		}
+	}
+	for _, i := range before {
+		if !slices.Contains(lives, i) {
+			i.removed = true
+			n.instances = append(n.instances, i)
+		}
+	}
+	n.forgetChecks()
+	n.settleAll(now, everyInstance)
+}
+
+// predecessors finds the instance that each configured one continues: one of the same name first, since two instances may
+// share a VRID, one for each family.
+func (n *Node) predecessors(cfg Config) []*instance {
+	lives := make([]*instance, len(cfg.Instances))
+	for _, byName := range []bool{true, false} {
+		for k := range cfg.Instances {
+			c := &cfg.Instances[k]
+			if lives[k] != nil {
+				continue
+			}
+			at := slices.IndexFunc(n.instances, func(i *instance) bool {
+				return !i.parted && i.continuedBy(c) && (!byName || i.cfg.Name == c.Name) && !slices.Contains(lives, i)
+			})
+			if at >= 0 {
+				lives[k] = n.instances[at]
+			}
+		}
+	}
+	return lives
+}
+
+// continuedBy says whether a configuration has a virtual router of the instance.
+func (i *instance) continuedBy(c *Instance) bool {
+	return i.cfg.Interface == c.Interface && i.cfg.VRID == c.VRID && slices.ContainsFunc(c.Families(), func(f vrrp.Family) bool {
+		return slices.ContainsFunc(i.members, func(m *member) bool { return m.family == f })
+	})
+}
+
+// forgetChecks drops the verdicts of checks that no instance has any more.
+func (n *Node) forgetChecks() {
+	maps.DeleteFunc(n.checks, func(name string, _ *verdict) bool {
+		return !slices.ContainsFunc(n.instances, func(i *instance) bool { _, ok := i.cfg.Checks[name]; return ok })
+	})
+}
+
+// change gives an instance another configuration in place.
+func (n *Node) change(now time.Time, i *instance, c *Instance) {
+	was := i.cfg
+	i.cfg, i.announcer.cfg, i.removed = c, c.Announce, false
+	n.changeFamilies(now, i, was)
+	for _, m := range i.members {
+		n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: routerConfig(c, m.family)}))
+	}
+	if !i.holding {
+		return
+	}
+	renamed := was.Name != c.Name
+	if renamed || was.Lease != c.Lease || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
+		n.take(now, i)
+	}
+	if renamed {
+		// An address that two owners hold stays when one lets go.
+		n.do(SetAddresses{Instance: was.Name, Interface: was.Interface})
+	}
+}
+
+// changeFamilies parts with the virtual routers of families that are gone, and adds those of new ones.
+func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) {
+	families := i.cfg.Families()
+	for _, m := range slices.Clone(i.members) {
+		if !slices.Contains(families, m.family) {
+			i.members = slices.DeleteFunc(i.members, func(x *member) bool { return x == m })
+			n.part(now, i, was, m)
+		}
+	}
+	for _, f := range families {
+		if !slices.ContainsFunc(i.members, func(m *member) bool { return m.family == f }) {
+			n.join(now, i, f)
+		}
+	}
+	slices.SortFunc(i.members, func(a, b *member) int { return int(a.family) - int(b.family) })
+}
+
+// part makes a removed family an instance of its own for as long as it takes to hand it over.
+func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
+	c := *was
+	c.Name = was.Name + "/" + m.family.String()
+	c.Unadvertised = nil
+	c.Addresses = slices.DeleteFunc(slices.Clone(was.Addresses), func(a Address) bool { return vrrp.FamilyOf(a.IP) != m.family })
+	p := newInstance(now, &c)
+	p.members = []*member{m}
+	m.of = p
+	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
+	p.parted, p.removed = true, true
+	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
+	n.instances = append(n.instances, p)
+	if i.holding {
+		n.take(now, p)
+	}
+}
+
+// join adds a family to an instance: to a master, as master at once.
+func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
+	m := newMember(i, f)
+	i.members = append(i.members, m)
+	n.byMember[memberKey{i.cfg.Interface, i.cfg.VRID, f}] = m
+	if l := n.links[i.cfg.Interface]; l != nil {
+		m.source = l.source(f)
+	}
+	if !i.running() || !m.source.IsValid() {
+		return
+	}
+	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.standing.priority(), Source: m.source}))
+	if i.state == Master {
+		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: "added to a running master"}))
+	}
+}
+
+// reap forgets the removed instances that are done.
+func (n *Node) reap() {
+	n.instances = slices.DeleteFunc(n.instances, func(i *instance) bool {
+		if !i.removed || i.state != Stopped {
+			return false
+		}
+		for _, m := range i.members {
+			key := memberKey{i.cfg.Interface, i.cfg.VRID, m.family}
+			if n.byMember[key] == m {
+				delete(n.byMember, key)
+			}
+		}
+		return true
+	})
+}

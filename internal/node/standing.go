@@ -1,0 +1,133 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Limits of an effective priority (weights never make an owner, and 1 has a meaning of its own).
+const (
+	minPriority = 2
+	maxPriority = 254
+)
+
+// standing is what an instance's inputs say it should be, whatever it is now.
+type standing struct {
+	linkDown bool     // nothing can be sent: a handover is pointless
+	cannot   string   // why it cannot take part at all
+	pending  string   // why it is not yet known whether it can
+	ill      []string // why it offers its addresses to anyone better
+	healthy  uint8    // base and weights
+	terms    []Term   // what healthy is the sum of
+}
+
+// Term is one part of an effective priority.
+type Term struct {
+	What  string `json:"what"`
+	Value int    `json:"value"`
+}
+
+// priority is the effective priority.
+func (s *standing) priority() uint8 {
+	if len(s.ill) > 0 {
+		return vrrp.PriorityIll
+	}
+	return s.healthy
+}
+
+// departs says why the instance gives up its addresses for good, whether or not anybody takes them.
+func (n *Node) departs(i *instance) (string, bool) {
+	if n.stopping {
+		return "the daemon stops", true
+	}
+	if i.removed {
+		return "no longer configured", true
+	}
+	return i.standing.cannot, i.standing.cannot != ""
+}
+
+// ends says whether the instance will never take part again.
+func (n *Node) ends(i *instance) bool { return n.stopping || i.removed }
+
+// assess recomputes an instance's standing from nothing: sums that are kept drift.
+func (n *Node) assess(now time.Time, i *instance) {
+	s := standing{terms: []Term{{"base", int(i.cfg.Priority)}}}
+	n.assessLink(now, i, &s)
+	if s.cannot == "" && i.failure.why != "" {
+		s.cannot = i.failure.why
+	}
+	n.assessChecks(i, &s)
+	if i.repair.yields(now) {
+		s.ill = append(s.ill, "its addresses keep being deleted by something else")
+	}
+	for _, who := range slices.Sorted(maps.Keys(n.drains)) {
+		s.ill = append(s.ill, "drained by "+who)
+	}
+	s.sum(i.cfg.Priority)
+	i.standing = s
+}
+
+// sum clamps the terms to an effective priority; an owner (255) takes no weights.
+func (s *standing) sum(base uint8) {
+	if base == vrrp.PriorityOwner {
+		s.healthy = base
+		return
+	}
+	total := 0
+	for _, t := range s.terms {
+		total += t.Value
+	}
+	s.healthy = uint8(min(max(total, minPriority), maxPriority))
+}
+
+// assessLink looks at the interface and its addresses.
+func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
+	l := n.links[i.cfg.Interface]
+	if l == nil {
+		s.pending = fmt.Sprintf("interface %q was not looked at yet", i.cfg.Interface)
+		return
+	}
+	if !l.Up {
+		s.linkDown, s.cannot = true, l.Reason
+		return
+	}
+	for _, m := range i.members {
+		if !l.source(m.family).IsValid() {
+			s.linkDown, s.cannot = true, fmt.Sprintf("interface %q has no %s address of its own to send adverts from", l.Name, m.kindOfSource())
+			return
+		}
+	}
+	if until := l.since.Add(i.cfg.LinkDelay); now.Before(until) {
+		s.pending = fmt.Sprintf("link_delay: interface %q came up less than %s ago", l.Name, i.cfg.LinkDelay)
+		i.linkReady = until
+	}
+}
+
+// assessChecks applies each check's effect. A check without a verdict keeps an instance from taking part; one that a
+// reload adds to a running instance counts as healthy until it has spoken.
+func (n *Node) assessChecks(i *instance, s *standing) {
+	for _, name := range slices.Sorted(maps.Keys(i.cfg.Checks)) {
+		effect, v := i.cfg.Checks[name], n.checks[name]
+		if v == nil && !i.running() && s.pending == "" {
+			s.pending = fmt.Sprintf("check %q has no result yet", name)
+		}
+		healthy := v == nil || v.healthy
+		switch {
+		case effect.OnFailure == Weigh:
+			if healthy == (effect.Weight > 0) {
+				s.terms = append(s.terms, Term{fmt.Sprintf("check %q", name), effect.Weight})
+			}
+		case healthy:
+		case effect.OnFailure == Release:
+			if s.cannot == "" {
+				s.cannot = fmt.Sprintf("check %q: %s", name, v.reason)
+			}
+		default:
+			s.ill = append(s.ill, fmt.Sprintf("check %q: %s", name, v.reason))
+		}
+	}
+}

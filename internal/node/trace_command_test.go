@@ -1,0 +1,311 @@
+package node_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/internal/sim"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// tracer runs the commands of a script on one cluster.
+type tracer struct {
+	cfg     sim.Config
+	all     []string // the keys of every host
+	c       *sim.Cluster
+	printed int // lines of the cluster's trace that were printed
+	out     []string
+}
+
+func newTracer() *tracer {
+	ms := time.Millisecond
+	return &tracer{cfg: sim.Config{
+		Seed: 1, Trace: true, Kernel: ms, Network: sim.Network{MinDelay: ms / 2, MaxDelay: ms / 2},
+	}}
+}
+
+// cluster makes the cluster when the first command needs it.
+func (tr *tracer) cluster() *sim.Cluster {
+	if tr.c == nil {
+		tr.c = sim.New(tr.cfg)
+	}
+	return tr.c
+}
+
+// output is what happened since the last block.
+func (tr *tracer) output() []string {
+	if tr.c != nil {
+		tr.flush()
+	}
+	return tr.out
+}
+
+// flush moves the cluster's new lines to the output.
+func (tr *tracer) flush() {
+	lines := tr.c.Trace()
+	tr.out = append(tr.out, lines[tr.printed:]...)
+	tr.printed = len(lines)
+}
+
+// printf prints a line after all that happened before it.
+func (tr *tracer) printf(format string, args ...any) {
+	tr.flush()
+	tr.out = append(tr.out, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+}
+
+// command runs one line of a script.
+func (tr *tracer) command(line string) error {
+	name, rest, _ := strings.Cut(line, " ")
+	args := strings.Fields(rest)
+	switch name {
+	case "all": // all interval=10ms: keys for every host that follows
+		tr.all = append(tr.all, args...)
+		return nil
+	case "host": // host a 150 preempt=false check=nginx:yield
+		return tr.addHost(args)
+	case "kernel": // kernel 50ms: how long the kernel needs for addresses
+		d, err := time.ParseDuration(rest)
+		tr.cfg.Kernel = d
+		return err
+	case "run": // run 1.5s
+		d, err := time.ParseDuration(rest)
+		tr.cluster().Run(d)
+		return err
+	case "adverts": // every advert is printed from here on
+		tr.cluster().Adverts = true
+		return nil
+	case "heal":
+		tr.cluster().Heal()
+		return nil
+	case "cut": // cut a b ipv6: from a to b; * is every host; everything if nothing is named
+		return tr.cut(args)
+	case "owners": // who had the addresses so far
+		tr.cluster()
+		for _, line := range tr.c.DescribeOwners(tr.c.Now().Add(-tr.c.Since())) {
+			tr.printf("%s", line)
+		}
+		return nil
+	default:
+		return tr.hostCommand(name, args)
+	}
+}
+
+// cut stops traffic.
+func (tr *tracer) cut(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("want: cut FROM TO [ipv4|ipv6|announcements]")
+	}
+	cut := sim.Cut{What: sim.Everything}
+	for k, to := range []*string{&cut.From, &cut.To} {
+		if args[k] == "*" {
+			continue
+		}
+		if tr.cluster().Host(args[k]) == nil {
+			return fmt.Errorf("no host %q", args[k])
+		}
+		*to = args[k]
+	}
+	if len(args) > 2 {
+		cut.What = sim.Traffic(args[2])
+	}
+	tr.cluster().Cut(cut)
+	return nil
+}
+
+// hostCommand runs the commands that name a host first.
+func (tr *tracer) hostCommand(name string, args []string) error {
+	if len(args) == 0 {
+		if name != "start" {
+			return fmt.Errorf("unknown command %q", name)
+		}
+		for _, h := range tr.cluster().Hosts() {
+			h.Start()
+		}
+		return nil
+	}
+	h := tr.cluster().Host(args[0])
+	if h == nil {
+		return fmt.Errorf("no host %q", args[0])
+	}
+	rest := strings.Join(args[1:], " ")
+	switch name {
+	case "start":
+		h.Start()
+	case "kill": // the process dies
+		h.Kill()
+	case "crash": // the whole host dies
+		h.Crash()
+	case "pause":
+		h.Pause()
+	case "resume":
+		h.Resume()
+	case "drain": // drain a [who]
+		h.Feed(node.Drain{Who: cmpOr(rest, "admin"), On: true})
+	case "undrain":
+		h.Feed(node.Drain{Who: cmpOr(rest, "admin")})
+	case "stop":
+		h.Feed(node.Stop{})
+	case "lag": // lag a 3s: it performs everything that late
+		d, err := time.ParseDuration(rest)
+		h.Lag = d
+		return err
+	case "status":
+		tr.status(h)
+	default:
+		return tr.detailCommand(name, h, args[1:])
+	}
+	return nil
+}
+
+// detailCommand runs the commands with arguments of their own.
+func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
+	switch name {
+	case "check": // check a nginx ok | fail REASON | silent
+		return check(h, args)
+	case "link": // link a up | down | gone | unaddressed | mac=02:..
+		return link(h, strings.Join(args, " "))
+	case "heard": // heard b 100 from 10.0.0.9 interval=2s: an advert of a host outside the cluster
+		return tr.heard(h, args)
+	case "delete", "allow", "refuse", "announced", "failed":
+	default:
+		return fmt.Errorf("unknown command %q", name)
+	}
+	if len(args) == 0 {
+		return fmt.Errorf("want: %s HOST ADDRESS", name)
+	}
+	ip, err := netip.ParseAddr(args[0])
+	if err != nil {
+		return err
+	}
+	rest := strings.Join(args[1:], " ")
+	switch name {
+	case "delete": // something else deletes an address
+		h.Delete(ip)
+	case "refuse": // refuse a 192.0.2.10 WHY: the kernel will not set it
+		h.Refuse(ip, rest)
+	case "allow":
+		h.Refuse(ip, "")
+	case "failed": // failed a 192.0.2.10 WHY: setting it again did not work
+		h.Feed(node.AddressFailed{Instance: "web", IP: ip, Err: fmt.Errorf("%s", rest)})
+	case "announced": // announced a 192.0.2.10 02:..:99: some MAC announces or answers
+		h.Feed(node.Announced{Interface: sim.Interface, IP: ip, MAC: rest})
+	}
+	return nil
+}
+
+// check sets a verdict.
+func check(h *sim.Host, args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("want: check HOST CHECK ok|fail|silent")
+	}
+	if _, ok := h.Config().Instances[0].Checks[args[0]]; !ok {
+		return fmt.Errorf("host %q has no check %q", h.Name, args[0])
+	}
+	switch args[1] {
+	case "ok":
+		h.SetCheck(args[0], &sim.Verdict{Healthy: true})
+	case "fail":
+		h.SetCheck(args[0], &sim.Verdict{Reason: cmpOr(strings.Join(args[2:], " "), "connection refused")})
+	case "silent":
+		h.SetCheck(args[0], nil)
+	default:
+		return fmt.Errorf("no verdict %q", args[1])
+	}
+	return nil
+}
+
+// link changes what is known of a host's interface.
+func link(h *sim.Host, how string) error {
+	l := h.Link()
+	switch how {
+	case "up":
+		l.Up, l.Reason = true, ""
+	case "down":
+		l.Up, l.Reason = false, `interface "eth0" has no carrier`
+	case "gone":
+		l.Up, l.Reason = false, `interface "eth0" does not exist`
+	case "unaddressed":
+		l.Source4, l.Source6 = netip.Addr{}, netip.Addr{}
+	case "addressed":
+		l.Source4, l.Source6 = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fe80::9")
+	default:
+		mac, ok := strings.CutPrefix(how, "mac=")
+		if !ok {
+			return fmt.Errorf("no link state %q", how)
+		}
+		l.MAC = mac
+	}
+	h.SetLink(l)
+	return nil
+}
+
+// heard feeds an advert of a host that is not part of the cluster.
+func (tr *tracer) heard(h *sim.Host, args []string) error {
+	if len(args) < 3 || args[1] != "from" {
+		return fmt.Errorf("want: heard HOST PRIORITY from ADDRESS [interval=1s]")
+	}
+	var p uint8
+	if _, err := fmt.Sscan(args[0], &p); err != nil {
+		return err
+	}
+	from, err := netip.ParseAddr(args[2])
+	if err != nil {
+		return err
+	}
+	cfg := h.Config().Instances[0]
+	a := vrrp.Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: p, Interval: cfg.Interval}
+	for _, arg := range args[3:] {
+		if a.Interval, err = time.ParseDuration(strings.TrimPrefix(arg, "interval=")); err != nil {
+			return err
+		}
+	}
+	for _, w := range cfg.Addresses {
+		if vrrp.FamilyOf(w.IP) == vrrp.FamilyOf(from) {
+			a.Addresses = append(a.Addresses, w.IP)
+		}
+	}
+	h.Feed(node.Heard{Interface: sim.Interface, Advert: a, From: from})
+	return nil
+}
+
+// status prints what an operator would see.
+func (tr *tracer) status(h *sim.Host) {
+	s := h.Status()
+	if s == nil {
+		tr.printf("%s: no process", h.Name)
+		return
+	}
+	for _, i := range s.Instances {
+		terms := make([]string, len(i.Terms))
+		for k, t := range i.Terms {
+			terms[k] = fmt.Sprintf("%s %+d", t.What, t.Value)
+		}
+		tr.printf("%s: %s, priority %d (%s), holding %t, confirmed %t: %s", h.Name, i.State, i.Priority, strings.Join(terms, ", "), i.Holding, i.Confirmed, i.Why)
+		for _, why := range i.Unhealthy {
+			tr.printf("  unhealthy: %s", why)
+		}
+		if c := i.Contention; c != nil {
+			tr.printf("  contention: %s priority %d, %s %s", c.Advertiser, c.Priority, c.IP, c.MAC)
+		}
+		for _, r := range i.Routers {
+			tr.printf("  %s: %s, last heard %s priority %d%s", r.Family, r.State, r.Peer, r.PeerPrio, prefixed("; its own wait is over: ", r.Waiting))
+		}
+	}
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func cmpOr(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

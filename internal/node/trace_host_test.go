@@ -1,0 +1,99 @@
+package node_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// addHost reads "host NAME PRIORITY key=value ..".
+func (tr *tracer) addHost(args []string) error {
+	if tr.c != nil {
+		return fmt.Errorf("the cluster runs already")
+	}
+	if len(args) < 2 {
+		return fmt.Errorf("want: host NAME PRIORITY [key=value ..]")
+	}
+	p, err := strconv.ParseUint(args[1], 10, 8)
+	if err != nil {
+		return err
+	}
+	i := node.Instance{
+		Name: "web", Interface: "eth0", VRID: 51, Priority: uint8(p), Version: vrrp.V3, Addresses: addresses("192.0.2.10"),
+		Interval: time.Second, DeadAdverts: 3, Preempt: true, Lease: true, Announce: node.Announcing{Refresh: time.Minute},
+		Checks: map[string]node.Effect{},
+	}
+	for _, arg := range append(tr.all[:len(tr.all):len(tr.all)], args[2:]...) {
+		key, value, _ := strings.Cut(arg, "=")
+		if err := configure(&i, key, value); err != nil {
+			return err
+		}
+	}
+	tr.cfg.Hosts = append(tr.cfg.Hosts, node.Config{Name: args[0], Instances: []node.Instance{i}})
+	return nil
+}
+
+// configure sets one key of an instance.
+func configure(i *node.Instance, key, value string) (err error) {
+	switch key {
+	case "version":
+		v, err := strconv.ParseUint(value, 10, 8)
+		i.Version = vrrp.Version(v)
+		return err
+	case "address":
+		i.Addresses = addresses(value)
+	case "unadvertised":
+		i.Unadvertised = addresses(value)
+	case "interval":
+		i.Interval, err = time.ParseDuration(value)
+	case "dead":
+		i.DeadAdverts, err = strconv.Atoi(value)
+	case "preempt":
+		i.Preempt, err = strconv.ParseBool(value)
+	case "preempt_delay":
+		i.PreemptDelay, err = time.ParseDuration(value)
+	case "link_delay":
+		i.LinkDelay, err = time.ParseDuration(value)
+	case "lease":
+		i.Lease, err = strconv.ParseBool(value)
+	case "refresh":
+		i.Announce.Refresh, err = time.ParseDuration(value)
+	case "pace":
+		i.Announce.Interval, err = time.ParseDuration(value)
+	case "check": // check=nginx:yield, nginx:release, nginx:-60
+		name, effect, _ := strings.Cut(value, ":")
+		e := node.Effect{}
+		switch effect {
+		case "yield":
+		case "release":
+			e.OnFailure = node.Release
+		default:
+			e.OnFailure = node.Weigh
+			e.Weight, err = strconv.Atoi(effect)
+		}
+		i.Checks[name] = e
+	default:
+		return fmt.Errorf("unknown key %q", key)
+	}
+	return err
+}
+
+// addresses reads "192.0.2.10,2001:db8::10"; "192.0.2.10*70" is as many, one after the other.
+func addresses(list string) []node.Address {
+	var out []node.Address
+	for text := range strings.SplitSeq(list, ",") {
+		first, times, _ := strings.Cut(text, "*")
+		n, _ := strconv.Atoi(times)
+		ip := netip.MustParseAddr(first)
+		for range max(n, 1) {
+			out = append(out, node.Address{IP: ip})
+			ip = ip.Next()
+		}
+	}
+	return out
+}

@@ -1,0 +1,55 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Bounds of waking late.
+const (
+	// shortSleep is a gap after which a master that hears nobody goes on.
+	shortSleep = time.Second
+	// listenMargin is what a master that woke late listens beyond one interval.
+	listenMargin = 100 * time.Millisecond
+)
+
+// doubtful says whether a master let so much time pass since its last advert that a backup may have taken over. Until it
+// has looked, it sends, announces, renews and repairs nothing.
+func (i *instance) doubtful(now time.Time) bool {
+	return i.state == Master && now.Sub(i.advertised) > time.Duration(i.cfg.DeadAdverts)*i.cfg.Interval
+}
+
+// wake is a doubtful master whose sockets were read dry without another master's advert in them. After a short gap it goes
+// on, and announces again; after a longer one it lets go and listens.
+func (n *Node) wake(now time.Time, i *instance) {
+	gap := now.Sub(i.advertised)
+	if gap >= shortSleep {
+		n.listen(now, i, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)))
+		return
+	}
+	n.do(Warned{i.cfg.Name, fmt.Sprintf("woke late: no advert was sent for %s; nobody else was heard", gap.Round(time.Millisecond))})
+	n.take(now, i)
+}
+
+// listen makes a master backup that becomes master again at once when it hears nobody.
+func (n *Node) listen(now time.Time, i *instance, why string) {
+	n.release(i)
+	i.leave, i.linger = nil, nil
+	i.offers.reset()
+	for _, m := range i.members {
+		m.machine.Step(now, vrrp.StepDown{Why: why, Listen: i.cfg.Interval + listenMargin})
+	}
+	n.enter(now, i, Backup, why)
+}
+
+// woke takes note of a sleep that the monotonic clock did not count (suspend).
+func (n *Node) woke(now time.Time, gap time.Duration) {
+	for _, i := range n.instances {
+		i.advertised = i.advertised.Add(-gap)
+		if i.doubtful(now) {
+			n.wake(now, i)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// maxElapsed is how many Elapsed in a row a node may need without the clock going on; more is a deadline that spins.
+const maxElapsed = 20
+
+// epoch is when every cluster starts.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Config is what a cluster is made of.
+type Config struct {
+	Seed uint64
+	// Hosts are the nodes' configurations; the names are the hosts'.
+	Hosts   []node.Config
+	Network Network
+	// Kernel is how long the kernel needs to set or remove addresses.
+	Kernel time.Duration
+	// Jitter is how late an Elapsed comes at most.
+	Jitter time.Duration
+	// Trace keeps a text of what happened.
+	Trace bool
+}
+
+// Cluster is a set of hosts on one link. Nothing happens before Start, and only while Run goes on.
+type Cluster struct {
+	// Observe, if set, sees every event that a node was fed and what it asked for.
+	Observe func(h *Host, ev node.Event, actions []node.Action)
+	// Network may be changed while the cluster runs.
+	Network Network
+	// Adverts keeps every advert in the trace, not only those that differ from the one before.
+	Adverts bool
+	// Owners is who had which address when.
+	Owners *Ownership
+
+	cfg    Config
+	now    time.Time
+	random *rand.Rand
+	hosts  []*Host
+	cuts   []Cut
+	queue  queue
+	seq    uint64 // keeps events of one instant in order
+	trace  []string
+	faults []string
+}
+
+// New returns a cluster whose hosts have their links up and no process yet.
+func New(cfg Config) *Cluster {
+	c := &Cluster{
+		cfg:     cfg,
+		now:     epoch,
+		random:  rand.New(rand.NewPCG(cfg.Seed, 0)),
+		Network: cfg.Network,
+	}
+	c.Owners = newOwnership(epoch)
+	for k, n := range cfg.Hosts {
+		c.hosts = append(c.hosts, newHost(c, k+1, n))
+	}
+	return c
+}
+
+// Now is the cluster's clock.
+func (c *Cluster) Now() time.Time { return c.now }
+
+// Since is the time since the cluster's start.
+func (c *Cluster) Since() time.Duration { return c.now.Sub(epoch) }
+
+// Hosts returns all hosts, in the order of the configuration.
+func (c *Cluster) Hosts() []*Host { return c.hosts }
+
+// Host returns a host by its name, or nil.
+func (c *Cluster) Host(name string) *Host {
+	for _, h := range c.hosts {
+		if h.Name == name {
+			return h
+		}
+	}
+	return nil
+}
+
+// Run lets time pass.
+func (c *Cluster) Run(d time.Duration) {
+	end := c.now.Add(d)
+	for len(c.queue) > 0 && !c.queue[0].at.After(end) {
+		e := heap.Pop(&c.queue).(*entry)
+		c.now = e.at
+		e.do()
+	}
+	c.now = end
+}
+
+// after plans what happens in a while.
+func (c *Cluster) after(d time.Duration, do func()) { c.at(c.now.Add(max(d, 0)), do) }
+
+// at plans what happens at an instant.
+func (c *Cluster) at(t time.Time, do func()) {
+	c.seq++
+	heap.Push(&c.queue, &entry{t, c.seq, do})
+}
+
+// between draws a duration.
+func (c *Cluster) between(from, to time.Duration) time.Duration {
+	if to <= from {
+		return from
+	}
+	return from + time.Duration(c.random.Int64N(int64(to-from)))
+}
+
+// chance draws whether something of that probability happens.
+func (c *Cluster) chance(p float64) bool { return p > 0 && c.random.Float64() < p }
+
+// Trace returns what happened so far, a line each.
+func (c *Cluster) Trace() []string { return c.trace }
+
+// Note adds a line to the trace.
+func (c *Cluster) Note(format string, args ...any) {
+	if c.cfg.Trace {
+		c.trace = append(c.trace, fmt.Sprintf("%-12s %s", c.Since(), fmt.Sprintf(format, args...)))
+	}
+}
+
+// Faults are what no node may ever do; an empty list is right.
+func (c *Cluster) Faults() []string { return c.faults }
+
+// Fault takes note of what no node may do.
+func (c *Cluster) Fault(format string, args ...any) {
+	text := fmt.Sprintf("%s: %s", c.Since(), fmt.Sprintf(format, args...))
+	c.faults = append(c.faults, text)
+	c.Note("WRONG: %s", text)
+}
+
+// addresses lists the addresses of all instances, each once.
+func (c *Cluster) addresses() []netip.Addr {
+	var ips []netip.Addr
+	seen := map[netip.Addr]bool{}
+	for _, h := range c.hosts {
+		for _, ip := range h.addresses() {
+			if !seen[ip] {
+				seen[ip] = true
+				ips = append(ips, ip)
+			}
+		}
+	}
+	return ips
+}
+
+// entry is something that happens at an instant.
+type entry struct {
+	at  time.Time
+	seq uint64
+	do  func()
+}
+
+// queue is a heap of entries, the earliest first.
+type queue []*entry
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(a, b int) bool {
+	if !q[a].at.Equal(q[b].at) {
+		return q[a].at.Before(q[b].at)
+	}
+	return q[a].seq < q[b].seq
+}
+func (q queue) Swap(a, b int) { q[a], q[b] = q[b], q[a] }
+
+// Push is for container/heap.
+func (q *queue) Push(x any) { *q = append(*q, x.(*entry)) }
+
+// Pop is for container/heap.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	e := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return e
+}

@@ -1,0 +1,278 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// Interface is the one interface of every host.
+const Interface = "eth0"
+
+// Host is one machine: a process with a node, and the kernel under it.
+type Host struct {
+	// Name is the host's, and its node's.
+	Name string
+	// Lag is how much later the process performs what the node asked for.
+	Lag time.Duration
+
+	c      *Cluster
+	cfg    node.Config
+	node   *node.Node // nil: no process
+	kernel *kernel
+	link   node.Link
+	checks map[string]*Verdict
+
+	paused  bool
+	waiting []node.Event // what came while the process was paused
+	wake    time.Time    // the deadline that an Elapsed is planned for
+	wakeSeq int
+	elapsed int // Elapsed since the clock last went on
+	last    time.Time
+	states  map[string]node.State
+	sent    map[string]string // the last advert of each virtual router, for the trace
+}
+
+// Verdict is what a check of a host would say.
+type Verdict struct {
+	Healthy bool
+	Reason  string
+}
+
+// newHost makes the host with a number, from which its addresses come.
+func newHost(c *Cluster, number int, cfg node.Config) *Host {
+	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}}
+	h.link = node.Link{
+		Name: Interface, Up: true, MAC: fmt.Sprintf("02:00:00:00:00:%02x", number),
+		Source4: netip.AddrFrom4([4]byte{10, 0, 0, byte(number)}),
+		Source6: netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: byte(number)}),
+	}
+	h.kernel = newKernel(h)
+	for _, i := range cfg.Instances {
+		for name := range i.Checks {
+			h.checks[name] = &Verdict{Healthy: true}
+		}
+	}
+	return h
+}
+
+// Running says whether the host has a process, paused or not.
+func (h *Host) Running() bool { return h.node != nil }
+
+// Paused says whether the process is stopped by SIGSTOP.
+func (h *Host) Paused() bool { return h.paused }
+
+// Linked says whether the link is up.
+func (h *Host) Linked() bool { return h.link.Up }
+
+// State returns where the process says that an instance stands; empty without a process.
+func (h *Host) State(instance string) node.State {
+	switch s := h.states[instance]; {
+	case h.node == nil:
+		return ""
+	case s == "":
+		return node.Init
+	default:
+		return s
+	}
+}
+
+// Link returns what the host's process sees of the interface.
+func (h *Host) Link() node.Link { return h.link }
+
+// Has says whether the kernel has an address.
+func (h *Host) Has(ip netip.Addr) bool { return h.kernel.has(ip) }
+
+// Config returns the node's configuration.
+func (h *Host) Config() node.Config { return h.cfg }
+
+// Status returns the node's, or nil without a process.
+func (h *Host) Status() *node.Status {
+	if h.node == nil {
+		return nil
+	}
+	return h.node.Status(h.c.now)
+}
+
+// addresses lists those of the host's instances.
+func (h *Host) addresses() []netip.Addr {
+	var ips []netip.Addr
+	for _, i := range h.cfg.Instances {
+		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
+			ips = append(ips, a.IP)
+		}
+	}
+	return ips
+}
+
+// Start begins a new process: it removes what a dead one left, looks at the link and hears its checks' first verdicts.
+func (h *Host) Start() {
+	if h.node != nil {
+		return
+	}
+	h.kernel.sweep()
+	h.node = node.New(h.cfg, h.c.now)
+	clear(h.sent)
+	clear(h.states)
+	h.feed(node.LinkChanged{Link: h.link})
+	for _, name := range slices.Sorted(maps.Keys(h.checks)) {
+		if v := h.checks[name]; v != nil {
+			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
+		}
+	}
+}
+
+// Kill ends the process without a word: its addresses stay until their lease runs out.
+func (h *Host) Kill() {
+	h.end()
+	h.kernel.forget()
+}
+
+// end is a process that is no more; what it asked the kernel for is still done.
+func (h *Host) end() {
+	h.node, h.paused, h.waiting, h.wake = nil, false, nil, time.Time{}
+	h.wakeSeq++
+}
+
+// Crash ends the whole host: its addresses are gone with it.
+func (h *Host) Crash() {
+	h.Kill()
+	h.kernel.clear()
+}
+
+// Pause stops the process (SIGSTOP); its kernel goes on.
+func (h *Host) Pause() { h.paused = h.node != nil }
+
+// Resume lets a paused process go on: first it reads what came meanwhile.
+func (h *Host) Resume() {
+	if !h.paused {
+		return
+	}
+	h.paused = false
+	events := h.waiting
+	h.waiting = nil
+	for _, ev := range events {
+		h.feed(ev)
+	}
+	h.wake = time.Time{}
+	h.plan()
+}
+
+// SetLink changes what is known of the link, and whether it passes anything.
+func (h *Host) SetLink(l node.Link) {
+	l.Name = Interface
+	h.link = l
+	h.feed(node.LinkChanged{Link: l})
+}
+
+// SetCheck changes a check's verdict; nil is a check that has not spoken when the process starts.
+func (h *Host) SetCheck(name string, v *Verdict) {
+	h.checks[name] = v
+	if v != nil {
+		h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
+	}
+}
+
+// Feed gives an event to the host's process, as if it had happened there.
+func (h *Host) Feed(ev node.Event) { h.feed(ev) }
+
+// feed steps the node, and performs what it asks for.
+func (h *Host) feed(ev node.Event) {
+	switch {
+	case h.node == nil:
+		return
+	case h.paused:
+		h.waiting = append(h.waiting, ev)
+		return
+	}
+	h.countElapsed(ev)
+	actions := h.node.Step(h.c.now, ev)
+	if h.c.Observe != nil {
+		h.c.Observe(h, ev, actions)
+	}
+	for _, a := range actions {
+		h.perform(a)
+	}
+	if h.node.Stopped() {
+		h.c.Note("%s exits", h.Name)
+		h.end()
+		return
+	}
+	h.plan()
+}
+
+// countElapsed sees deadlines that spin.
+func (h *Host) countElapsed(ev node.Event) {
+	if _, ok := ev.(node.Elapsed); !ok || h.c.now.After(h.last) {
+		h.elapsed, h.last = 0, h.c.now
+		return
+	}
+	if h.elapsed++; h.elapsed > maxElapsed {
+		h.c.Fault("%s: the deadline spins: more than %d Elapsed at one instant", h.Name, maxElapsed)
+		h.Kill()
+	}
+}
+
+// plan sees to it that the node gets its Elapsed.
+func (h *Host) plan() {
+	if h.node == nil || h.paused {
+		return
+	}
+	deadline, ok := h.node.Deadline()
+	if !ok {
+		h.wake = time.Time{}
+		h.wakeSeq++
+		return
+	}
+	if deadline.Equal(h.wake) {
+		return
+	}
+	h.wake = deadline
+	h.wakeSeq++
+	seq := h.wakeSeq
+	h.c.after(deadline.Sub(h.c.now)+h.c.between(0, h.c.cfg.Jitter), func() {
+		if h.wakeSeq == seq {
+			h.wake = time.Time{}
+			h.feed(node.Elapsed{})
+		}
+	})
+}
+
+// perform does what the daemon would do.
+func (h *Host) perform(a node.Action) {
+	h.record(a)
+	switch a := a.(type) {
+	case node.Send:
+		h.later(a.Until, func() { h.c.carryAdvert(h, a) })
+	case node.SetAddresses:
+		h.kernel.set(a)
+	case node.Announce:
+		h.later(a.Until, func() { h.c.carryAnnouncements(h, a.IPs) })
+	case node.Probe:
+		h.later(time.Time{}, func() { h.c.carryProbe(h, a.IPs) })
+	case node.Changed:
+		h.states[a.Instance] = a.To
+	case node.Notify, node.Warned:
+	default:
+		panic(fmt.Sprintf("sim: unhandled %T", a))
+	}
+}
+
+// later sends something after the host's lag, unless it is stale by then.
+func (h *Host) later(until time.Time, send func()) {
+	if h.Lag == 0 {
+		send()
+		return
+	}
+	h.c.after(h.Lag, func() {
+		if !until.IsZero() && h.c.now.After(until) {
+			h.c.Note("%s: dropped as stale", h.Name)
+			return
+		}
+		send()
+	})
+}

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// record adds an action to the trace. What repeats with every interval is told once: an advert when it differs from the
+// one before it, a renewal never.
+func (h *Host) record(a node.Action) {
+	if !h.c.cfg.Trace {
+		return
+	}
+	text := h.describe(a)
+	if text == "" {
+		return
+	}
+	h.c.Note("%s: %s", h.Name, text)
+}
+
+// describe is one line about an action; empty if it is not worth one.
+func (h *Host) describe(a node.Action) string {
+	switch a := a.(type) {
+	case node.Send:
+		return h.describeSend(a)
+	case node.SetAddresses:
+		return describeSet(a)
+	case node.Announce:
+		return fmt.Sprintf("announce %s", list(a.IPs))
+	case node.Probe:
+		return fmt.Sprintf("probe %s", list(a.IPs))
+	case node.Notify:
+		return fmt.Sprintf("hooks of %s (was %s, priority %d): %s", a.State, a.Previous, a.Priority, a.Why)
+	case node.Changed:
+		quiet := ""
+		if a.Quiet {
+			quiet = " (quiet)"
+		}
+		return fmt.Sprintf("%s -> %s, priority %d%s: %s", a.From, a.To, a.Priority, quiet, a.Why)
+	case node.Warned:
+		return "warning: " + a.Why
+	default:
+		panic(fmt.Sprintf("sim: unhandled %T", a))
+	}
+}
+
+// describeSend prints an advert that is not the one before it again.
+func (h *Host) describeSend(a node.Send) string {
+	advert, _, err := vrrp.Parse(a.Payload, a.Source, a.Destination, vrrp.HopLimit)
+	if err != nil {
+		return fmt.Sprintf("send %x: %v", a.Payload, err)
+	}
+	text := fmt.Sprintf("send %s v%d priority %d interval %s", a.Family, advert.Version, advert.Priority, advert.Interval)
+	key := a.Instance + a.Family.String()
+	if h.sent[key] == text && advert.Priority != vrrp.PriorityRelease && !h.c.Adverts {
+		return ""
+	}
+	h.sent[key] = text
+	return text
+}
+
+// describeSet prints a request for addresses.
+func describeSet(a node.SetAddresses) string {
+	if len(a.Addresses) == 0 {
+		return "release"
+	}
+	if !a.Until.IsZero() {
+		return ""
+	}
+	ips := make([]netip.Addr, len(a.Addresses))
+	for k, w := range a.Addresses {
+		ips[k] = w.IP
+	}
+	if a.Lifetime == 0 {
+		return fmt.Sprintf("set %s", list(ips))
+	}
+	return fmt.Sprintf("set %s for %s", list(ips), a.Lifetime)
+}
+
+// list joins addresses.
+func list(ips []netip.Addr) string {
+	texts := make([]string, len(ips))
+	for k, ip := range ips {
+		texts[k] = ip.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+// Masters lists the hosts whose process says that it is master of an instance, in the order of the configuration.
+func (c *Cluster) Masters(instance string) []string {
+	var names []string
+	for _, h := range c.hosts {
+		if h.State(instance) == node.Master {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// DescribeOwners prints who had which address since an instant, a line each.
+func (c *Cluster) DescribeOwners(since time.Time) []string {
+	var out []string
+	for _, ip := range c.addresses() {
+		out = append(out, c.Owners.Describe(ip, since, c.now))
+	}
+	return out
+}

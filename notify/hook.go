@@ -1,0 +1,105 @@
+package notify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Settings are what every hook has, whatever its kind.
+type Settings struct {
+	On        []State       `hcl:"on" doc:"The states to run for: any of \"master\", \"backup\", \"fault\", \"stop\"."`
+	Instances []string      `hcl:"instances,optional" doc:"The instances and groups to run for. Left out: all."`
+	Timeout   time.Duration `hcl:"timeout,optional" default:"10s" doc:"How long one run may take; then everything that it started is killed."`
+	User      string        `hcl:"user,optional" doc:"The user to run as. Left out: root, or the daemon's own user if that is not root."`
+}
+
+// Validate lists all mistakes in the settings. Whether the instances exist is the configuration's business.
+func (s Settings) Validate() []OptionError {
+	var mistakes []OptionError
+	add := func(option, format string, values ...any) {
+		mistakes = append(mistakes, OptionError{Option: option, Reason: fmt.Sprintf(format, values...)})
+	}
+	if len(s.On) == 0 {
+		add("on", "names no state, so that the hook would never run; allowed are %s", quoted(States))
+	}
+	for i, state := range s.On {
+		switch {
+		case !slices.Contains(States, state):
+			add("on", "%q is no state; allowed are %s", state, quoted(States))
+		case slices.Contains(s.On[:i], state):
+			add("on", "%q is written twice", state)
+		}
+	}
+	for i, name := range s.Instances {
+		if slices.Contains(s.Instances[:i], name) {
+			add("instances", "%q is written twice", name)
+		}
+	}
+	if s.Instances != nil && len(s.Instances) == 0 {
+		add("instances", "is empty, so that the hook would never run; leave it out for all instances")
+	}
+	if s.Timeout <= 0 {
+		add("timeout", "%v is not a duration above 0", s.Timeout)
+	}
+	return mistakes
+}
+
+func quoted(states []State) string {
+	words := make([]string, 0, len(states))
+	for _, s := range states {
+		words = append(words, fmt.Sprintf("%q", string(s)))
+	}
+	return strings.Join(words, ", ")
+}
+
+// Hook is one `notify` block, ready to run.
+type Hook struct {
+	// Name is unique among all hooks.
+	Name string
+	// Kind is the name of its kind.
+	Kind string
+	// PerHost is its kind's.
+	PerHost  bool
+	Settings Settings
+	Runner   Runner
+}
+
+// wants says whether the hook is to be run for a transition.
+func (h Hook) wants(t Transition) bool {
+	return slices.Contains(h.Settings.On, t.State) &&
+		(len(h.Settings.Instances) == 0 || slices.Contains(h.Settings.Instances, t.Instance))
+}
+
+// commandRunner is a Runner that runs commands: the `user` of the hook's settings applies to them, and much of what
+// could keep them from running is known beforehand.
+type commandRunner interface {
+	Runner
+	as(user string) Runner
+	verify() error
+}
+
+// Verify tells what is known before the hook is needed: that its program is missing, not executable or unsafe to run, or
+// that its user does not exist on this host. A hook that fails here is run all the same, since it may be mended by then.
+func (h Hook) Verify() error {
+	if r, ok := h.withUser().Runner.(commandRunner); ok {
+		return r.verify()
+	}
+	return nil
+}
+
+func (h Hook) withUser() Hook {
+	if r, ok := h.Runner.(commandRunner); ok {
+		h.Runner = r.as(h.Settings.User)
+	}
+	return h
+}
+
+func withUsers(hooks []Hook) []Hook {
+	bound := make([]Hook, 0, len(hooks))
+	for _, h := range hooks {
+		bound = append(bound, h.withUser())
+	}
+	return bound
+}

@@ -1,0 +1,109 @@
+package notify
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// State is what an instance or a group became, as it is written in `on`.
+type State string
+
+// The states that hooks are run for.
+const (
+	Master State = "master"
+	Backup State = "backup"
+	Fault  State = "fault"
+	// Stop is not a state of the election: the daemon is about to end, and holds no address any more.
+	Stop State = "stop"
+)
+
+// States lists all of them, in the order in which people think of them.
+var States = []State{Master, Backup, Fault, Stop}
+
+// Transition is one change of state, or the end of a contention that left the state as it was.
+type Transition struct {
+	// Group says that Instance is the name of a group.
+	Group    bool
+	Instance string
+	State    State
+	// Previous is the state before; it may also be "init" or "leaving". Where transitions were coalesced, hooks get the
+	// state that was left first.
+	Previous State
+	// Priority is the effective priority, 1..255; keepalived gives 0 for a group.
+	Priority int
+	// Reason says in words why the state changed.
+	Reason    string
+	Addresses []netip.Addr
+	Interface string
+	Node      string
+	// Generation grows with each transition of the instance, so that a hook can tell an old call from a new one.
+	Generation uint64
+	At         time.Time
+	// Reassert says that a contention ended without a change of state: the hooks of the state run once more, because
+	// another host may have undone what they did.
+	Reassert bool
+}
+
+// subject is whom a transition is about.
+type subject struct {
+	group bool
+	name  string
+}
+
+func (t Transition) subject() subject { return subject{group: t.Group, name: t.Instance} }
+
+// arguments are the four that keepalived appends to the command of its `notify`, so that scripts written for it work.
+func (t Transition) arguments() []string {
+	form := "INSTANCE"
+	if t.Group {
+		form = "GROUP"
+	}
+	return []string{form, t.Instance, strings.ToUpper(string(t.State)), strconv.Itoa(t.Priority)}
+}
+
+// environment adds the transition to an environment, and replaces what that has under the same names.
+func (t Transition) environment(base []string) []string {
+	addresses := make([]string, 0, len(t.Addresses))
+	for _, a := range t.Addresses {
+		addresses = append(addresses, a.String())
+	}
+	set := []struct{ name, value string }{
+		{"UNDERSTUDY_INSTANCE", t.Instance},
+		{"UNDERSTUDY_STATE", string(t.State)},
+		{"UNDERSTUDY_PREVIOUS", string(t.Previous)},
+		{"UNDERSTUDY_PRIORITY", strconv.Itoa(t.Priority)},
+		{"UNDERSTUDY_REASON", t.Reason},
+		{"UNDERSTUDY_ADDRESSES", strings.Join(addresses, " ")},
+		{"UNDERSTUDY_INTERFACE", t.Interface},
+		{"UNDERSTUDY_NODE", t.Node},
+		{"UNDERSTUDY_GENERATION", strconv.FormatUint(t.Generation, 10)},
+	}
+	env := slices.Clone(base)
+	for _, v := range set {
+		env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, v.name+"=") })
+		env = append(env, v.name+"="+oneLine(v.value))
+	}
+	return env
+}
+
+// maxValue is how long a value in the environment may be, in bytes: above 128 KiB the kernel refuses to start the
+// program. 1,000 IPv6 addresses still fit.
+const maxValue = 64 << 10
+
+// oneLine makes a text fit for the environment. A reason may end in a line that a check script or a server sent: a NUL
+// byte in it would keep the hook from starting, a line feed would break scripts that read `env` line by line.
+func oneLine(s string) string {
+	if len(s) > maxValue {
+		s = s[:maxValue]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}

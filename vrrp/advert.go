@@ -1,0 +1,167 @@
+package vrrp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Sizes of a message's parts (RFC 9568 section 5.1, RFC 3768 section 5.1).
+const (
+	headerLen   = 8
+	authDataLen = 8 // VRRPv2's authentication data, always present
+	typeAdvert  = 1
+	// MaxAddresses is the most addresses that one advert can carry: the count has one byte.
+	MaxAddresses = 255
+)
+
+// Advert is one VRRP advertisement.
+type Advert struct {
+	Version  Version
+	VRID     uint8
+	Priority uint8
+	// Interval is Max Advertise Interval in VRRPv3 (centiseconds on the wire), Adver Int in VRRPv2 (seconds).
+	Interval time.Duration
+	// Addresses are of the family that carries the advert.
+	Addresses []netip.Addr
+	// AuthType is VRRPv2's authentication type; 0 is none.
+	AuthType uint8
+}
+
+// String prints the advert in one line, as the traces and the debug log show it.
+func (a Advert) String() string {
+	return fmt.Sprintf("v%d vrid %d priority %d interval %s addresses %v", a.Version, a.VRID, a.Priority, a.Interval, a.Addresses)
+}
+
+// Append marshals the advert behind b, with the checksum for a packet from source to destination. form matters only for
+// VRRPv3 over IPv4.
+func (a Advert) Append(b []byte, source, destination netip.Addr, form ChecksumForm) ([]byte, error) {
+	if err := a.marshallable(FamilyOf(source)); err != nil {
+		return b, err
+	}
+	start := len(b)
+	b = append(b, byte(a.Version)<<4|typeAdvert, a.VRID, a.Priority, byte(len(a.Addresses)))
+	if a.Version == V2 {
+		b = append(b, a.AuthType, byte(a.Interval/time.Second), 0, 0)
+	} else {
+		b = binary.BigEndian.AppendUint16(b, uint16(a.Interval/centisecond))
+		b = append(b, 0, 0)
+	}
+	for _, ip := range a.Addresses {
+		b = append(b, ip.Unmap().AsSlice()...)
+	}
+	if a.Version == V2 {
+		b = append(b, make([]byte, authDataLen)...)
+	}
+	msg := b[start:]
+	binary.BigEndian.PutUint16(msg[6:], ^checksum(msg, source, destination, formOf(a.Version, FamilyOf(source), form)))
+	return b, nil
+}
+
+// marshallable says what of the advert the wire cannot carry.
+func (a Advert) marshallable(f Family) error {
+	switch {
+	case a.Version != V2 && a.Version != V3:
+		return fmt.Errorf("marshal advert: version %d does not exist", a.Version)
+	case a.Version == V2 && f == IPv6:
+		return fmt.Errorf("marshal advert: VRRPv2 carries no IPv6 addresses")
+	case a.VRID == 0:
+		return fmt.Errorf("marshal advert: VRID 0 does not exist")
+	case len(a.Addresses) == 0 || len(a.Addresses) > MaxAddresses:
+		return fmt.Errorf("marshal advert: %d addresses, 1 to %d fit", len(a.Addresses), MaxAddresses)
+	}
+	if err := CheckInterval(a.Version, a.Interval); err != nil {
+		return fmt.Errorf("marshal advert: %w", err)
+	}
+	for _, ip := range a.Addresses {
+		if !ip.IsValid() || FamilyOf(ip) != f {
+			return fmt.Errorf("marshal advert: address %s in an advert over %s", ip, f)
+		}
+	}
+	return nil
+}
+
+// CheckInterval says whether an Advertisement_Interval fits the version's field: whole seconds up to 255 in VRRPv2, whole
+// centiseconds up to 40.95 s in VRRPv3.
+func CheckInterval(v Version, d time.Duration) error {
+	if v == V2 {
+		if d < MinIntervalV2 || d > MaxIntervalV2 || d%time.Second != 0 {
+			return fmt.Errorf("interval %s: VRRPv2 carries whole seconds from 1s to 255s", d)
+		}
+		return nil
+	}
+	if d < MinInterval || d > MaxIntervalV3 || d%centisecond != 0 {
+		return fmt.Errorf("interval %s: VRRPv3 carries steps of 10ms from 10ms to 40.95s", d)
+	}
+	return nil
+}
+
+// Parse reads and checks one VRRP message: everything in RFC 9568 section 7.1 and RFC 3768 section 7.1 that needs no
+// configuration. hopLimit is the packet's TTL or hop limit. For VRRPv3 over IPv4 both checksum forms are accepted, and
+// the one that was found is returned. On an error, which is one of this package's Err values, the advert holds what had
+// been read by then, so that a refusal can be counted under its VRID.
+func Parse(b []byte, source, destination netip.Addr, hopLimit int) (Advert, ChecksumForm, error) {
+	var a Advert
+	if len(b) < headerLen {
+		return a, 0, ErrShort
+	}
+	family := FamilyOf(source)
+	a.Version, a.VRID, a.Priority = Version(b[0]>>4), b[1], b[2]
+	switch {
+	case a.Version != V3 && (a.Version != V2 || family == IPv6):
+		return a, 0, ErrVersion
+	case b[0]&0x0f != typeAdvert:
+		return a, 0, ErrType
+	case a.VRID == 0:
+		return a, 0, ErrVRID
+	case hopLimit != HopLimit:
+		return a, 0, ErrHopLimit
+	}
+	form, ok := verify(b, a.Version, source, destination)
+	if !ok {
+		return a, 0, ErrChecksum
+	}
+	if err := a.parseBody(b, family); err != nil {
+		return a, form, err
+	}
+	return a, form, nil
+}
+
+// parseBody reads what follows the first word, once the checksum is known to be right.
+func (a *Advert) parseBody(b []byte, f Family) error {
+	count, size, trailer := int(b[3]), f.addressLen(), 0
+	if a.Version == V2 {
+		trailer = authDataLen
+		a.AuthType = b[4]
+		a.Interval = time.Duration(b[5]) * time.Second
+	} else {
+		a.Interval = time.Duration(binary.BigEndian.Uint16(b[4:])&0x0fff) * centisecond
+	}
+	switch want := headerLen + count*size + trailer; {
+	case count == 0:
+		return ErrNoAddresses
+	case len(b) < want:
+		return ErrShort
+	case len(b) > want:
+		return ErrExcess
+	case a.AuthType != 0:
+		return ErrAuthType
+	case a.Interval == 0:
+		return ErrInterval
+	}
+	a.Addresses = make([]netip.Addr, count)
+	for i := range a.Addresses {
+		ip, _ := netip.AddrFromSlice(b[headerLen+i*size : headerLen+(i+1)*size])
+		a.Addresses[i] = ip
+	}
+	return nil
+}
+
+// addressLen is the size of one address on the wire, in bytes.
+func (f Family) addressLen() int {
+	if f == IPv6 {
+		return 16
+	}
+	return 4
+}

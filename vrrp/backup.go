@@ -1,0 +1,184 @@
+package vrrp
+
+import (
+	"fmt"
+	"time"
+)
+
+// enterBackup starts to listen, with a full Master_Down_Interval.
+func (m *Machine) enterBackup(now time.Time) {
+	m.state, m.ready, m.pending, m.repeats = Backup, nil, readiness{}, 0
+	m.heard = now
+	m.deadline = now.Add(m.masterDown())
+}
+
+// stepBackup is RFC 9568 section 6.4.2, with DESIGN's rules for priority 1.
+func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
+	switch ev := ev.(type) {
+	case Shutdown:
+		return []Action{m.enter(Initialize, ev.Why)}
+	case Heard:
+		m.backupHeard(now, ev)
+	case Elapsed:
+		m.backupElapsed(now)
+	case Promote:
+		return m.becomeMaster(now, ev.Why)
+	case SetPriority:
+		m.backupPriority(now, ev.Priority)
+	case HandedOver:
+		if !m.lastResort() && m.shorten(now.Add(m.skewTime())) {
+			m.pending = readiness{Handover, ev.Why}
+		}
+	case Witnessed:
+		if m.lastResort() {
+			m.restart(now)
+		}
+	}
+	return nil
+}
+
+// backupHeard is an advert in Backup. It restarts the timer, shortens it, or leaves it alone.
+func (m *Machine) backupHeard(now time.Time, ev Heard) {
+	if ev.Advert.Priority == PriorityRelease {
+		m.backupReleased(now, ev)
+		return
+	}
+	m.lastPeer = Peer{ev.From, ev.Advert.Priority, ev.Advert.Interval, now}
+	m.firstRelease = time.Time{}
+	if m.listening() {
+		m.restart(now)
+	}
+	if m.preemptable(now, ev.Advert.Priority) {
+		m.backupPreempts(now, ev)
+		return
+	}
+	m.master = ev.From
+	m.learn(ev.Advert.Interval)
+	m.restart(now)
+}
+
+// listening says whether a router that woke late waits for any advert at all; see StepDown.
+func (m *Machine) listening() bool { return m.pending.why != "" && m.pending.cause == Silence }
+
+// preemptable says whether a master of that priority is one that we may push aside. Health beats stickiness: one that
+// offers its addresses (priority 1) always is.
+func (m *Machine) preemptable(now time.Time, priority uint8) bool {
+	if priority >= m.priority {
+		return false
+	}
+	if priority == PriorityIll || m.priority == PriorityOwner {
+		return true
+	}
+	return m.cfg.Preempt && !now.Before(m.preempt)
+}
+
+// backupPreempts is a lower advert. The RFC leaves the timer alone; when the master that we followed fell below us there
+// is nothing to wait for but the skew, which lets a better backup go first.
+func (m *Machine) backupPreempts(now time.Time, ev Heard) {
+	followed := m.master == ev.From
+	if ill := ev.Advert.Priority == PriorityIll; !followed && (!ill || m.master.IsValid()) {
+		return
+	}
+	m.learn(ev.Advert.Interval)
+	if !m.shorten(now.Add(m.skewTime())) {
+		return
+	}
+	m.pending = readiness{Handover, fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)}
+	if ev.Advert.Priority == PriorityIll {
+		m.pending.why = fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", ev.From)
+	}
+}
+
+// backupReleased is an advert of priority 0. It counts only from the master that we followed, or when there was none.
+func (m *Machine) backupReleased(now time.Time, ev Heard) {
+	if m.master.IsValid() && m.master != ev.From {
+		return
+	}
+	m.lastPeer = Peer{ev.From, PriorityRelease, ev.Advert.Interval, now}
+	again := m.releasedAgain(now)
+	if m.ready != nil || m.lastResort() && !again {
+		return
+	}
+	wait := m.skewTime()
+	if m.lastResort() {
+		wait = m.cfg.skew(m.priority, handoverInterval)
+	}
+	m.deadline = now.Add(wait)
+	m.pending = readiness{Handover, fmt.Sprintf("handed over by %s", ev.From)}
+}
+
+// releasedAgain says whether a master that goes was relieved by nobody: its second priority 0, with no advert since the
+// first, comes when its first wait (LeaveWait) is over. Only then may an unhealthy host jump.
+func (m *Machine) releasedAgain(now time.Time) bool {
+	if m.firstRelease.IsZero() {
+		m.firstRelease = now
+		return false
+	}
+	return now.Sub(m.firstRelease) >= m.cfg.LeaveWait()-centisecond
+}
+
+// restart waits a full Master_Down_Interval again.
+func (m *Machine) restart(now time.Time) {
+	m.heard, m.ready, m.pending, m.firstRelease = now, nil, readiness{}, time.Time{}
+	m.deadline = now.Add(m.masterDown())
+}
+
+// backupElapsed ends the wait once its deadline has come.
+func (m *Machine) backupElapsed(now time.Time) {
+	if m.deadline.IsZero() || now.Before(m.deadline) {
+		return
+	}
+	if m.pending.why != "" {
+		m.becomeReady(m.pending.cause, m.pending.why)
+		return
+	}
+	why := fmt.Sprintf("nobody advertised for %s", now.Sub(m.heard).Round(time.Millisecond))
+	if m.master.IsValid() {
+		why = fmt.Sprintf("%s is silent for %s", m.master, now.Sub(m.heard).Round(time.Millisecond))
+	}
+	m.becomeReady(Silence, why)
+}
+
+// backupPriority follows a changed effective priority. The timer always counts from the last advert heard, so that a
+// host that falls ill does not wait longer, and one that recovers no longer than it has to.
+func (m *Machine) backupPriority(now time.Time, priority uint8) {
+	was := m.priority
+	if was == priority {
+		return
+	}
+	m.priority = priority
+	m.acceptLate(now)
+	recovered := was == PriorityIll
+	switch {
+	case m.lastResort():
+		m.learned = max(m.learned, m.cfg.Interval)
+		m.ready, m.pending = nil, readiness{}
+		m.deadline = m.heard.Add(m.masterDown())
+	case m.pending.why != "":
+		// A handover is under way; its skew stands.
+	case m.ready == nil || recovered:
+		m.ready = nil
+		m.deadline = m.heard.Add(m.masterDown())
+		if recovered && m.masterIll(now) && m.shorten(now.Add(m.skewTime())) {
+			m.pending = readiness{Handover, fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", m.master)}
+		}
+	}
+}
+
+// acceptLate takes the last advert for our master's after all, when it was discarded at a higher priority of ours and
+// would not be now. Without it, a host that falls while it pushes a living master aside takes the addresses from a better one.
+func (m *Machine) acceptLate(now time.Time) {
+	p := m.lastPeer
+	if p.Priority == PriorityRelease || !p.Heard.After(m.heard) || m.preemptable(now, p.Priority) {
+		return
+	}
+	m.master, m.heard = p.Address, p.Heard
+	m.learn(p.Interval)
+	m.ready, m.pending = nil, readiness{}
+}
+
+// masterIll says whether the master that we follow advertised priority 1 and is still alive.
+func (m *Machine) masterIll(now time.Time) bool {
+	p := m.lastPeer
+	return p.Priority == PriorityIll && p.Address == m.master && now.Sub(p.Heard) < m.masterDown()
+}

@@ -1,0 +1,312 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// State is where a virtual router stands.
+type State uint8
+
+// The states of RFC 9568 section 6.3, and Leaving: a master that hands over sends no advert and answers none.
+const (
+	Initialize State = iota
+	Backup
+	Master
+	Leaving
+)
+
+// String returns the state's name in small letters.
+func (s State) String() string {
+	switch s {
+	case Backup:
+		return "backup"
+	case Master:
+		return "master"
+	case Leaving:
+		return "leaving"
+	default:
+		return "init"
+	}
+}
+
+// Limits of the handover.
+const (
+	handoverInterval = centisecond // what a leaving master makes its backups learn
+	releaseRepeats   = 2           // a priority 0 is repeated at most this often,
+	releaseGap       = time.Millisecond
+	// lastResortMargin is what an unhealthy backup waits beyond one interval at least, so that every healthy one is first.
+	lastResortMargin = 200 * time.Millisecond
+	// leaveMargin is what a leaving master waits beyond one interval; see LeaveWait.
+	leaveMargin  = 100 * time.Millisecond
+	maxLeaveWait = 5 * time.Second
+	// reassertGap bounds how often lower adverts make a master answer: one answer is enough, a flood must not be doubled.
+	reassertGap = centisecond
+)
+
+// Config is what a virtual router is configured with; it changes only by Reconfigure.
+type Config struct {
+	VRID        uint8
+	Version     Version
+	Family      Family
+	Interval    time.Duration
+	DeadAdverts int // Master_Down_Interval is this many intervals and the skew; the RFC's number is 3
+	Preempt     bool
+	Addresses   []netip.Addr
+	Strict      bool
+}
+
+// LeaveWait is how long a leaving master waits for a successor before it goes on without one.
+func (c *Config) LeaveWait() time.Duration {
+	if c.Version == V2 {
+		return time.Second + leaveMargin // its skew does not grow with the interval
+	}
+	return min(c.Interval+leaveMargin, maxLeaveWait)
+}
+
+// Cause is why a backup's timer ran out.
+type Cause uint8
+
+// The causes. Only a silent master leaves doubt whether somebody else serves the addresses.
+const (
+	Silence  Cause = iota // Master_Down_Interval without an advert
+	Handover              // the master released or offered its addresses
+	Owner                 // this router owns the addresses (priority 255) and need not wait
+)
+
+// Peer is the other router whose valid advert was heard last.
+type Peer struct {
+	Address  netip.Addr
+	Priority uint8
+	Interval time.Duration
+	Heard    time.Time
+}
+
+// Machine is one virtual router (RFC 9568 section 6.4). Step feeds it; Deadline says when it wants an Elapsed. It is not
+// safe for concurrent use.
+//
+// A backup whose timer has run out does not rise by itself: it is Ready, and Promote makes it master. So that several
+// routers can rise as one.
+type Machine struct {
+	cfg      Config
+	state    State
+	priority uint8
+	source   netip.Addr // our own address, for the tie-break and against our own echoes
+	preempt  time.Time  // preemption rests until then
+
+	deadline time.Time // zero: none
+	ready    *readiness
+	pending  readiness // why the timer runs shorter than Master_Down_Interval; empty when it does not
+
+	learned      time.Duration // Master_Adver_Interval
+	master       netip.Addr    // whom a backup last accepted an advert from
+	heard        time.Time     // when a backup last accepted one, or started to listen
+	firstRelease time.Time     // the first priority 0 that no advert followed; see releasedAgain
+	lastPeer     Peer
+	repeats      int       // priority-0 adverts still to send while leaving
+	asserted     time.Time // the last answer to a lower advert
+}
+
+// readiness is a backup's finished wait.
+type readiness struct {
+	cause Cause
+	why   string
+}
+
+// New returns a virtual router in Initialize.
+func New(cfg Config) *Machine {
+	return &Machine{cfg: cfg, learned: cfg.Interval}
+}
+
+// Event is something that happens to a virtual router.
+type Event interface{ event() }
+
+// The events.
+type (
+	// Startup begins the election (RFC 9568 section 6.4.1).
+	Startup struct {
+		Priority uint8
+		Source   netip.Addr
+	}
+	// Shutdown ends it; a master sends priority 0, a leaving one has done so.
+	Shutdown struct{ Why string }
+	// Heard is an advert that Refuse let pass.
+	Heard struct {
+		Advert Advert
+		From   netip.Addr
+	}
+	// Elapsed says that Deadline may have come; it is a no-op when it has not.
+	Elapsed struct{}
+	// Promote makes a backup master.
+	Promote struct{ Why string }
+	// StepDown makes a master backup without a word: another member of its group heard a better master. With Listen, the
+	// router woke late and does not know who is master now: it listens that long, and any advert at all makes it an
+	// ordinary backup.
+	StepDown struct {
+		Why    string
+		Listen time.Duration
+	}
+	// SetPriority changes the effective priority.
+	SetPriority struct{ Priority uint8 }
+	// SetSource changes our own address.
+	SetSource struct{ Source netip.Addr }
+	// HoldPreempt makes preemption rest until an instant (preempt_delay).
+	HoldPreempt struct{ Until time.Time }
+	// Leave hands over: with an offer, one advert of that priority with an interval of one centisecond, from which the
+	// backups learn a skew of milliseconds; then priority 0, repeated. Without an offer (0), priority 0 alone.
+	Leave struct {
+		Offer uint8
+		Why   string
+	}
+	// Resume ends leaving without a successor: master again, with an advert at once.
+	Resume struct{ Why string }
+	// HandedOver says that the master gave up on another member of the group.
+	HandedOver struct{ Why string }
+	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert.
+	Witnessed struct{ Why string }
+	// Reconfigure changes the configuration in place; VRID, version and family stay.
+	Reconfigure struct{ Config Config }
+)
+
+func (Startup) event()     {}
+func (Shutdown) event()    {}
+func (Heard) event()       {}
+func (Elapsed) event()     {}
+func (Promote) event()     {}
+func (StepDown) event()    {}
+func (SetPriority) event() {}
+func (SetSource) event()   {}
+func (HoldPreempt) event() {}
+func (Leave) event()       {}
+func (Resume) event()      {}
+func (HandedOver) event()  {}
+func (Witnessed) event()   {}
+func (Reconfigure) event() {}
+
+// Action is what a step asks for.
+type Action interface{ action() }
+
+// The actions.
+type (
+	// Send wants an advert out at once; past Until it is stale and must be dropped.
+	Send struct {
+		Advert Advert
+		Until  time.Time
+	}
+	// Entered says that the state changed, and why.
+	Entered struct {
+		From, To State
+		Why      string
+	}
+	// Contended says that a master heard another master.
+	Contended struct{ Peer Peer }
+)
+
+func (Send) action()      {}
+func (Entered) action()   {}
+func (Contended) action() {}
+
+// State returns where the router stands.
+func (m *Machine) State() State { return m.state }
+
+// Priority returns the effective priority.
+func (m *Machine) Priority() uint8 { return m.priority }
+
+// Config returns the configuration.
+func (m *Machine) Config() *Config { return &m.cfg }
+
+// Peer returns the router whose advert was heard last; its Heard is zero if there was none.
+func (m *Machine) Peer() Peer { return m.lastPeer }
+
+// Ready says whether a backup's wait is over, and why.
+func (m *Machine) Ready() (cause Cause, why string, ok bool) {
+	if m.state != Backup || m.ready == nil {
+		return 0, "", false
+	}
+	return m.ready.cause, m.ready.why, true
+}
+
+// Deadline says when the router wants an Elapsed.
+func (m *Machine) Deadline() (time.Time, bool) {
+	return m.deadline, !m.deadline.IsZero()
+}
+
+// Step feeds one event at an instant and returns what is to be done, in order.
+func (m *Machine) Step(now time.Time, ev Event) []Action {
+	switch ev := ev.(type) {
+	case SetSource:
+		m.source = ev.Source
+		return nil
+	case HoldPreempt:
+		m.preempt = ev.Until
+		return nil
+	case Reconfigure:
+		return m.reconfigure(now, ev.Config)
+	}
+	switch m.state {
+	case Initialize:
+		return m.stepInitialize(now, ev)
+	case Backup:
+		return m.stepBackup(now, ev)
+	case Master:
+		return m.stepMaster(now, ev)
+	case Leaving:
+		return m.stepLeaving(now, ev)
+	default:
+		panic(fmt.Sprintf("vrrp: impossible state %d", m.state))
+	}
+}
+
+// stepInitialize is RFC 9568 section 6.4.1. Anything but Startup is ignored, a new priority is taken note of.
+func (m *Machine) stepInitialize(now time.Time, ev Event) []Action {
+	switch ev := ev.(type) {
+	case SetPriority:
+		m.priority = ev.Priority
+	case Startup:
+		m.priority, m.source = ev.Priority, ev.Source
+		m.learned, m.master, m.lastPeer, m.firstRelease = m.cfg.Interval, netip.Addr{}, Peer{}, time.Time{}
+		m.enterBackup(now)
+		if m.priority == PriorityOwner {
+			m.becomeReady(Owner, "address owner (priority 255)")
+		}
+		return []Action{Entered{Initialize, Backup, "started"}}
+	}
+	return nil
+}
+
+// reconfigure takes a new configuration; a running timer follows a new interval.
+func (m *Machine) reconfigure(now time.Time, cfg Config) []Action {
+	was := m.cfg
+	m.cfg = cfg
+	if m.state == Master && was.Interval != cfg.Interval {
+		m.deadline = now
+	}
+	if m.state != Backup || was.Interval == cfg.Interval && was.DeadAdverts == cfg.DeadAdverts {
+		return nil
+	}
+	if cfg.Version == V2 || !m.master.IsValid() {
+		m.learned = cfg.Interval // in VRRPv3 the master that we follow goes on at the interval that it told us
+	}
+	if m.ready == nil && m.pending.why == "" {
+		m.deadline = m.heard.Add(m.masterDown())
+	}
+	return nil
+}
+
+// advert is one of ours.
+func (m *Machine) advert(priority uint8, interval time.Duration) Advert {
+	return Advert{Version: m.cfg.Version, VRID: m.cfg.VRID, Priority: priority, Interval: interval, Addresses: m.cfg.Addresses}
+}
+
+// send makes an advert that is stale after one interval: a later one says more.
+func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Send {
+	return Send{m.advert(priority, interval), now.Add(m.cfg.Interval)}
+}
+
+// enter changes the state; the timer of the old one ends.
+func (m *Machine) enter(to State, why string) Entered {
+	from := m.state
+	m.state, m.ready, m.deadline, m.repeats = to, nil, time.Time{}, 0
+	return Entered{from, to, why}
+}

@@ -1,0 +1,117 @@
+package vrrp
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const centisecond = 10 * time.Millisecond
+
+// Refusal is why an advert is not accepted. Each has a short reason, which counters and the drop log are keyed by.
+type Refusal struct{ reason, text string }
+
+// Error says what is wrong with the packet.
+func (r *Refusal) Error() string { return r.text }
+
+// Reason is the refusal's short name, such as "checksum".
+func (r *Refusal) Reason() string { return r.reason }
+
+// The refusals, in the order in which they are looked for. The first group needs no configuration, the second does.
+var (
+	ErrShort       = &Refusal{"short", "shorter than its header or address count says"}
+	ErrVersion     = &Refusal{"version", "unknown VRRP version"}
+	ErrType        = &Refusal{"type", "not an advertisement"}
+	ErrVRID        = &Refusal{"vrid", "VRID 0 does not exist"}
+	ErrHopLimit    = &Refusal{"ttl", "TTL or hop limit is not 255: it was forwarded by a router or forged"}
+	ErrChecksum    = &Refusal{"checksum", "bad checksum"}
+	ErrNoAddresses = &Refusal{"no-addresses", "carries no addresses"}
+	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
+	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication, which is not configured here"}
+	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
+
+	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
+	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
+	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
+	ErrIntervalMismatch = &Refusal{"interval-mismatch", "its VRRPv2 interval is not this instance's; VRRPv2 demands the same on all hosts"}
+	ErrStrictOwner      = &Refusal{"strict-owner", "this host is the address owner (priority 255) and strict is on"}
+	ErrStrictAddresses  = &Refusal{"strict-addresses", "its address list is not this instance's and strict is on"}
+	ErrStrictLinkLocal  = &Refusal{"strict-link-local", "its first address is not link-local and strict is on"}
+)
+
+// Notice is something wrong with an advert that is accepted all the same, counted and shown: rows 7, 11 and 12 of the
+// receive rules, and an interval that differs in VRRPv3.
+type Notice string
+
+// The notices.
+const (
+	NoticeOwner     Notice = "duplicate-owner"       // we are the owner (255) and another router advertises; RFC 9568 erratum 8298
+	NoticeAddresses Notice = "address-list-mismatch" // RFC 9568 section 7.1: MAY be checked
+	NoticeLinkLocal Notice = "first-not-link-local"  // RFC 9568 erratum 8300
+	NoticeInterval  Notice = "interval-mismatch"     // RFC 9568 section 7.1: SHOULD be logged
+	NoticeSameOwn   Notice = "same-priority-as-ours" // equal priorities: only the addresses decide
+)
+
+// ReasonOf returns the short reason of a refusal, and "unknown" for any other error.
+func ReasonOf(err error) string {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.reason
+	}
+	return "unknown"
+}
+
+// Refuse applies the receive rules that need the virtual router's configuration (RFC 9568 section 7.1, RFC 3768 section
+// 7.1). source is the sender's address, own this router's. nil means that the advert is accepted.
+func (c *Config) Refuse(a Advert, source, own netip.Addr, priority uint8) error {
+	switch {
+	case plain(source) == plain(own):
+		return ErrOwnAdvert
+	case a.Version != c.Version:
+		return ErrVersionMismatch
+	case c.Version == V2 && a.Interval != c.Interval:
+		return ErrIntervalMismatch
+	case !c.Strict:
+		return nil
+	case priority == PriorityOwner:
+		return ErrStrictOwner
+	case c.Version == V2 && a.Priority != PriorityOwner && !c.sameAddresses(a):
+		return ErrStrictAddresses
+	case c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast():
+		return ErrStrictLinkLocal
+	}
+	return nil
+}
+
+// Notices lists what is odd about an advert that was accepted.
+func (c *Config) Notices(a Advert, priority uint8) []Notice {
+	var ns []Notice
+	if priority == PriorityOwner {
+		ns = append(ns, NoticeOwner)
+	}
+	if !c.sameAddresses(a) {
+		ns = append(ns, NoticeAddresses)
+	}
+	if c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast() {
+		ns = append(ns, NoticeLinkLocal)
+	}
+	// A handover's advert carries one centisecond on purpose.
+	if a.Interval != c.Interval && a.Interval != handoverInterval && a.Priority != PriorityRelease {
+		ns = append(ns, NoticeInterval)
+	}
+	if a.Priority == priority && priority != PriorityIll {
+		ns = append(ns, NoticeSameOwn)
+	}
+	return ns
+}
+
+// sameAddresses compares the lists as sets: the order on the wire has no meaning.
+func (c *Config) sameAddresses(a Advert) bool {
+	if len(a.Addresses) != len(c.Addresses) {
+		return false
+	}
+	mine, theirs := slices.Clone(c.Addresses), slices.Clone(a.Addresses)
+	slices.SortFunc(mine, netip.Addr.Compare)
+	slices.SortFunc(theirs, netip.Addr.Compare)
+	return slices.Equal(mine, theirs)
+}
