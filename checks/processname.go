@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -88,7 +89,7 @@ func (b *byCommandLine) matches(p process) bool {
 func oldest(ps []process) process {
 	return slices.MinFunc(ps, func(a, b process) int {
 		if a.start != b.start {
-			return int(min(max(int64(a.start)-int64(b.start), -1), 1))
+			return cmp.Compare(a.start, b.start)
 		}
 		return a.pid - b.pid
 	})
@@ -101,7 +102,7 @@ const maxNames = 3
 
 func names(ps []process) string {
 	list := make([]string, 0, maxNames+1)
-	for i, p := range ps {
+	for i, p := range slices.SortedFunc(slices.Values(ps), func(a, b process) int { return a.pid - b.pid }) {
 		if i == maxNames {
 			list = append(list, fmt.Sprintf("%d more", len(ps)-maxNames))
 			break

@@ -86,7 +86,7 @@ func (l *loader) optionError(b block, option, reason string) {
 	switch {
 	case option == "":
 		if b.sound() {
-			l.found.errorf(b.at, "", "%s", reason)
+			l.found.errorf(b.at, "", "%s %s", b.title, reason)
 		}
 	case slices.Contains(b.missing, option), b.has(option) && !b.usable(option):
 	default:

@@ -22,7 +22,7 @@ const maxShown = 80
 // mismatch is a value that does not fit its field.
 type mismatch struct {
 	got, allowed string
-	element      int // of a list; -1: the whole value
+	element      int // of a list or map; -1: the whole value
 }
 
 func refuse(v cty.Value, format string, args ...any) *mismatch {
@@ -131,14 +131,14 @@ func setMap(dst reflect.Value, v cty.Value) *mismatch {
 	out := reflect.MakeMap(dst.Type())
 	elem := reflect.New(dst.Type().Elem()).Elem()
 	values := v.AsValueMap()
-	for _, key := range slices.Sorted(maps.Keys(values)) {
+	for i, key := range slices.Sorted(maps.Keys(values)) {
 		elem.SetZero()
 		e := values[key]
 		if e.IsNull() {
 			continue
 		}
 		if wrong := set(elem, e); wrong != nil {
-			wrong.got = fmt.Sprintf("%s for %q", wrong.got, key)
+			wrong.got, wrong.element = fmt.Sprintf("%s for %q", wrong.got, key), i
 			return wrong
 		}
 		out.SetMapIndex(reflect.ValueOf(key).Convert(dst.Type().Key()), elem)

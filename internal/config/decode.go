@@ -10,6 +10,8 @@ import (
 
 // block is a decoded block: what stays known of it beside the structs that were filled.
 type block struct {
+	// title is what the block is called in messages: `instance "web"`.
+	title string
 	// at is the place of its header.
 	at     hcl.Range
 	attrs  map[string]attribute
@@ -85,7 +87,7 @@ func fieldsOf(targets ...any) []field {
 }
 
 // decode fills the structs that targets point to from the block's attributes, and returns the places. Nested blocks must
-// be of the given types. title is what the block is called in messages: `instance "web"`.
+// be of the given types.
 func (l *loader) decode(b *hcl.Block, title string, nested []hcl.BlockHeaderSchema, targets ...any) block {
 	fs := fieldsOf(targets...)
 	schema := &hcl.BodySchema{Blocks: nested}
@@ -94,7 +96,7 @@ func (l *loader) decode(b *hcl.Block, title string, nested []hcl.BlockHeaderSche
 	}
 	content, diags := b.Body.Content(schema)
 	l.found.add(diags)
-	out := block{at: headerOf(b), attrs: make(map[string]attribute), nested: content.Blocks}
+	out := block{title: title, at: headerOf(b), attrs: make(map[string]attribute), nested: content.Blocks}
 	for _, f := range fs {
 		attr, ok := content.Attributes[f.name]
 		if ok {

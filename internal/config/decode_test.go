@@ -82,7 +82,7 @@ func TestDecodeSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"an element of a computed list", `ints = [for i in ["1", "x"] : i]`, `test.hcl:1:8: error: ints holds "x"; allowed: a number`},
 		{"an element after null", `ints = [null, 1, 1.5]`, `test.hcl:1:18: error: ints holds 1.5; allowed: a whole number`},
 		{"a list for a map", `map = ["a"]`, `test.hcl:1:7: error: map is a list; allowed: a map, such as { "Name" = "value" }`},
-		{"a value of a map", `map = { a = [1] }`, `test.hcl:1:7: error: map is a list for "a"; allowed: a text in double quotes`},
+		{"a value of a map", `map = { a = [1] }`, `test.hcl:1:7: error: map holds a list for "a"; allowed: a text in double quotes`},
 		{"an address", `addr = "192.0.2.300"`, `test.hcl:1:8: error: addr is "192.0.2.300"; ParseAddr("192.0.2.300"): IPv4 field has value >255`},
 		{"an address that is a list", `addr = ["192.0.2.3"]`, `test.hcl:1:8: error: addr is a list; allowed: a text in double quotes`},
 		{"a float", `float = "x"`, `test.hcl:1:9: error: float is "x"; allowed: a number`},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -308,6 +309,18 @@ func TestAPanicIsAnError(t *testing.T) {
 	v := evaluate(&files{bodies: []*hcl.File{nil}}, loader{node: "lb1", getenv: noEnvironment})
 	if got := format(v.found, nil); !strings.HasPrefix(got, "error: reading the configuration panicked: ") {
 		t.Errorf("evaluate says %q", got)
+	}
+}
+
+func TestAKeyThatIsMissing(t *testing.T) {
+	dir := write(t, map[string]string{"understudy.hcl": with("auth {\n  active = 1\n  key \"1\" {\n    file = \"web.key\"\n  }\n}")})
+	want := filepath.Join(dir, "web.key") + " does not exist"
+	for _, here := range []bool{true, false} {
+		_, diags := Load([]string{dir}, Options{Node: "lb1", OnThisHost: here})
+		i := slices.IndexFunc(diags, func(d *hcl.Diagnostic) bool { return d.Summary == want })
+		if i < 0 || (diags[i].Severity == hcl.DiagError) != here {
+			t.Errorf("on this host %v: Load says\n%swant %s", here, Format(diags), want)
+		}
 	}
 }
 

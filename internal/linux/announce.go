@@ -50,7 +50,7 @@ func ethernetInterface(name string) (*net.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(ifi.HardwareAddr) != 6 {
+	if len(ifi.HardwareAddr) != 6 || ifi.Flags&net.FlagLoopback != 0 {
 		return nil, fmt.Errorf("interface %q %w", name, errNotEthernet)
 	}
 	return ifi, nil

@@ -79,8 +79,14 @@ func pair(t *testing.T, programs ...string) (self, peer *host) {
 	if err := netlink.LinkSetNsFd(must(netlink.LinkByName("v1")), int(peer.ns)); err != nil {
 		t.Fatal(err)
 	}
-	self.run("ip addr add 10.9.0.1/24 dev v0", "ip link set v0 up")
-	peer.do(func() { peer.run("ip addr add 10.9.0.2/24 dev v1", "ip link set v1 up") })
+	// The kernel makes no link-local address by itself: a test has the ones that it adds.
+	peer.do(func() {
+		peer.run("ip link set v1 addrgenmode none", "ip addr add 10.9.0.2/24 dev v1", "ip link set v1 up")
+	})
+	self.run("ip link set v0 addrgenmode none", "ip addr add 10.9.0.1/24 dev v0", "ip link set v0 up")
+	eventually(t, "v0 has its carrier and its routes know", func() bool {
+		return strings.Contains(self.run("ip link show v0"), "state UP") && !strings.Contains(self.run("ip route"), "linkdown")
+	})
 	return self, peer
 }
 

@@ -23,6 +23,9 @@ type Contention struct {
 // contended is a master that heard another one. Clients may have learned the other's MAC: announce again.
 func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 	i := m.of
+	if m.machine.State() != vrrp.Master {
+		return // the other one is better, and takes over as it should
+	}
 	if i.contend(now, Contention{Advertiser: p.Address, Priority: p.Priority}) {
 		n.do(Warned{i.cfg.Name, fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d): two masters", p.Address, p.Priority, m.machine.Priority())})
 	}

@@ -21,7 +21,7 @@ const (
 	maxOfferGap = time.Minute
 )
 
-// leave is a handover under way.
+// leave is a handover under way, until the successor is known to serve.
 type leave struct {
 	until    time.Time           // nobody came by then
 	offerAt  time.Time           // zero: the offer was sent
@@ -96,12 +96,12 @@ func (n *Node) relieved(now time.Time, m *member, why string) {
 	i := m.of
 	i.stepDownOthers(now, m, why)
 	i.lingerFor(now, m.machine.Peer().Address)
+	i.leave.offerAt = time.Time{}
 	if _, departs := n.departs(i); departs {
 		i.why = why
 		return
 	}
 	n.enter(now, i, Backup, why)
-	i.leave = nil
 }
 
 // lost is a master that heard a better one on one member: it steps down on all, and only the release waits.
@@ -158,19 +158,12 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	}
 	if i.leave != nil {
 		i.leave.seen[ev.IP] = true
-		return
 	}
 	if i.state == Master {
 		i.contend(now, Contention{IP: ev.IP, MAC: ev.MAC})
 	}
-	if !i.running() || i.standing.priority() != vrrp.PriorityIll {
-		return
-	}
-	why := fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP)
-	i.probed = time.Time{}
-	for _, m := range i.members {
-		// The first member that steps down takes the others with it.
-		n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
+	if i.standing.priority() == vrrp.PriorityIll {
+		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))
 	}
 }
 
@@ -200,7 +193,7 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 // tickHandover does what a handover's timers want.
 func (n *Node) tickHandover(now time.Time, i *instance) {
 	if i.leave != nil && due(now, i.leave.offerAt) {
-		i.leave.offerAt = time.Time{}
+		i.leave.offerAt, i.leave.until = time.Time{}, now.Add(i.leaveWait())
 		n.leaveAgain(now, i, i.standing.healthy)
 	}
 	switch {
@@ -208,6 +201,8 @@ func (n *Node) tickHandover(now time.Time, i *instance) {
 		n.endLinger(now, i)
 	case i.linger == nil && i.leave != nil && !now.Before(i.leave.until):
 		n.endLeave(now, i)
+	case i.state == Master && due(now, i.witness.at):
+		n.believe(now, i)
 	case i.state == Master && due(now, i.offers.at):
 		n.handOver(now, i, i.why, true)
 	}
@@ -224,17 +219,12 @@ func (n *Node) leaveAgain(now time.Time, i *instance, offer uint8) {
 
 // endLinger lets go of the addresses: the successor has them.
 func (n *Node) endLinger(now time.Time, i *instance) {
-	i.linger = nil
-	if i.state != Leaving {
-		n.release(i)
-		return
-	}
-	if why, departs := n.departs(i); departs {
+	i.linger, i.leave = nil, nil
+	if why, departs := n.departs(i); departs && i.state == Leaving {
 		n.quit(now, i, why+"; "+i.why)
 		return
 	}
 	n.release(i)
-	i.leave = nil
 	n.enter(now, i, Backup, i.why)
 }
 
@@ -253,30 +243,32 @@ func (n *Node) endLeave(now time.Time, i *instance) {
 	}
 }
 
-// resume makes a master that nobody relieved master again, at its effective priority, with an advert at once.
+// resume makes a master that nobody relieved master again, at its effective priority, with an advert at once. One that
+// was relieved by a host that gave up before it was seen to serve is a backup by then.
 func (n *Node) resume(now time.Time, i *instance) {
 	if late := now.Sub(i.leave.until); late >= shortSleep {
 		n.listen(now, i, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)))
 		return
 	}
 	n.setPriority(now, i)
-	for _, m := range i.members {
-		if m.machine.State() != vrrp.Leaving {
-			// Another host relieved this member and went away again: its timer decides.
-			i.leave = nil
-			i.stepDownOthers(now, m, "relieved")
-			n.enter(now, i, Backup, i.why)
-			return
-		}
-	}
 	why := i.describe("nobody took over")
 	for _, m := range i.members {
-		n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))
+		if m.machine.State() == vrrp.Leaving {
+			n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))
+		} else {
+			n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
+		}
 	}
 	n.enter(now, i, Master, why)
-	i.leave = nil
+	i.leave, i.probed = nil, time.Time{}
 	if i.standing.priority() == vrrp.PriorityIll {
 		i.offers.later(now)
 	}
+	if !i.confirmed {
+		n.take(now, i)
+		return
+	}
+	i.announcer.start(now)
+	n.announce(now, i)
 	n.serving(now, i)
 }

@@ -31,6 +31,7 @@ type instance struct {
 	confirmed  bool      // the kernel has them
 	leave      *leave
 	linger     *linger
+	witness    witness
 	offers     offers
 	announcer  announcer
 	renewal    time.Time // when the lease is renewed next
@@ -95,7 +96,10 @@ func (i *instance) deadline() time.Time {
 	case i.leave != nil:
 		d = earliest(d, i.leave.until)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.offers.at, i.announcer.deadline(), i.renewal, i.failure.retry, i.repair.at, i.repair.until} {
+	if i.state != Leaving {
+		d = earliest(d, i.failure.retry)
+	}
+	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until} {
 		d = earliest(d, at)
 	}
 	return d
@@ -112,7 +116,7 @@ func (n *Node) tick(now time.Time, i *instance) {
 	if due(now, i.linkReady) {
 		i.linkReady = time.Time{}
 	}
-	if due(now, i.failure.retry) {
+	if due(now, i.failure.retry) && i.state != Leaving { // first it is gone
 		i.failure.clear()
 	}
 	n.tickAddresses(now, i)
@@ -164,7 +168,10 @@ func (n *Node) settleOut(now time.Time, i *instance) {
 // settleBackup is an instance that waits; it may still hold the addresses that it hands to another master.
 func (n *Node) settleBackup(now time.Time, i *instance) {
 	if why, departs := n.departs(i); departs {
-		n.quit(now, i, why)
+		i.probed = time.Time{}
+		if i.linger == nil || i.standing.linkDown {
+			n.quit(now, i, why)
+		}
 		return
 	}
 	n.setPriority(now, i)
@@ -199,7 +206,7 @@ func (n *Node) rise(now time.Time, i *instance) {
 			return
 		}
 	}
-	i.probed, i.linger = time.Time{}, nil
+	i.probed, i.leave, i.linger = time.Time{}, nil, nil
 	for _, m := range i.members {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}
@@ -272,10 +279,10 @@ func (n *Node) enter(now time.Time, i *instance, to State, why string) {
 	if from == to {
 		return
 	}
-	i.state, i.since = to, now
+	i.state, i.since, i.witness = to, now, witness{}
 	i.lastChange = Change{from, to, why, now}
 	// An unhealthy master that nobody relieves offers again and again: that is no news.
-	quiet := i.leave != nil && i.leave.repeated && to != Backup && to != Fault
+	quiet := i.leave != nil && i.leave.repeated && (to == Leaving || to == Master)
 	n.do(Changed{i.cfg.Name, from, to, why, i.standing.priority(), quiet})
 	// Master is told once the addresses are there; leaving is on its way to something else.
 	if to == Backup || to == Fault || to == Stopped {

@@ -52,6 +52,12 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		x.gaveUp = w.c.now
 	}
 	before, sent := x.state, false
+	defer func() {
+		if x.state != before {
+			x.idle = time.Time{} // each state has its own bound
+		}
+		w.holding(h, x)
+	}()
 	for _, a := range actions {
 		switch a := a.(type) {
 		case node.Changed:
@@ -65,7 +71,6 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 	if sent && !serves(before) && !serves(x.state) {
 		w.c.Fault("%s sends an advert in state %s", h.Name, x.state)
 	}
-	w.holding(h, x)
 }
 
 // serves says whether a host in that state may have the addresses for good.

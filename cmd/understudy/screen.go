@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// screen prints a report for people.
+func screen(r control.Report, now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: understudy %s, pid %d, running for %s\n", r.Node.Node, r.Version, r.PID, age(now, r.Started))
+	if len(r.Node.Drained) > 0 {
+		fmt.Fprintf(&b, "DRAINED by %s\n", strings.Join(r.Node.Drained, ", "))
+	}
+	if r.Config.Rejected != "" {
+		fmt.Fprintf(&b, "configuration REJECTED %s ago, the one of %s ago goes on:\n  %s\n", age(now, r.Config.Since), age(now, r.Config.Loaded),
+			strings.ReplaceAll(r.Config.Rejected, "\n", "\n  "))
+	} else {
+		fmt.Fprintf(&b, "configuration loaded %s ago from %s\n", age(now, r.Config.Loaded), strings.Join(r.Config.Paths, ", "))
+	}
+	for _, i := range r.Node.Instances {
+		b.WriteString("\n")
+		instanceLines(&b, i, now)
+	}
+	if len(r.Checks) > 0 {
+		b.WriteString("\nchecks\n")
+		checkLines(&b, r.Checks, now)
+	}
+	if len(r.Hooks) > 0 {
+		b.WriteString("\nhooks\n")
+		hookLines(&b, r.Hooks, now)
+	}
+	return b.String()
+}
+
+// instanceLines is one instance.
+func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
+	fmt.Fprintf(b, "%s  %s for %s  (vrid %d on %s)\n", i.Name, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface)
+	fmt.Fprintf(b, "  because    %s\n", i.Why)
+	fmt.Fprintf(b, "  priority   %s\n", sum(i))
+	for _, why := range i.Unhealthy {
+		fmt.Fprintf(b, "  unhealthy  %s\n", why)
+	}
+	for _, m := range i.Routers {
+		fmt.Fprintf(b, "  %-10s %s\n", m.Family, router(i, m, now))
+	}
+	fmt.Fprintf(b, "  addresses  %s\n", addresses(i))
+	if c := i.Contention; c != nil {
+		fmt.Fprintf(b, "  contention %s ago: %s\n", age(now, c.At), contention(c))
+	}
+	if c := i.LastChange; !c.At.IsZero() {
+		fmt.Fprintf(b, "  changed    %s -> %s %s ago: %s\n", c.From, c.To, age(now, c.At), c.Why)
+	}
+}
+
+// sum shows the effective priority and where it comes from.
+func sum(i node.InstanceStatus) string {
+	var terms []string
+	for _, t := range i.Terms {
+		terms = append(terms, fmt.Sprintf("%+d %s", t.Value, t.What))
+	}
+	if len(i.Unhealthy) > 0 {
+		return fmt.Sprintf("%d: unhealthy (else %s)", i.Priority, strings.Join(terms, " "))
+	}
+	return fmt.Sprintf("%d = %s", i.Priority, strings.TrimPrefix(strings.Join(terms, " "), "+"))
+}
+
+// router says what one family's virtual router hears, and what is wrong with it.
+func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
+	var parts []string
+	switch {
+	case m.Heard.IsZero():
+		parts = append(parts, "no other master was heard")
+	default:
+		parts = append(parts, fmt.Sprintf("last heard %s with priority %d, %s ago", m.Peer, m.PeerPrio, age(now, m.Heard)))
+	}
+	if m.Waiting != "" && i.State == node.Backup {
+		parts = append(parts, "waits for the instance's other family: "+m.Waiting)
+	}
+	for reason, c := range m.Refused {
+		parts = append(parts, fmt.Sprintf("refused %d (%s, last from %s)", c.Count, reason, c.Last))
+	}
+	for reason, c := range m.Notices {
+		parts = append(parts, fmt.Sprintf("accepted %d with %s (last from %s)", c.Count, reason, c.Last))
+	}
+	if m.SendError != "" {
+		parts = append(parts, "adverts do not leave: "+m.SendError)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// addresses says whether the kernel has them.
+func addresses(i node.InstanceStatus) string {
+	var ips []string
+	for _, ip := range i.Addresses {
+		ips = append(ips, ip.String())
+	}
+	where := "not here"
+	switch {
+	case i.Confirmed:
+		where = "here"
+	case i.Holding:
+		where = "being set"
+	}
+	if i.Holding && i.Lease > 0 {
+		where += fmt.Sprintf(", leased for %s", i.Lease)
+	}
+	if i.Holding && i.Lease == 0 {
+		where += ", without a lease"
+	}
+	return fmt.Sprintf("%s (%s)", strings.Join(ips, ", "), where)
+}
+
+// contention names the other master.
+func contention(c *node.Contention) string {
+	if c.MAC != "" {
+		return fmt.Sprintf("%s announces %s", c.MAC, c.IP)
+	}
+	return fmt.Sprintf("%s advertises priority %d", c.Advertiser, c.Priority)
+}
+
+// checkLines is one line for each check.
+func checkLines(b *strings.Builder, checks []control.Check, now time.Time) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, c := range checks {
+		verdict := "no result yet"
+		switch {
+		case c.Known && c.Healthy:
+			verdict = "healthy"
+		case c.Known:
+			verdict = "UNHEALTHY"
+		}
+		streak := ""
+		if c.Streak > 0 {
+			streak = fmt.Sprintf(" (%d of %d the other way)", c.Streak, c.Need)
+		}
+		when := ""
+		if c.Known {
+			when = fmt.Sprintf("%s ago in %s", age(now, c.At), c.Took.Round(100*time.Microsecond))
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\t%s\t%s\n", c.Name, c.Kind, verdict, streak, when, c.Reason)
+	}
+	_ = w.Flush() // to a buffer
+}
+
+// hookLines is one line for each hook and instance that it ran for.
+func hookLines(b *strings.Builder, hooks []control.Hook, now time.Time) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, h := range hooks {
+		end := "done"
+		if h.Error != "" {
+			end = "FAILED: " + h.Error
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s ago in %s\t%s\n", h.Name, h.Instance, h.State, age(now, h.At), h.Took.Round(time.Millisecond), end)
+	}
+	_ = w.Flush() // to a buffer
+}
+
+// age is a span for people.
+func age(now, then time.Time) string {
+	d := now.Sub(then)
+	switch {
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 48*time.Hour:
+		return d.Round(time.Second).String()
+	default:
+		return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}

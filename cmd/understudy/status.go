@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// Exit codes of status INSTANCE (the design's section 7).
+const (
+	exitBackup     = 3
+	exitFault      = 4 // or drained
+	exitNotRunning = 5
+)
+
+// statusBound is how long a daemon may take to answer.
+const statusBound = 5 * time.Second
+
+// statusCommand shows who is master, and why.
+func statusCommand() *cobra.Command {
+	var f hostFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [INSTANCE]",
+		Short: "Show who holds the addresses, and why",
+		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
+			"checks, and the last change with its cause.\n\n" +
+			"With INSTANCE exits 0 for master, 3 for backup or init, 4 for fault or drained, 5 when the daemon does not run; without\n" +
+			"it 0 when the daemon runs and nothing is in fault.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return status(cmd, &f, args, asJSON) },
+	}
+	f.addDirs(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), statusBound)
+	defer cancel()
+	r, err := control.Dial(f.runtimeDir).Report(ctx)
+	if errors.Is(err, control.ErrNotRunning) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
+		return exitCode(exitNotRunning)
+	}
+	if err != nil {
+		return err
+	}
+	if len(args) == 1 {
+		at := slices.IndexFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.Name == args[0] })
+		if at < 0 {
+			return fmt.Errorf("no instance %q here", args[0])
+		}
+		r.Node.Instances = r.Node.Instances[at : at+1]
+	}
+	if asJSON {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("print the status: %w", err)
+		}
+	} else {
+		fmt.Fprint(cmd.OutOrStdout(), screen(r, time.Now()))
+	}
+	if code := statusCode(r, len(args) == 1); code != exitOK {
+		return exitCode(code)
+	}
+	return nil
+}
+
+// statusCode is what scripts and monitoring ask for.
+func statusCode(r control.Report, one bool) int {
+	if !one {
+		if slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.State == node.Fault }) {
+			return exitFault
+		}
+		return exitOK
+	}
+	i := r.Node.Instances[0]
+	switch {
+	case i.State == node.Fault, len(r.Node.Drained) > 0 && !i.Holding:
+		return exitFault
+	case i.State == node.Master, i.State == node.Leaving:
+		return exitOK
+	default:
+		return exitBackup
+	}
+}

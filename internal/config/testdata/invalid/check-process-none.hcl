@@ -1,0 +1,3 @@
+check "process" "nginx" {
+  interval = "5s"
+}

@@ -1,0 +1,3 @@
+check "http" "nginx" {
+  url = "127.0.0.1"
+}
