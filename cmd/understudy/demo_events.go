@@ -75,6 +75,15 @@ func parseLogLine(line string) (demoEvent, bool) {
 	return demoEvent{at, what}, true
 }
 
+// shorten cuts a text to a line of a terminal.
+func shorten(text string) string {
+	const width = 110
+	if runes := []rune(text); len(runes) > width {
+		return string(runes[:width]) + "..."
+	}
+	return text
+}
+
 func unquote(text string) string {
 	if plain, err := strconv.Unquote(text); err == nil {
 		return plain

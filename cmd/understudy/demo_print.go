@@ -86,9 +86,9 @@ func (p demoPrinter) report(r demoReport) {
 	}
 	p.line("")
 	for _, h := range r.hosts {
-		p.line("    %-8s%s", h, ownerBar(r.history, h, r.from, r.to))
+		p.line("    %-11s%s", h.label, ownerBar(r.history, h.name, r.from, r.to))
 	}
-	p.line("    %-8s%s  %s", "client", clientBar(r.saw, r.from, r.to), milliseconds(r.to.Sub(r.from)))
+	p.line("    %-11s%s  %s", "client", clientBar(r.saw, r.from, r.to), milliseconds(r.to.Sub(r.from)))
 	p.line("")
 	p.line("    the client waited %s at most%s", milliseconds(r.saw.Outage()), stallNote(r.saw))
 	p.line("    %s", connections(r.saw))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,15 +35,15 @@ type demoStep struct {
 
 // steps is the story of the demo.
 func (d *demo) steps() []demoStep {
-	lb1, lb2 := d.hosts[0], d.hosts[1]
+	lb1 := d.hosts[0]
 	return []demoStep{
 		{"start the daemon on both hosts", d.bothStart, "lb1", demoBrief, true},
 		{"kill the web server on lb1", lb1.web.Kill, "lb2", demoBrief, false},
 		{"bring the web server on lb1 back", lb1.web.Start, "lb1", demoBrief, true},
 		{"stop the daemon on lb1", func(ctx context.Context) error { return d.stop(ctx, lb1) }, "lb2", demoBrief, true},
 		{"start the daemon on lb1 again", func(context.Context) error { return d.start(lb1) }, "lb1", demoBrief, true},
-		{"cut lb1 off: its packets vanish, its link stays up", func(context.Context) error { return d.setCut(lb1, true) }, lb2.Name(), demoSilence, false},
-		{"heal the cut", func(context.Context) error { return d.setCut(lb1, false) }, "lb1", demoSilence, false},
+		{"cut lb1 off: its packets vanish, its link stays up", func(context.Context) error { return d.setCut(lb1, true) }, "lb2", demoSilence, false},
+		{"heal the cut", func(context.Context) error { return d.setCut(lb1, false) }, "lb1", demoBrief, false},
 	}
 }
 
@@ -77,11 +78,14 @@ type demoReport struct {
 	from, to      time.Time
 	events        []demoEvent
 	history       netlab.History
-	hosts         []string
+	hosts         []demoRow
 	saw           netlab.Attempts
 	before, after string // where the client's neighbour entry led
 	wrong         []string
 }
+
+// demoRow is a host's bar in a report.
+type demoRow struct{ name, label string }
 
 // perform does a step, waits for what it should lead to, and compares. An error means that it could not be done.
 func (d *demo) perform(ctx context.Context, s demoStep) (demoReport, error) {
@@ -108,15 +112,28 @@ func (d *demo) perform(ctx context.Context, s demoStep) (demoReport, error) {
 	if r.after, err = d.neighbour(); err != nil {
 		return r, err
 	}
+	d.record(&r)
+	r.wrong = d.judge(r, settled)
+	return r, nil
+}
+
+// record fills in what happened on the hosts.
+func (d *demo) record(r *demoReport) {
 	r.history = d.owners.History()
 	for _, h := range d.hosts {
-		r.hosts = append(r.hosts, h.Name())
-		r.events = append(r.events, h.events(r.from, r.to)...)
+		row := demoRow{name: h.Name(), label: h.Name()}
+		if h.cut {
+			row.label += " (cut)"
+		}
+		r.hosts = append(r.hosts, row)
+		for _, e := range h.events(r.from, r.to) {
+			// Paths of the demo's own say nothing to the reader.
+			e.text = shorten(strings.ReplaceAll(e.text, d.lab.Dir()+"/", ""))
+			r.events = append(r.events, e)
+		}
 	}
 	r.events = append(r.events, ownerEvents(r.history.Periods(demoAddress, r.from, r.to))...)
 	slices.SortStableFunc(r.events, func(a, b demoEvent) int { return a.at.Compare(b.at) })
-	r.wrong = d.judge(r, settled)
-	return r, nil
 }
 
 // settled says whether the address, and the client's idea of it, are on the right host.

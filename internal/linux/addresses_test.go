@@ -50,7 +50,9 @@ func mustSet(t *testing.T, a *Addresses, w Want) {
 }
 
 // has reports whether `ip -o addr` shows the address, with its length, on v0.
-func (h *host) has(prefix string) bool { return strings.Contains(h.run("ip -o addr show dev v0"), " "+prefix+" ") }
+func (h *host) has(prefix string) bool {
+	return strings.Contains(h.run("ip -o addr show dev v0"), " "+prefix+" ")
+}
 
 func TestSetTakesAndReleases(t *testing.T) {
 	self, _ := pair(t)

@@ -76,9 +76,10 @@ func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
 	return failed
 }
 
-// Probe asks the link who has the address, without claiming it. A Witness sees the answer.
-func (a *Announcer) Probe(ip netip.Addr) error {
-	frame, err := probe(a.mac, ip)
+// Probe asks the link who has the address, without claiming it. A Witness sees the answer. For an IPv6 address source
+// is the interface's link-local address, which the answer goes to (Link.Source6); it is not used for IPv4.
+func (a *Announcer) Probe(ip, source netip.Addr) error {
+	frame, err := probe(a.mac, ip, source)
 	if err == nil {
 		err = a.send(frame)
 	}

@@ -22,7 +22,7 @@ func TestParseARP(t *testing.T) {
 		{"an announcement", frame(arp.OperationRequest, a, a), "192.0.2.1"},
 		{"a question from the holder", frame(arp.OperationRequest, a, b), "192.0.2.1"},
 		{"an answer of the holder", frame(arp.OperationReply, a, b), "192.0.2.1"},
-		{"a probe claims nothing", must(probe(testMAC, a)), ""},
+		{"a probe claims nothing", must(probe(testMAC, a, netip.Addr{})), ""},
 		{"a cut frame", frame(arp.OperationReply, a, a)[:30], ""},
 		{"an empty frame", nil, ""},
 	}
@@ -48,7 +48,8 @@ func TestParseAdvertisement(t *testing.T) {
 		{"an announcement", good, "2001:db8::1"},
 		{"without the option", bare, "2001:db8::1"},
 		{"padded", append(bytes.Clone(good), 0, 0), "2001:db8::1"},
-		{"a solicitation", must(probe(testMAC, ip)), ""},
+		{"a solicitation", must(probe(testMAC, ip, netip.MustParseAddr("fe80::1"))), ""},
+		{"a solicitation without source", must(probe(testMAC, ip, netip.Addr{})), ""},
 		{"hop limit 254", change(ethernetHeader + 7), ""},
 		{"another next header", change(ethernetHeader + 6), ""},
 		{"a wrong checksum", change(len(good) - 1), ""},

@@ -71,7 +71,10 @@ func announcements(mac net.HardwareAddr, ip netip.Addr, router bool) ([][]byte, 
 			return nil, err
 		}
 		reply, err := arpFrame(arp.OperationReply, mac, ip, ip, mac)
-		return [][]byte{request, reply}, err
+		if err != nil {
+			return nil, err
+		}
+		return [][]byte{request, reply}, nil
 	}
 	frame, err := ndFrame(&ndp.NeighborAdvertisement{
 		Router:        router,
@@ -79,12 +82,19 @@ func announcements(mac net.HardwareAddr, ip netip.Addr, router bool) ([][]byte, 
 		TargetAddress: ip,
 		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac}},
 	}, mac, ip, allNodes)
-	return [][]byte{frame}, err
+	if err != nil {
+		return nil, err
+	}
+	return [][]byte{frame}, nil
 }
 
-// probe is the frame that asks who has ip and claims nothing: an ARP probe (RFC 5227), or the solicitation of
-// duplicate address detection (RFC 4862), whose answer goes to all nodes.
-func probe(mac net.HardwareAddr, ip netip.Addr) ([]byte, error) {
+// probe is the frame that asks who has ip and claims nothing of it: an ARP probe (RFC 5227), or a neighbour solicitation
+// from source, an address of the host.
+//
+// The solicitation of duplicate address detection needs no source, but it is also a claim: a host on which ip is still
+// tentative, as it is for an instant on every host that has just taken it, even without detection, would give it up.
+// So it is sent only where the host has no source.
+func probe(mac net.HardwareAddr, ip, source netip.Addr) ([]byte, error) {
 	if ip.Is4() {
 		return arpFrame(arp.OperationRequest, mac, netip.IPv4Unspecified(), ip, make(net.HardwareAddr, 6))
 	}
@@ -92,5 +102,11 @@ func probe(mac net.HardwareAddr, ip netip.Addr) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("solicited-node group of %s: %w", ip, err)
 	}
-	return ndFrame(&ndp.NeighborSolicitation{TargetAddress: ip}, mac, netip.IPv6Unspecified(), group)
+	if !source.Is6() {
+		return ndFrame(&ndp.NeighborSolicitation{TargetAddress: ip}, mac, netip.IPv6Unspecified(), group)
+	}
+	return ndFrame(&ndp.NeighborSolicitation{
+		TargetAddress: ip,
+		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac}},
+	}, mac, source, group)
 }

@@ -30,6 +30,14 @@ func (a *announcer) start(now time.Time) {
 	a.began, a.round, a.next = now, 0, now
 }
 
+// proceed goes on where all rounds were made before a stop.
+func (a *announcer) proceed(now time.Time) {
+	a.began, a.round, a.next = now, len(rounds), time.Time{}
+	if a.cfg.Refresh > 0 {
+		a.next = now.Add(a.cfg.Refresh)
+	}
+}
+
 // restart begins again, if announcements are being made at all and did not just begin.
 func (a *announcer) restart(now time.Time) {
 	if !a.began.IsZero() && now.Sub(a.began) >= restartGap {

@@ -252,11 +252,13 @@ func (n *Node) resume(now time.Time, i *instance) {
 	}
 	n.setPriority(now, i)
 	why := i.describe("nobody took over")
+	other := len(i.leave.seen) > 0 // clients may have learned its MAC
 	for _, m := range i.members {
 		if m.machine.State() == vrrp.Leaving {
 			n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))
 		} else {
 			n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
+			other = true
 		}
 	}
 	n.enter(now, i, Master, why)
@@ -268,7 +270,11 @@ func (n *Node) resume(now time.Time, i *instance) {
 		n.take(now, i)
 		return
 	}
-	i.announcer.start(now)
-	n.announce(now, i)
+	if other {
+		i.announcer.start(now)
+		n.announce(now, i)
+	} else {
+		i.announcer.proceed(now)
+	}
 	n.serving(now, i)
 }

@@ -210,7 +210,7 @@ func (n *Node) rise(now time.Time, i *instance) {
 	for _, m := range i.members {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}
-	n.enter(now, i, Master, why)
+	n.enter(now, i, Master, i.describe(why))
 	n.take(now, i)
 	i.offers.reset()
 	if i.standing.priority() == vrrp.PriorityIll {

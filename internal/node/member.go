@@ -83,7 +83,7 @@ func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
 	case vrrp.NoticeInterval:
 		return fmt.Sprintf("its interval is %s, this host's %s; write the same advertise_interval on all hosts", a.Interval, cfg.Interval)
 	case vrrp.NoticeOwner:
-		return "two address owners (priority 255) on one link; only one host may have it"
+		return fmt.Sprintf("this host is the address owner (priority 255), and only one host may be; it advertises priority %d", a.Priority)
 	case vrrp.NoticeSameOwn:
 		return fmt.Sprintf("both hosts have priority %d, so the higher address wins; write different priorities", a.Priority)
 	default:

@@ -230,6 +230,9 @@ func (s *scenario) end() {
 			continue
 		}
 		h.Resume()
+		if s := h.Status(); s != nil && s.Stopping {
+			h.Crash() // it would end by itself in a while
+		}
 		if !h.Linked() {
 			s.link(h, true)
 		}
