@@ -101,13 +101,16 @@ func (d *demo) perform(ctx context.Context, s demoStep) (demoReport, error) {
 	if before == d.whose(nil) {
 		seen = time.Now() // the client has only just begun
 	}
-	settled := netlab.Eventually(ctx, demoSettle, func() (bool, string) { return d.settled(s.owner) })
+	settled := netlab.Eventually(ctx, demoSettle, func() (bool, string) {
+		ok, reason := d.settled(s.owner)
+		return ok || d.dead() != "", reason
+	})
 	select {
 	case <-ctx.Done():
 		return r, context.Cause(ctx)
 	case <-time.After(demoTail):
 	}
-	r.to = time.Now()
+	r.to = time.Now() // what is settled must stay so until here
 	r.saw = d.client.Between(seen, r.to)
 	if r.after, err = d.neighbour(); err != nil {
 		return r, err
@@ -163,7 +166,7 @@ func (d *demo) judge(r demoReport, settled error) []string {
 	if settled != nil {
 		wrong = append(wrong, settled.Error())
 	} else if ok, reason := d.settled(r.step.owner); !ok {
-		wrong = append(wrong, "it did not stay so: "+reason)
+		wrong = append(wrong, reason)
 	}
 	if last := r.saw.LastServer(); last != r.step.owner {
 		wrong = append(wrong, fmt.Sprintf("the client's last answer is from %q, not from %s", last, r.step.owner))

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // ErrNotRunning says that no daemon answers on the socket.
@@ -34,6 +35,16 @@ func Dial(runtimeDir string) *Client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Answers says whether a daemon accepts connections on its control socket.
+func Answers(runtimeDir string) bool {
+	c, err := net.DialTimeout("unix", filepath.Join(runtimeDir, SocketName), time.Second)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 // Report asks for the status.
@@ -69,6 +80,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w (nobody answers on %s)", ErrNotRunning, c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("ask the daemon: %s: permission denied: be root, or a member of the socket's group", c.path)
 	case err != nil:
 		return fmt.Errorf("ask the daemon: %w", err)
 	}

@@ -8,20 +8,23 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/net/netutil"
 )
 
 // Bounds of the server.
 const (
-	// maxClients is how many requests are served at once; one more is told to come back.
-	maxClients  = 32
-	headerBound = 5 * time.Second
+	// maxClients is how many requests are worked on at once, of those that read and of those that steer; one more is told
+	// to come back. A slow reader of its answer does not count: the answer is complete by then.
+	maxClients = 32
+	// maxConnections is how many connections are open at once; one more waits. It keeps clients from using up the
+	// descriptors that the daemon needs for its sockets.
+	maxConnections = 128
+	headerBound    = 5 * time.Second
+	maxHeader      = 16 << 10
 	// writeBound covers the longest drain too.
 	writeBound    = 30 * time.Second
 	maxName       = 64
@@ -32,34 +35,29 @@ const (
 // Server serves the control socket.
 type Server struct {
 	daemon   Daemon
-	listener *net.UnixListener
+	listener net.Listener
+	lock     *os.File
 	steer    atomic.Pointer[string]
-	slots    chan struct{}
+	readers  slots
+	steerers slots
 }
 
-// Listen makes the socket, 0660 and of the group understudy where there is one. A socket that a dead daemon left behind
-// is replaced; one that is still answered is an error, since two daemons must not share a runtime directory.
+// Listen makes the runtime directory and the socket in it, 0660 and of the group understudy where there is one. A socket
+// that a dead daemon left behind is replaced. While another daemon lives on the same directory it is an error, whether or
+// not that one answers: two daemons must not share a runtime directory.
 func Listen(runtimeDir, steerGroup string, d Daemon) (*Server, error) {
-	path := filepath.Join(runtimeDir, SocketName)
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("control socket %s: another daemon answers there; use another --runtime-dir", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	old := unix.Umask(0o117) // never open to others, not even for an instant
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	lock, err := lockDir(runtimeDir)
 	if err != nil {
-		return nil, fmt.Errorf("control socket: %w", err)
+		return nil, err
 	}
-	if g, err := user.LookupGroup(socketGroup); err == nil {
-		if gid, err := strconv.Atoi(g.Gid); err == nil {
-			_ = os.Chown(path, -1, gid) // not root: the socket has the daemon's own group already
-		}
+	l, err := listen(filepath.Join(runtimeDir, SocketName))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Server{daemon: d, listener: l, slots: make(chan struct{}, maxClients)}
+	s := &Server{
+		daemon: d, listener: netutil.LimitListener(l, maxConnections), lock: lock,
+		readers: make(slots, maxClients), steerers: make(slots, maxClients),
+	}
 	s.SetSteerGroup(steerGroup)
 	return s, nil
 }
@@ -67,9 +65,13 @@ func Listen(runtimeDir, steerGroup string, d Daemon) (*Server, error) {
 // SetSteerGroup changes who may steer.
 func (s *Server) SetSteerGroup(group string) { s.steer.Store(&group) }
 
-// Close removes the socket of a server that never ran.
+// Close removes the socket if Run has not, and lets another daemon have the runtime directory.
 func (s *Server) Close() error {
-	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	err := s.listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	if err := errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	return nil
@@ -78,7 +80,7 @@ func (s *Server) Close() error {
 // Run serves until ctx ends, and removes the socket.
 func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: headerBound, WriteTimeout: writeBound, IdleTimeout: headerBound,
+		Handler: s.handler(), ReadHeaderTimeout: headerBound, WriteTimeout: writeBound, IdleTimeout: headerBound, MaxHeaderBytes: maxHeader,
 		ConnContext: withPeer, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	ended := make(chan error, 1)
@@ -100,7 +102,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler is the table of paths.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.read(func(*http.Request) (any, error) { return s.daemon.Report(), nil }))
+	mux.HandleFunc("GET /v1/status", s.readers.serve(func(*http.Request) (any, error) { return s.daemon.Report(), nil }))
 	mux.HandleFunc("POST /v1/drain", s.steerBy(func(r *http.Request) (any, error) {
 		name, err := drainName(r)
 		if err != nil {
@@ -123,33 +125,42 @@ func (s *Server) handler() http.Handler {
 func drainName(r *http.Request) (string, error) {
 	name := r.URL.Query().Get("for")
 	if name == "" || len(name) > maxName {
-		return "", fmt.Errorf("for=%q: a name of 1 to %d characters is needed", name, maxName)
+		return "", fmt.Errorf("drain for %.*q: a name of 1 to %d characters is needed", maxName, name, maxName)
 	}
 	return name, nil
 }
 
-// read serves what every client may have.
-func (s *Server) read(do func(*http.Request) (any, error)) http.HandlerFunc {
+// slots bounds how many requests of one sort are worked on at once.
+type slots chan struct{}
+
+// serve answers with what do returns. Its slot is free again before the answer is written: a client that is slow to read
+// keeps no other from being served.
+func (s slots) serve(do func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
+		case s <- struct{}{}:
 		default:
 			reply(w, http.StatusServiceUnavailable, failure{"too many requests at once; try again"})
 			return
 		}
-		answer, err := do(r)
-		if err != nil {
-			reply(w, http.StatusUnprocessableEntity, failure{err.Error()})
-			return
-		}
-		reply(w, http.StatusOK, answer)
+		code, answer := s.work(r, do)
+		reply(w, code, answer)
 	}
+}
+
+// work does what was asked, and gives the slot back, also when it panics.
+func (s slots) work(r *http.Request, do func(*http.Request) (any, error)) (code int, answer any) {
+	defer func() { <-s }()
+	answer, err := do(r)
+	if err != nil {
+		return http.StatusUnprocessableEntity, failure{err.Error()}
+	}
+	return http.StatusOK, answer
 }
 
 // steerBy serves what only some may do.
 func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
-	serve := s.read(do)
+	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, _ := r.Context().Value(peerKey{}).(peer)
 		if err := p.maySteer(*s.steer.Load()); err != nil {

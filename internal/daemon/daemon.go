@@ -61,7 +61,9 @@ type Daemon struct {
 	control   *control.Server
 	systemd   *systemd
 	drains    Drains
-	drained   []string // what was saved, at the start
+	drained   []string      // what was saved, at the start
+	adopt     []string      // instances whose addresses a dead daemon left here
+	unclaimed time.Duration // cleanup: how long addresses stay that nobody took
 
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
@@ -73,6 +75,18 @@ type Daemon struct {
 
 // New opens what the daemon needs of the kernel and removes what a dead one left behind. It starts nothing.
 func New(cfg *config.Config, o Options) (*Daemon, error) {
+	d := newDaemon(cfg, o)
+	for _, open := range []func(*config.Config) error{d.openKernel, d.openControl, d.openDrains, d.prepare} {
+		if err := open(cfg); err != nil {
+			d.close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// newDaemon makes what needs nothing of the kernel.
+func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d := &Daemon{
 		opts: o, log: o.Log, started: time.Now(),
 		events:   make(chan node.Event, eventQueue),
@@ -91,13 +105,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d.loaded.Store(&control.Configuration{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
 	d.monitors = newMonitors(d.checked)
-	for _, open := range []func(*config.Config) error{d.openKernel, d.openControl, d.openDrains, d.prepare} {
-		if err := open(cfg); err != nil {
-			d.close()
-			return nil, err
-		}
-	}
-	return d, nil
+	return d
 }
 
 // openKernel opens timer, addresses and links. Addresses of a dead daemon are swept: until this one is elected it has
@@ -127,22 +135,7 @@ func (d *Daemon) openControl(cfg *config.Config) (err error) {
 	if d.control, err = control.Listen(d.opts.RuntimeDir, cfg.Control.SteerGroup, d); err != nil {
 		return err
 	}
-	return d.sweep()
-}
-
-// sweep removes the addresses of a dead daemon.
-func (d *Daemon) sweep() error {
-	if notice := d.addresses.kernel.Notice(); notice != nil {
-		d.log.Warn("list of held addresses", "error", notice)
-	}
-	swept, err := d.addresses.kernel.Sweep(func(linux.Held) bool { return false })
-	for _, h := range swept {
-		d.log.Warn("removed an address that an earlier daemon left behind", "address", h.IP, "interface", h.Interface)
-	}
-	if err != nil {
-		return fmt.Errorf("remove the addresses that an earlier daemon left behind: %w", err)
-	}
-	return nil
+	return d.adoptOrSweep(cfg.Instances)
 }
 
 // openDrains reads what was drained before.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
@@ -15,6 +17,8 @@ const (
 	lateElapsed = 2 * time.Millisecond
 	// readDry bounds how long the loop waits for the readers then.
 	readDry = 50 * time.Millisecond
+	// shortSuspend is a difference between the clocks that is no sleep.
+	shortSuspend = 100 * time.Millisecond
 	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
 	batch = 64
 	// snapshotGap is how old a snapshot may get while nothing but timers run.
@@ -27,22 +31,17 @@ type loop struct {
 	node  *node.Node
 	ports map[string]*port
 
-	armed    time.Time // what the timer is set to
-	snapped  time.Time
-	dirty    bool
-	statuses map[string]string // instance -> its word in the service manager's status line
+	armed     time.Time // what the timer is set to
+	snapped   time.Time
+	dirty     bool
+	suspended time.Duration     // the sum of all sleeps of this machine
+	statuses  map[string]string // instance -> its word in the service manager's status line
 }
 
 // loop runs until the node has stopped, or work ends because a task broke. stop's end begins the handover.
 func (d *Daemon) loop(stop, work context.Context) {
 	l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
-	cfg := d.cfg.Load()
-	l.node = node.New(node.Config{Name: cfg.Node, Instances: cfg.Instances}, time.Now())
-	for _, who := range d.drained {
-		l.step(node.Drain{Who: who, On: true})
-	}
-	l.publish(time.Now())
-	d.systemd.ready(l.summary())
+	l.begin()
 	stopping := stop.Done()
 	for !l.node.Stopped() {
 		l.arm()
@@ -71,6 +70,31 @@ func (d *Daemon) loop(stop, work context.Context) {
 		l.refresh()
 	}
 	l.publish(time.Now())
+}
+
+// begin makes the node, and tells it what was before it.
+func (l *loop) begin() {
+	cfg := l.nodeConfig(l.cfg.Load())
+	l.node = node.New(cfg, time.Now())
+	l.slept()
+	for _, who := range l.drained {
+		l.step(node.Drain{Who: who, On: true})
+	}
+	for _, instance := range l.adopt {
+		l.step(node.Adopt{Instance: instance})
+	}
+	if l.unclaimed > 0 {
+		l.step(node.Stop{})
+	} else {
+		l.saveInstances(cfg)
+		l.systemd.ready(l.summary())
+	}
+	l.publish(time.Now())
+}
+
+// nodeConfig is the node's part of a configuration.
+func (d *Daemon) nodeConfig(c *config.Config) node.Config {
+	return node.Config{Name: c.Node, Instances: c.Instances, Unclaimed: d.unclaimed}
 }
 
 // more takes what else is waiting, up to a batch.
@@ -112,10 +136,28 @@ func (l *loop) elapsed() {
 	if !ok || time.Now().Before(at) {
 		return
 	}
-	if time.Since(at) > lateElapsed {
+	gap := l.slept()
+	if gap > 0 || time.Since(at) > lateElapsed {
 		l.readDry()
 	}
+	if gap > 0 {
+		l.step(node.Woke{Gap: gap})
+	}
 	l.step(node.Elapsed{})
+}
+
+// slept says how long the machine was suspended since the last call; little is the noise of reading two clocks.
+func (l *loop) slept() time.Duration {
+	suspended, err := linux.Suspended()
+	if err != nil {
+		return 0
+	}
+	gap := suspended - l.suspended
+	if gap < shortSuspend {
+		return 0
+	}
+	l.suspended = suspended
+	return gap
 }
 
 // readDry lets the readers deliver what waits in the VRRP sockets.

@@ -207,7 +207,8 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.notifier.Replace(p.hooks)
 	d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
 	d.log.SetLevel(hclog.LevelFromString(p.cfg.Log.Level))
-	d.post(ctx, node.Reconfigured{Config: node.Config{Name: p.cfg.Node, Instances: p.cfg.Instances}})
+	d.saveInstances(d.nodeConfig(p.cfg))
+	d.post(ctx, node.Reconfigured{Config: d.nodeConfig(p.cfg)})
 	d.monitors.replace(p)
 	return nil
 }

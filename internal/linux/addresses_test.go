@@ -91,23 +91,29 @@ func TestSetTagsAddressesWhereTheKernelKnowsIt(t *testing.T) {
 	pair(t)
 	a := openAddresses(t, t.TempDir())
 	mustSet(t, a, want(0, "10.9.0.100", "2001:db8::100"))
-	lo, tags := uint8(0), map[string]uint8{}
+	needTags(t, a)
+	tags := map[string]uint8{}
 	for _, x := range must(a.kernel.addresses()) {
-		if x.prefix.Addr() == netip.MustParseAddr("127.0.0.1") {
-			lo = x.protocol
-		}
 		tags[x.prefix.Addr().String()] = x.protocol
-	}
-	if lo == 0 {
-		t.Skip("this kernel has no IFA_PROTO")
 	}
 	if tags["10.9.0.100"] != protocolTag || tags["2001:db8::100"] != protocolTag {
 		t.Errorf("tags: %v", tags)
 	}
 }
 
+// needTags skips the test on kernels before 5.18, which know no IFA_PROTO. Later ones tag ::1 themselves.
+func needTags(t *testing.T, a *Addresses) {
+	t.Helper()
+	for _, x := range must(a.kernel.addresses()) {
+		if x.prefix.Addr() == netip.IPv6Loopback() && x.protocol == 0 {
+			t.Skip("this kernel has no IFA_PROTO")
+		}
+	}
+}
+
 // The kernel ends a lease by itself; renewing keeps it, and repeats the flags.
 func TestSetLeaseEndsByItselfUnlessRenewed(t *testing.T) {
+	t.Parallel()
 	self, _ := pair(t)
 	a := openAddresses(t, t.TempDir())
 	w := want(2*time.Second, "10.9.0.100", "2001:db8::100")

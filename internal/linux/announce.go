@@ -23,6 +23,7 @@ type Announcer struct {
 	ifName  string
 	ifIndex int
 	mac     net.HardwareAddr
+	source  netip.Addr // the interface's own link-local address, for IPv6 probes; may be missing
 	conn    *packet.Conn
 	raw     syscall.RawConn
 }
@@ -33,6 +34,10 @@ func OpenAnnouncer(ifName string) (*Announcer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open announcer: %w", err)
 	}
+	source, err := ownLinkLocal(ifi)
+	if err != nil {
+		return nil, fmt.Errorf("open announcer on %q: %w", ifName, err)
+	}
 	// Protocol 0 receives nothing.
 	conn, err := packet.Listen(ifi, packet.Raw, 0, nil)
 	if err != nil {
@@ -42,7 +47,7 @@ func OpenAnnouncer(ifName string) (*Announcer, error) {
 	if err != nil {
 		return nil, abandon(fmt.Errorf("open announcer on %q: %w", ifName, err), conn)
 	}
-	return &Announcer{ifName: ifName, ifIndex: ifi.Index, mac: ifi.HardwareAddr, conn: conn, raw: raw}, nil
+	return &Announcer{ifName: ifName, ifIndex: ifi.Index, mac: ifi.HardwareAddr, source: source, conn: conn, raw: raw}, nil
 }
 
 func ethernetInterface(name string) (*net.Interface, error) {
@@ -54,6 +59,21 @@ func ethernetInterface(name string) (*net.Interface, error) {
 		return nil, fmt.Errorf("interface %q %w", name, errNotEthernet)
 	}
 	return ifi, nil
+}
+
+// ownLinkLocal is the interface's first link-local address that has a network, which no virtual address has.
+func ownLinkLocal(ifi *net.Interface) (netip.Addr, error) {
+	list, err := ifi.Addrs()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range list {
+		p, err := netip.ParsePrefix(a.String())
+		if err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !p.IsSingleIP() {
+			return p.Addr(), nil
+		}
+	}
+	return netip.Addr{}, nil
 }
 
 // MAC is the address that it announces.
@@ -76,10 +96,9 @@ func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
 	return failed
 }
 
-// Probe asks the link who has the address, without claiming it. A Witness sees the answer. For an IPv6 address source
-// is the interface's link-local address, which the answer goes to (Link.Source6); it is not used for IPv4.
-func (a *Announcer) Probe(ip, source netip.Addr) error {
-	frame, err := probe(a.mac, ip, source)
+// Probe asks the link who has the address, without claiming it. A Witness sees the answer.
+func (a *Announcer) Probe(ip netip.Addr) error {
+	frame, err := probe(a.mac, ip, a.source)
 	if err == nil {
 		err = a.send(frame)
 	}

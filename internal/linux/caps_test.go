@@ -1,11 +1,13 @@
 package linux
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -36,7 +38,20 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+// roleDir holds the program that buildWithoutCgo builds.
+var roleDir string
+
+func runTests(m *testing.M) int {
+	var err error
+	if roleDir, err = os.MkdirTemp("/tmp", "understudy-caps"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(roleDir)
+	return m.Run()
 }
 
 // play runs program, this test's or another build of it, as nobody with these ambient capabilities.
@@ -53,28 +68,32 @@ func play(t *testing.T, program, as string, ambient ...uintptr) string {
 	return string(out)
 }
 
-// withoutCgo builds this package's test program as the daemon is built, where nobody's access is needed to run it.
+// withoutCgo builds this package's test program as the daemon is built, once, in a place where nobody may run it.
 func withoutCgo(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "understudy-caps")
+	program, err := buildWithoutCgo()
 	if err != nil {
 		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "caps")
-	cmd := exec.Command("go", "test", "-c", "-o", program, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
 	}
 	return program
 }
 
+var buildWithoutCgo = sync.OnceValues(func() (string, error) {
+	if err := os.Chmod(roleDir, 0o755); err != nil {
+		return "", err
+	}
+	program := filepath.Join(roleDir, "caps")
+	cmd := exec.Command("go", "test", "-c", "-o", program, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return program, nil
+})
+
 func TestDropAmbientLeavesChildrenNothing(t *testing.T) {
 	needRoot(t, "go")
+	t.Parallel()
 	program := withoutCgo(t)
 	both := []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW}
 	nothing := regexp.MustCompile(`CapInh:\s0{16}\nCapPrm:\s0{16}\nCapEff:\s0{16}\n`)
@@ -92,6 +111,7 @@ func TestDropAmbientLeavesChildrenNothing(t *testing.T) {
 
 func TestCheckCapsNamesWhatIsMissing(t *testing.T) {
 	needRoot(t, "go")
+	t.Parallel()
 	program := withoutCgo(t)
 	tests := []struct {
 		name    string

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"time"
 
@@ -111,30 +112,20 @@ func parseAddress(m []byte) (a address, ok bool) {
 	if msg.Family != unix.AF_INET && msg.Family != unix.AF_INET6 {
 		return address{}, false
 	}
-	attributes, err := nl.ParseRouteAttr(m[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return address{}, false
-	}
 	a = address{index: int(msg.Index), flags: uint32(msg.Flags), scope: msg.Scope, valid: forever}
 	var local, peer netip.Addr
-	for _, at := range attributes {
-		switch at.Attr.Type {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_ADDRESS:
-			peer, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_FLAGS:
-			if len(at.Value) >= 4 {
-				a.flags = binary.NativeEndian.Uint32(at.Value)
-			}
-		case unix.IFA_CACHEINFO:
-			if len(at.Value) >= unix.SizeofIfaCacheinfo {
-				a.valid = nl.DeserializeIfaCacheInfo(at.Value).Valid
-			}
-		case attributeProto:
-			if len(at.Value) >= 1 {
-				a.protocol = at.Value[0]
-			}
+	for kind, value := range attributes(m[unix.SizeofIfAddrmsg:]) {
+		switch {
+		case kind == unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(value)
+		case kind == unix.IFA_ADDRESS:
+			peer, _ = netip.AddrFromSlice(value)
+		case kind == unix.IFA_FLAGS && len(value) >= 4:
+			a.flags = binary.NativeEndian.Uint32(value)
+		case kind == unix.IFA_CACHEINFO && len(value) >= unix.SizeofIfaCacheinfo:
+			a.valid = nl.DeserializeIfaCacheInfo(value).Valid
+		case kind == attributeProto && len(value) >= 1:
+			a.protocol = value[0]
 		}
 	}
 	// IFA_ADDRESS is the other end of a point-to-point link; where there is none it is the address itself.
@@ -143,6 +134,23 @@ func parseAddress(m []byte) (a address, ok bool) {
 	}
 	a.prefix = netip.PrefixFrom(local, int(msg.Prefixlen))
 	return a, a.prefix.IsValid()
+}
+
+// attributes walks the attributes of a message, up to the first that is cut off. (The library's parser panics there.)
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(kind uint16, value []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			length := int(binary.NativeEndian.Uint16(b))
+			if length < unix.SizeofRtAttr || length > len(b) {
+				return
+			}
+			if !yield(binary.NativeEndian.Uint16(b[2:]), b[unix.SizeofRtAttr:length]) {
+				return
+			}
+			padded := (length + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1)
+			b = b[min(padded, len(b)):]
+		}
+	}
 }
 
 // family is the address family of ip.

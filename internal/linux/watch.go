@@ -176,12 +176,8 @@ func (w *Watcher) concerns(data []byte) bool {
 	if w.nameOf(int(nl.DeserializeIfInfomsg(data).Index)) != "" {
 		return true
 	}
-	attributes, err := nl.ParseRouteAttr(data[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return true // look for ourselves
-	}
-	for _, a := range attributes {
-		if a.Attr.Type == unix.IFLA_IFNAME && slices.Contains(*w.names.Load(), nl.BytesToString(a.Value)) {
+	for kind, value := range attributes(data[unix.SizeofIfInfomsg:]) {
+		if kind == unix.IFLA_IFNAME && slices.Contains(*w.names.Load(), nl.BytesToString(value)) {
 			return true
 		}
 	}

@@ -75,6 +75,7 @@ func TestWatcherReportsTheStateFirst(t *testing.T) {
 }
 
 func TestWatcherSeesEachKindOfChange(t *testing.T) {
+	t.Parallel()
 	self, peer := pair(t)
 	withIPv6(self, peer)
 	x := watch(t, "v0")
@@ -131,6 +132,7 @@ func TestWatcherFollowsANameThroughRenamingAndDeletion(t *testing.T) {
 }
 
 func TestWatcherReportsLostVirtualAddresses(t *testing.T) {
+	t.Parallel()
 	self, _ := pair(t)
 	a := openAddresses(t, t.TempDir())
 	x := watch(t, "v0")
@@ -160,7 +162,7 @@ func TestWatcherMakesGoodForLostEvents(t *testing.T) {
 	self, _ := pair(t)
 	a := openAddresses(t, t.TempDir())
 	w := must(OpenWatcher([]string{"v0"}, func(ip netip.Addr) bool { return strings.Contains(ip.String(), "100") }))
-	defer w.Close()
+	t.Cleanup(func() { w.Close() })
 	links, gone := make(chan Link, 100), make(chan string, 100)
 	hold, held := make(chan struct{}), make(chan struct{})
 	start(t, func(ctx context.Context) error {

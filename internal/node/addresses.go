@@ -81,6 +81,7 @@ func (n *Node) addresses() int {
 // take sets the addresses.
 func (n *Node) take(now time.Time, i *instance) {
 	i.holding, i.confirmed = true, false
+	i.announcer.stop() // until they are there
 	n.setAddresses(now, i, time.Time{})
 }
 
@@ -148,6 +149,7 @@ func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
 		return
 	}
 	i.confirmed = false
+	i.announcer.stop()
 	if i.doubtful(now) {
 		return
 	}
@@ -173,7 +175,11 @@ func (n *Node) tickAddresses(now time.Time, i *instance) {
 		i.repair.at = time.Time{}
 		n.setAddresses(now, i, time.Time{})
 	}
-	if i.holding && due(now, i.renewal) {
+	switch {
+	case !i.holding || !due(now, i.renewal):
+	case !i.repair.at.IsZero():
+		i.renewal = i.repair.at // a renewal would bring back what is repaired slowly
+	default:
 		n.setAddresses(now, i, now.Add(maxRenewal))
 	}
 	if d := i.announcer.deadline(); due(now, d) {

@@ -12,6 +12,8 @@ import (
 type Config struct {
 	// Name is the node's name: --node, else the kernel's host name up to the first dot.
 	Name string
+	// Unclaimed is how long the addresses stay that nobody took from a stopping node; 0: they are released at once.
+	Unclaimed time.Duration
 	// Instances in the order of the configuration. Names and (interface, VRID, family) are unique.
 	Instances []Instance
 }

@@ -8,8 +8,12 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// contentionGap is how long a contention is one and the same: within it the log is told once.
-const contentionGap = 10 * time.Second
+const (
+	// contentionGap is how long a contention is one and the same: within it the log is told once.
+	contentionGap = 10 * time.Second
+	// contentionTold is how long it must last for that: of two backups that rise together one is gone within milliseconds.
+	contentionTold = 100 * time.Millisecond
+)
 
 // Contention is the evidence of a second master.
 type Contention struct {
@@ -18,6 +22,8 @@ type Contention struct {
 	IP         netip.Addr `json:"address,omitzero"` // the address that another MAC announced
 	MAC        string     `json:"mac,omitempty"`
 	At         time.Time  `json:"at"`
+	began      time.Time
+	told       bool
 }
 
 // contended is a master that heard another one. Clients may have learned the other's MAC: announce again.
@@ -32,10 +38,20 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 	i.announcer.restart(now)
 }
 
-// contend keeps the newest evidence, and says whether it is news.
+// contend keeps the newest evidence, and says whether it is time to tell of it.
 func (i *instance) contend(now time.Time, c Contention) (news bool) {
-	news = i.contention == nil || now.Sub(i.contention.At) > contentionGap
-	c.At = now
+	c.At, c.began = now, now
+	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
+		c.began, c.told = old.began, old.told
+		if !c.Advertiser.IsValid() {
+			c.Advertiser, c.Priority = old.Advertiser, old.Priority
+		}
+		if !c.IP.IsValid() {
+			c.IP, c.MAC = old.IP, old.MAC
+		}
+	}
+	news = !c.told && c.Advertiser.IsValid() && now.Sub(c.began) >= contentionTold
+	c.told = c.told || news
 	i.contention = &c
 	return news
 }

@@ -60,6 +60,8 @@ type (
 		IP        netip.Addr
 		MAC       string
 	}
+	// Adopt says that a dead daemon of this host left an instance's addresses, and that nobody else claimed them.
+	Adopt struct{ Instance string }
 	// Drain is an administrator's word; each Who lifts only its own.
 	Drain struct {
 		Who string
@@ -85,6 +87,7 @@ func (AddressLost) event()   {}
 func (AddressesSet) event()  {}
 func (AddressFailed) event() {}
 func (Announced) event()     {}
+func (Adopt) event()         {}
 func (Drain) event()         {}
 func (Stop) event()          {}
 func (Reconfigured) event()  {}

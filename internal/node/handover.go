@@ -110,8 +110,10 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	i.stepDownOthers(now, m, why)
 	i.announcer.stop()
 	i.offers.reset()
-	if i.holding {
+	if i.told == Master {
 		i.lingerFor(now, m.machine.Peer().Address)
+	} else {
+		n.release(i) // it never served: of two that rise together, this one must not answer for the addresses
 	}
 	n.enter(now, i, Backup, why)
 }
@@ -237,7 +239,7 @@ func (n *Node) endLeave(now time.Time, i *instance) {
 		i.leave.until = now.Add(i.leaveWait())
 		n.leaveAgain(now, i, 0)
 	case departs:
-		n.quit(now, i, why+"; nobody took over")
+		n.abandon(now, i, why+"; nobody took over")
 	default:
 		n.resume(now, i)
 	}

@@ -38,8 +38,10 @@ type instance struct {
 	failure    failure
 	repair     repair
 
-	removed bool // no longer configured: it hands over and ends
-	parted  bool // only a removed family of an instance that lives on
+	adopting bool // what a dead daemon held is to be adopted
+	unproven bool // it was, and not every check has spoken yet
+	removed  bool // no longer configured: it hands over and ends
+	parted   bool // only a removed family of an instance that lives on
 
 	lastChange Change
 	contention *Contention
@@ -147,10 +149,18 @@ func (n *Node) settle(now time.Time, i *instance) {
 func (n *Node) settleOut(now time.Time, i *instance) {
 	s := &i.standing
 	switch {
-	case n.ends(i):
+	case n.adoptable(i):
+		n.adoptNow(now, i)
+	case n.ends(i) && !i.adopting:
 		why, _ := n.departs(i)
 		n.enter(now, i, Stopped, why)
 	case s.cannot != "":
+		if i.adopting {
+			i.adopting = false
+			n.release(i)
+			n.settle(now, i)
+			return
+		}
 		n.enter(now, i, Fault, s.cannot)
 	case s.pending != "":
 		n.enter(now, i, Init, s.pending)
@@ -252,6 +262,9 @@ func (n *Node) settleMaster(now time.Time, i *instance) {
 	default:
 		if i.standing.priority() != vrrp.PriorityIll {
 			i.offers.reset()
+			if i.members[0].machine.Priority() == vrrp.PriorityIll {
+				i.why = "healthy again; nobody took over"
+			}
 		}
 		n.setPriority(now, i)
 	}

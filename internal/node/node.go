@@ -90,6 +90,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.named(ev.Instance, func(i *instance) { n.addressFailed(now, i, ev) })
 	case Announced:
 		n.onInterface(ev.Interface, func(i *instance) { n.announced(now, i, ev) })
+	case Adopt:
+		n.named(ev.Instance, func(i *instance) { n.adopt(now, i) })
 	case Drain:
 		n.drain(now, ev)
 	case Stop:

@@ -61,6 +61,7 @@ func (n *Node) assess(now time.Time, i *instance) {
 		s.cannot = i.failure.why
 	}
 	n.assessChecks(i, &s)
+	n.assessAdopted(i, &s)
 	if i.repair.yields(now) {
 		s.ill = append(s.ill, "its addresses keep being deleted by something else")
 	}

@@ -28,6 +28,7 @@ type Host struct {
 	checks map[string]*Verdict
 
 	paused  bool
+	resumed time.Time    // when it last went on
 	waiting []node.Event // what came while the process was paused
 	wake    time.Time    // the deadline that an Elapsed is planned for
 	wakeSeq int
@@ -152,7 +153,7 @@ func (h *Host) Resume() {
 	if !h.paused {
 		return
 	}
-	h.paused = false
+	h.paused, h.resumed = false, h.c.now
 	events := h.waiting
 	h.waiting = nil
 	for _, ev := range events {
@@ -256,6 +257,9 @@ func (h *Host) perform(a node.Action) {
 		h.later(time.Time{}, func() { h.c.carryProbe(h, a.IPs) })
 	case node.Changed:
 		h.states[a.Instance] = a.To
+		if a.To != node.Master && a.To != node.Leaving {
+			clear(h.sent)
+		}
 	case node.Notify, node.Warned:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))

@@ -53,33 +53,48 @@ func (k *kernel) set(a node.SetAddresses) {
 
 // apply makes the instance's addresses what the request says: adds before it deletes.
 func (k *kernel) apply(a node.SetAddresses) {
+	var added, removed []netip.Addr
 	for _, want := range a.Addresses {
 		if why := k.refuses[want.IP]; why != "" {
+			k.note("has", added)
 			k.h.feed(node.AddressFailed{Instance: a.Instance, IP: want.IP, Err: errors.New(why)})
 			return
 		}
-		k.add(a.Instance, want.IP, a.Lifetime)
+		if k.add(a.Instance, want.IP, a.Lifetime) {
+			added = append(added, want.IP)
+		}
 	}
+	k.note("has", added)
 	for _, ip := range k.list() {
 		isWanted := slices.ContainsFunc(a.Addresses, func(w node.Address) bool { return w.IP == ip })
 		if k.addrs[ip].instance == a.Instance && !isWanted {
-			k.drop(ip, "")
+			k.drop(ip)
+			removed = append(removed, ip)
 		}
 	}
+	k.note("no longer has", removed)
 	if len(a.Addresses) > 0 {
 		k.h.feed(node.AddressesSet{Instance: a.Instance})
 	}
 }
 
-// add sets or renews an address.
-func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) {
+// note tells the trace what changed.
+func (k *kernel) note(what string, ips []netip.Addr) {
+	if len(ips) > 0 {
+		k.h.c.Note("%s %s %s", k.h.Name, what, list(ips))
+	}
+}
+
+// add sets or renews an address, and says whether it is new.
+func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) bool {
 	c := k.h.c
 	l := &leased{instance: instance}
 	if lifetime > 0 {
 		l.expires = c.now.Add(lifetime)
 		c.at(l.expires, func() {
 			if k.addrs[ip] == l {
-				k.drop(ip, " (its lease ran out)")
+				k.drop(ip)
+				c.Note("%s no longer has %s: its lease ran out", k.h.Name, ip)
 				k.h.feed(node.AddressLost{Interface: Interface, IP: ip, Expired: true})
 			}
 		})
@@ -87,15 +102,14 @@ func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) {
 	isNew := k.addrs[ip] == nil
 	k.addrs[ip] = l
 	if isNew {
-		c.Note("%s has %s", k.h.Name, ip)
 		c.Owners.change(c.now, ip, k.h.Name, true)
 	}
+	return isNew
 }
 
 // drop removes an address.
-func (k *kernel) drop(ip netip.Addr, why string) {
+func (k *kernel) drop(ip netip.Addr) {
 	delete(k.addrs, ip)
-	k.h.c.Note("%s has %s no more%s", k.h.Name, ip, why)
 	k.h.c.Owners.change(k.h.c.now, ip, k.h.Name, false)
 }
 
@@ -110,9 +124,11 @@ func (k *kernel) forget() { clear(k.wants) }
 // clear is a host that goes down.
 func (k *kernel) clear() {
 	k.forget()
-	for _, ip := range k.list() {
-		k.drop(ip, "")
+	ips := k.list()
+	for _, ip := range ips {
+		k.drop(ip)
 	}
+	k.note("no longer has", ips)
 }
 
 // sweep removes what a dead process left.
@@ -123,7 +139,8 @@ func (h *Host) Delete(ip netip.Addr) {
 	if !h.kernel.has(ip) {
 		return
 	}
-	h.kernel.drop(ip, " (something else deleted it)")
+	h.kernel.drop(ip)
+	h.c.Note("%s no longer has %s: something else deleted it", h.Name, ip)
 	h.feed(node.AddressLost{Interface: Interface, IP: ip})
 }
 

@@ -82,8 +82,11 @@ func describeSet(a node.SetAddresses) string {
 	return fmt.Sprintf("set %s for %s", list(ips), a.Lifetime)
 }
 
-// list joins addresses.
+// list joins addresses; of many it names the first and the last.
 func list(ips []netip.Addr) string {
+	if len(ips) > 10 {
+		return fmt.Sprintf("%s .. %s (%d)", ips[0], ips[len(ips)-1], len(ips))
+	}
 	texts := make([]string, len(ips))
 	for k, ip := range ips {
 		texts[k] = ip.String()

@@ -127,6 +127,9 @@ func (w *watch) holding(h *Host, x *watched) {
 	if x.idle.IsZero() {
 		x.idle = w.c.now
 	}
+	if x.idle.Before(h.resumed) {
+		x.idle = h.resumed // a process that is stopped removes nothing
+	}
 	bound := w.slack
 	if x.state == node.Backup {
 		bound += maxLinger

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/daemon"
+)
+
+// cleanupCommand is what a service manager runs after the daemon ended, however it ended.
+func cleanupCommand() *cobra.Command {
+	var f hostFlags
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Hand over the addresses that a dead daemon left behind",
+		Long: "Hands over the addresses that a daemon which died left behind, as the daemon would have done at its stop. Addresses that\n" +
+			"nobody takes stay for 10 s, in which a restarted daemon adopts them. After a clean stop there is nothing to do.\n" +
+			"It is meant for a unit's ExecStopPost.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = os.Unsetenv("NOTIFY_SOCKET") // the service manager listens to the daemon, not to us
+			done, err := daemon.Cleanup(cmd.Context(), daemon.Options{
+				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(),
+				Log: newLog(cmd.ErrOrStderr(), config.Log{Level: "info", Format: "text"}),
+			})
+			if err != nil {
+				return fmt.Errorf("cleanup: %w", err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), done)
+			return nil
+		},
+	}
+	f.addDirs(cmd)
+	return cmd
+}

@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+// Bounds of a cleanup.
+const (
+	// cleanupBound is what a cleanup may take in all: two waits for a successor, and something for the links.
+	cleanupBound = 15 * time.Second
+	// extension is how long the addresses stay while it is at work.
+	extension = cleanupBound + 2*time.Second
+)
+
+// Cleanup hands over what a daemon that died still holds. Where nothing is left, or a daemon runs, it sends nothing. It
+// returns what it did, in words.
+func Cleanup(ctx context.Context, o Options) (string, error) {
+	if control.Answers(o.RuntimeDir) {
+		return "", fmt.Errorf("a daemon runs with the runtime directory %s: nothing to clean up after", o.RuntimeDir)
+	}
+	saved, err := loadInstances(o.RuntimeDir)
+	if err != nil {
+		return "", fmt.Errorf("which instances the daemon ran: %w", err)
+	}
+	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances}, o)
+	defer d.close()
+	if err := d.openKernel(d.cfg.Load()); err != nil {
+		return "", err
+	}
+	held, err := d.remains(saved.Instances)
+	if err != nil || len(held) == 0 {
+		return "no address was left behind", err
+	}
+	left, err := d.relinquish(ctx, held)
+	if err != nil || len(left) == 0 {
+		return "every address that was left behind has gone to another host", err
+	}
+	u := unclaimed{Until: time.Now().Add(unclaimedFor), Instances: left}
+	if err := writeJSON(filepath.Join(o.RuntimeDir, unclaimedFile), u); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("nobody took %v: the addresses stay for %s", left, unclaimedFor), nil
+}
+
+// remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.
+func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {
+	var owners []string
+	_, err := d.addresses.kernel.Sweep(func(h linux.Held) bool {
+		owners = append(owners, h.Owner)
+		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for addresses of the dead daemon: %w", err)
+	}
+	var held []node.Instance
+	for _, i := range known {
+		if slices.Contains(owners, i.Name) {
+			held = append(held, i)
+		}
+	}
+	return held, nil
+}
+
+// relinquish adopts the instances and leaves them at once, as a daemon that stops would. It returns those that nobody
+// relieved.
+func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cleanupBound, fmt.Errorf("cleanup takes longer than %s", cleanupBound))
+	defer cancel()
+	for k := range held {
+		held[k].Checks = nil // their verdicts died with the daemon
+		w := linux.Want{Owner: held[k].Name, Interface: held[k].Interface, Lifetime: extension}
+		for _, a := range append(slices.Clone(held[k].Addresses), held[k].Unadvertised...) {
+			if there, err := d.addresses.kernel.Present(w.Interface, a.IP); err == nil && there {
+				w.Addresses = append(w.Addresses, linux.Address{IP: a.IP, Network: a.Network})
+			}
+		}
+		for _, failed := range d.addresses.kernel.Set(w) {
+			d.log.Warn("keep an address until somebody has it", "error", failed)
+		}
+		d.adopt = append(d.adopt, held[k].Name)
+	}
+	d.cfg.Store(&config.Config{Node: d.cfg.Load().Node, Instances: held})
+	d.unclaimed = unclaimedFor
+	d.notifier = notify.New(nil, d.hookEnded)
+
+	work, end := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	for _, task := range []func(context.Context) error{d.timer.Run, d.addresses.run, d.announcer.run, d.runPorts} {
+		tasks.Go(func() {
+			if err := task(work); err != nil && work.Err() == nil {
+				d.log.Error("cleanup", "error", err)
+				end()
+			}
+		})
+	}
+	d.loop(ctx, work)
+	close(d.ended)
+	d.addresses.drain(ctx)
+	end()
+	tasks.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return d.staying(held)
+}
+
+// staying lists the instances that still have an address here.
+func (d *Daemon) staying(held []node.Instance) ([]string, error) {
+	var names []string
+	for _, i := range held {
+		for _, a := range append(slices.Clone(i.Addresses), i.Unadvertised...) {
+			there, err := d.addresses.kernel.Present(i.Interface, a.IP)
+			if err != nil {
+				return nil, err
+			}
+			if there && !slices.Contains(names, i.Name) {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names, nil
+}

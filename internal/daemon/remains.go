@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// Files in the runtime directory, for whoever comes after a daemon that died.
+const (
+	instancesFile = "instances.json" // what the daemon runs with: the configuration may be another by then
+	unclaimedFile = "unclaimed.json" // which addresses cleanup found nobody for
+)
+
+// unclaimedFor is how long the addresses stay that cleanup found nobody for: long enough for the restarted daemon.
+const unclaimedFor = 10 * time.Second
+
+// unclaimed is the word of cleanup to the daemon that is started next.
+type unclaimed struct {
+	Until     time.Time `json:"until"`
+	Instances []string  `json:"instances"`
+}
+
+// saveInstances keeps what cleanup needs to speak for this daemon.
+func (d *Daemon) saveInstances(c node.Config) {
+	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, instancesFile), c); err != nil {
+		d.log.Warn("cleanup after a crash would not know the instances", "error", err)
+	}
+}
+
+// loadInstances reads it; a file that is not there is no instances.
+func loadInstances(runtimeDir string) (node.Config, error) {
+	var c node.Config
+	err := readJSON(filepath.Join(runtimeDir, instancesFile), &c)
+	return c, err
+}
+
+// takeUnclaimed reads whose addresses are to be adopted, once: the word is good for one daemon.
+func takeUnclaimed(runtimeDir string, now time.Time) ([]string, error) {
+	path := filepath.Join(runtimeDir, unclaimedFile)
+	var u unclaimed
+	if err := readJSON(path, &u); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("adopt addresses: %w", err)
+	}
+	if !now.Before(u.Until) {
+		return nil, nil
+	}
+	return u.Instances, nil
+}
+
+// adoptOrSweep keeps the addresses that the new daemon adopts, and removes all others of a dead one.
+func (d *Daemon) adoptOrSweep(configured []node.Instance) error {
+	kernel := d.addresses.kernel
+	if notice := kernel.Notice(); notice != nil {
+		d.log.Warn("list of held addresses", "error", notice)
+	}
+	left, err := takeUnclaimed(d.opts.RuntimeDir, time.Now())
+	if err != nil {
+		d.log.Warn("addresses that an earlier daemon left are not adopted", "error", err)
+	}
+	swept, err := kernel.Sweep(func(h linux.Held) bool {
+		known := slices.ContainsFunc(configured, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
+		if !known || !slices.Contains(left, h.Owner) {
+			return false
+		}
+		if !slices.Contains(d.adopt, h.Owner) {
+			d.adopt = append(d.adopt, h.Owner)
+		}
+		return true
+	})
+	for _, h := range swept {
+		d.log.Warn("removed an address that an earlier daemon left behind", "address", h.IP, "interface", h.Interface)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the addresses that an earlier daemon left behind: %w", err)
+	}
+	return nil
+}
+
+// writeJSON replaces a file in one step.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// readJSON leaves v as it is where there is no file.
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
