@@ -186,7 +186,7 @@ func (p demoPrinter) summary(reports []demoReport, took time.Duration) {
 		p.line("%-52s %-8s %9s %6d", r.step.title, r.step.owner, milliseconds(r.saw.Outage()), lost)
 	}
 	p.line("")
-	p.line("Took %.0f s. The hosts are removed; nothing is left behind.", took.Seconds())
+	p.line("Took %.0f s. Now the hosts are removed, with everything on them.", took.Seconds())
 }
 
 // milliseconds writes a duration as people compare them.

@@ -23,12 +23,13 @@ type announcements struct {
 
 // announcement is one round for some addresses.
 type announcement struct {
-	port  *port
-	ips   []netip.Addr
-	probe bool
-	until time.Time
-	epoch *atomic.Uint64 // what is queued is dropped when it moves on
-	made  uint64
+	port    *port
+	ips     []netip.Addr
+	probe   bool
+	source6 netip.Addr // of a probe
+	until   time.Time
+	epoch   *atomic.Uint64 // what is queued is dropped when it moves on
+	made    uint64
 }
 
 func newAnnouncements(log hclog.Logger) *announcements {
@@ -53,7 +54,7 @@ func (a *announcements) announce(p *port, r node.Announce) {
 
 // probe queues the question whether another host answers.
 func (a *announcements) probe(p *port, r node.Probe) {
-	a.put(announcement{port: p, ips: r.IPs, probe: true, until: time.Now().Add(time.Second)})
+	a.put(announcement{port: p, ips: r.IPs, probe: true, source6: r.Source6, until: time.Now().Add(time.Second)})
 }
 
 func (a *announcements) put(r announcement) {
@@ -97,7 +98,7 @@ func (a *announcements) send(r announcement) {
 // send sends what is due for one address.
 func (r announcement) send(ip netip.Addr) error {
 	if r.probe {
-		return r.port.announcer.Probe(ip)
+		return r.port.announcer.Probe(ip, r.source6)
 	}
 	for _, failed := range r.port.announcer.Announce([]netip.Addr{ip}) {
 		return failed

@@ -21,8 +21,10 @@ const (
 	shortSuspend = 100 * time.Millisecond
 	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
 	batch = 64
-	// snapshotGap is how old a snapshot may get while nothing but timers run.
-	snapshotGap = 250 * time.Millisecond
+	// snapshotGap is the least time between two snapshots, and snapshotShare the share of the loop's time that they may
+	// take: with thousands of instances one costs milliseconds.
+	snapshotGap   = 5 * time.Millisecond
+	snapshotShare = 20
 )
 
 // loop is the only goroutine that touches the node.
@@ -33,7 +35,9 @@ type loop struct {
 
 	armed     time.Time // what the timer is set to
 	snapped   time.Time
-	dirty     bool
+	pace      time.Duration     // the least time to the next snapshot
+	due       <-chan time.Time  // when a snapshot that had to wait is made
+	dirty     bool              // something that readers ask for changed
 	suspended time.Duration     // the sum of all sleeps of this machine
 	statuses  map[string]string // instance -> its word in the service manager's status line
 }
@@ -54,9 +58,9 @@ func (d *Daemon) loop(stop, work context.Context) {
 		case <-d.timer.C():
 			l.elapsed()
 		case s := <-d.steers:
-			l.step(s.event)
-			l.publish(time.Now())
-			close(s.taken)
+			l.steer(s)
+		case <-l.due:
+			l.due = nil
 		case alive := <-d.pings:
 			close(alive)
 		case <-stopping:
@@ -113,8 +117,8 @@ func (l *loop) more() {
 func (l *loop) step(ev node.Event) {
 	for _, a := range l.node.Step(time.Now(), ev) {
 		l.perform(a)
+		l.dirty = l.dirty || tells(a)
 	}
-	l.dirty = true
 }
 
 // arm sets the timer to the node's deadline.
@@ -188,17 +192,47 @@ func (l *loop) pending() bool {
 	return false
 }
 
-// refresh publishes a snapshot when something happened.
-func (l *loop) refresh() {
-	if now := time.Now(); l.dirty && (len(l.events) == 0 || now.Sub(l.snapped) > snapshotGap) {
+// tells says whether an action is one that readers of snapshots wait for. Adverts and renewals only move counters: who asks
+// for those gets a snapshot made for them.
+func tells(a node.Action) bool {
+	switch a := a.(type) {
+	case node.Send, node.Announce:
+		return false
+	case node.SetAddresses:
+		return a.Until.IsZero()
+	default:
+		return true
+	}
+}
+
+// steer takes what somebody asks for, and makes a snapshot for them.
+func (l *loop) steer(s steering) {
+	if s.event != nil {
+		l.step(s.event)
+	}
+	if now := time.Now(); s.event != nil || now.Sub(l.snapped) >= l.pace {
 		l.publish(now)
 	}
+	close(s.taken)
+}
+
+// refresh publishes a snapshot when something happened, or sees to it that one is made soon.
+func (l *loop) refresh() {
+	if !l.dirty || l.due != nil {
+		return
+	}
+	if wait := l.pace - time.Since(l.snapped); wait > 0 {
+		l.due = time.After(wait)
+		return
+	}
+	l.publish(time.Now())
 }
 
 // publish makes the snapshot that readers load.
 func (l *loop) publish(now time.Time) {
 	l.snapshot.Store(l.node.Status(now))
-	l.snapped, l.dirty = now, false
+	l.snapped, l.dirty = time.Now(), false
+	l.pace = max(snapshotGap, snapshotShare*l.snapped.Sub(now))
 	close(*l.published.Swap(new(make(chan struct{}))))
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/control"
@@ -46,8 +47,14 @@ func (h *hookRuns) list() []control.Hook {
 	return out
 }
 
-// Report is what status shows. It reads snapshots only.
+// freshBound is how long a reader waits for a new snapshot before it takes the old one, whose age it shows.
+const freshBound = time.Second
+
+// Report is what status shows. It reads snapshots only: the loop is asked for a new one, and not waited for if it is busy.
 func (d *Daemon) Report() control.Report {
+	ctx, cancel := context.WithTimeout(context.Background(), freshBound)
+	defer cancel()
+	_ = d.steer(ctx, nil)
 	return control.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
 		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(),
@@ -146,7 +153,7 @@ func (d *Daemon) steer(ctx context.Context, ev node.Event) error {
 	return nil
 }
 
-// steering is an event whose effect somebody waits for.
+// steering is an event whose effect somebody waits for; without one it asks for a snapshot.
 type steering struct {
 	event node.Event
 	taken chan<- struct{}

@@ -23,7 +23,6 @@ type Announcer struct {
 	ifName  string
 	ifIndex int
 	mac     net.HardwareAddr
-	source  netip.Addr // the interface's own link-local address, for IPv6 probes; may be missing
 	conn    *packet.Conn
 	raw     syscall.RawConn
 }
@@ -34,10 +33,6 @@ func OpenAnnouncer(ifName string) (*Announcer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open announcer: %w", err)
 	}
-	source, err := ownLinkLocal(ifi)
-	if err != nil {
-		return nil, fmt.Errorf("open announcer on %q: %w", ifName, err)
-	}
 	// Protocol 0 receives nothing.
 	conn, err := packet.Listen(ifi, packet.Raw, 0, nil)
 	if err != nil {
@@ -47,7 +42,7 @@ func OpenAnnouncer(ifName string) (*Announcer, error) {
 	if err != nil {
 		return nil, abandon(fmt.Errorf("open announcer on %q: %w", ifName, err), conn)
 	}
-	return &Announcer{ifName: ifName, ifIndex: ifi.Index, mac: ifi.HardwareAddr, source: source, conn: conn, raw: raw}, nil
+	return &Announcer{ifName: ifName, ifIndex: ifi.Index, mac: ifi.HardwareAddr, conn: conn, raw: raw}, nil
 }
 
 func ethernetInterface(name string) (*net.Interface, error) {
@@ -59,21 +54,6 @@ func ethernetInterface(name string) (*net.Interface, error) {
 		return nil, fmt.Errorf("interface %q %w", name, errNotEthernet)
 	}
 	return ifi, nil
-}
-
-// ownLinkLocal is the interface's first link-local address that has a network, which no virtual address has.
-func ownLinkLocal(ifi *net.Interface) (netip.Addr, error) {
-	list, err := ifi.Addrs()
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range list {
-		p, err := netip.ParsePrefix(a.String())
-		if err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !p.IsSingleIP() {
-			return p.Addr(), nil
-		}
-	}
-	return netip.Addr{}, nil
 }
 
 // MAC is the address that it announces.
@@ -96,9 +76,10 @@ func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
 	return failed
 }
 
-// Probe asks the link who has the address, without claiming it. A Witness sees the answer.
-func (a *Announcer) Probe(ip netip.Addr) error {
-	frame, err := probe(a.mac, ip, a.source)
+// Probe asks the link who has the address, without claiming it. A Witness sees the answer. For an IPv6 address source
+// is the interface's own link-local address (Link.Source6), which the answer goes to; IPv4 needs none.
+func (a *Announcer) Probe(ip, source netip.Addr) error {
+	frame, err := probe(a.mac, ip, source)
 	if err == nil {
 		err = a.send(frame)
 	}

@@ -110,20 +110,6 @@ func TestAnnounceIsSeenByAWitness(t *testing.T) {
 	}
 }
 
-// A probe must not come from a virtual address, which another host may hold by now.
-func TestProbeComesFromTheHostsOwnAddress(t *testing.T) {
-	self, peer := pair(t)
-	a := openAddresses(t, t.TempDir())
-	mustSet(t, a, want(0, "fe80::100"))
-	if got := openAnnouncer(t, "v0").source; got.IsValid() {
-		t.Errorf("probes from %s", got)
-	}
-	withIPv6(self, peer)
-	if got := openAnnouncer(t, "v0").source.String(); got != "fe80::1" {
-		t.Errorf("probes from %s", got)
-	}
-}
-
 // An announcement moves the entry that a client has already.
 func TestAnnounceMovesNeighbourEntries(t *testing.T) {
 	self, peer := pair(t)
@@ -174,7 +160,7 @@ func TestProbeIsAnsweredOnlyByTheHolder(t *testing.T) {
 	start(t, func(ctx context.Context) error { return w.Run(ctx, func(a Announcement) { seen <- a }) })
 	a := openAnnouncer(t, "v0")
 	for _, ip := range []string{"10.9.0.100", "10.9.0.2", "2001:db8::100", "2001:db8::2"} {
-		if err := a.Probe(netip.MustParseAddr(ip)); err != nil {
+		if err := a.Probe(netip.MustParseAddr(ip), netip.MustParseAddr("fe80::1")); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasSuffix(ip, "2") {
@@ -214,7 +200,7 @@ func TestWitnessIgnoresItsOwnHost(t *testing.T) {
 func TestAnnouncerAndWitnessErrors(t *testing.T) {
 	self, _ := pair(t)
 	a := openAnnouncer(t, "v0")
-	if err := a.Probe(netip.MustParseAddr("::ffff:10.9.0.1")); err == nil {
+	if err := a.Probe(netip.MustParseAddr("::ffff:10.9.0.1"), netip.Addr{}); err == nil {
 		t.Error("a probe for an IPv4-mapped address: no error")
 	}
 	failed := a.Announce([]netip.Addr{{}, netip.MustParseAddr("10.9.0.100")})

@@ -177,7 +177,7 @@ func (w *Watcher) concerns(data []byte) bool {
 		return true
 	}
 	for kind, value := range attributes(data[unix.SizeofIfInfomsg:]) {
-		if kind == unix.IFLA_IFNAME && slices.Contains(*w.names.Load(), nl.BytesToString(value)) {
+		if kind == unix.IFLA_IFNAME && slices.Contains(*w.names.Load(), unix.ByteSliceToString(value)) {
 			return true
 		}
 	}

@@ -13,10 +13,11 @@ const Prompt = 100 * time.Millisecond
 
 // Attempt is one connection of a client.
 type Attempt struct {
-	Start  time.Time
-	Took   time.Duration // until the answer was read whole, or the error
-	Server string        // the host that answered; empty when none did
-	Err    error
+	Start       time.Time
+	Established time.Duration // until the TCP connection was, as this end knows it; 0 when it never was
+	Took        time.Duration // until the answer was read whole, or the error
+	Server      string        // the host that answered; empty when none did
+	Err         error
 }
 
 // prompt says whether the attempt was answered at once.

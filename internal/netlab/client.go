@@ -108,9 +108,16 @@ func (c *Client) start(now time.Time) {
 	}
 	c.open.Go(func() {
 		defer conn.Close()
-		server, err := c.ask(conn, now.Add(clientDeadline))
+		server, err := c.ask(conn, now.Add(clientDeadline), func() { c.established(n) })
 		c.end(n, server, err)
 	})
+}
+
+func (c *Client) established(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := &c.attempts[n]
+	a.Established = time.Since(a.Start)
 }
 
 func (c *Client) end(n int, server string, err error) {
@@ -138,8 +145,8 @@ func connect(target netip.AddrPort) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "tcp "+target.String()), nil
 }
 
-// ask sends the request and reads the answer: its body is the name of the host.
-func (c *Client) ask(conn *os.File, deadline time.Time) (string, error) {
+// ask sends the request and reads the answer: its body is the name of the host. It says when the connection is established.
+func (c *Client) ask(conn *os.File, deadline time.Time, established func()) (string, error) {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return "", err
 	}
@@ -147,6 +154,7 @@ func (c *Client) ask(conn *os.File, deadline time.Time) (string, error) {
 	if _, err := conn.Write(c.request); err != nil {
 		return "", short("connect", err)
 	}
+	established()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return "", short("read", err)

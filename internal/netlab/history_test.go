@@ -92,7 +92,7 @@ func TestOwnershipRecordsChangesOnly(t *testing.T) {
 	event := func(link int, held bool, flags int) netlink.AddrUpdate {
 		return netlink.AddrUpdate{LinkAddress: *netlink.NewIPNet(webAddr.AsSlice()), LinkIndex: link, NewAddr: held, Flags: flags}
 	}
-	o := &Ownership{holds: make(map[holding]bool)}
+	o := &Ownership{holds: make(map[holding]map[int]bool)}
 	for i, u := range []netlink.AddrUpdate{
 		event(2, true, unix.IFA_F_TENTATIVE), // not usable yet
 		event(2, true, 0),                    // had

@@ -21,6 +21,9 @@ const nginxBound = 10 * time.Second
 type NginxOptions struct {
 	// Listen holds the addresses to listen on. Left out: "0.0.0.0:80" and, where the kernel has it, "[::]:80".
 	Listen []string
+	// Program is the path of the nginx to run; left out: the one of the machine. Its processes have its file's name, also
+	// where it is a link, so that who finds processes by name can tell the hosts' nginx apart.
+	Program string
 	// Server is put into the server block, below what is there already.
 	Server string
 }
@@ -36,11 +39,13 @@ type Nginx struct {
 
 // Nginx writes the configuration of an nginx, starts it and waits until it serves.
 func (h *Host) Nginx(ctx context.Context, opts NginxOptions) (*Nginx, error) {
-	path, err := Find("nginx")
-	if err != nil {
-		return nil, err
+	if opts.Program == "" {
+		var err error
+		if opts.Program, err = Find("nginx"); err != nil {
+			return nil, err
+		}
 	}
-	n := &Nginx{host: h, dir: filepath.Join(h.dir, "nginx"), path: path, opts: opts}
+	n := &Nginx{host: h, dir: filepath.Join(h.dir, "nginx"), path: opts.Program, opts: opts}
 	if len(n.opts.Listen) == 0 {
 		n.opts.Listen = []string{"0.0.0.0:80"}
 		if h.hasIPv6() {
@@ -110,7 +115,7 @@ func (n *Nginx) Start(ctx context.Context) error {
 	}
 	return Eventually(ctx, nginxBound, func() (bool, string) {
 		pid, err := n.MasterPID()
-		if err != nil || !isNginx(pid) {
+		if err != nil || !n.isOwn(pid) {
 			return false, fmt.Sprintf("nginx on %s has not written %s", n.host.name, n.PIDFile())
 		}
 		return n.host.accepts(ctx, n.opts.Listen[0])
@@ -183,8 +188,8 @@ func (n *Nginx) signalAll(sig syscall.Signal) error {
 	var hit []int
 	// The master first, or it would start new workers.
 	for _, match := range []func(int) bool{
-		func(pid int) bool { return pid == master && isNginx(pid) },
-		func(pid int) bool { return pid != master && isNginx(pid) },
+		func(pid int) bool { return pid == master && n.isOwn(pid) },
+		func(pid int) bool { return pid != master && n.isOwn(pid) },
 	} {
 		pids, err := n.host.ns.signal(sig, match)
 		if err != nil {
@@ -198,14 +203,17 @@ func (n *Nginx) signalAll(sig syscall.Signal) error {
 	return nil
 }
 
-func isNginx(pid int) bool {
+// isOwn says whether a process of the host is one of this nginx, by the name of its program.
+func (n *Nginx) isOwn(pid int) bool {
+	const maxName = 15 // of a process, as the kernel keeps it
+	name := filepath.Base(n.path)
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return err == nil && strings.TrimSpace(string(comm)) == "nginx"
+	return err == nil && strings.TrimSpace(string(comm)) == name[:min(len(name), maxName)]
 }
 
 func (n *Nginx) awaitGone(ctx context.Context) error {
 	return Eventually(ctx, nginxBound, func() (bool, string) {
-		pids, err := n.host.ns.signal(0, isNginx)
+		pids, err := n.host.ns.signal(0, n.isOwn)
 		if err != nil {
 			return false, err.Error()
 		}
@@ -244,7 +252,7 @@ func (n *Nginx) Upgrade(ctx context.Context) error {
 }
 
 func (n *Nginx) signalMaster(pid int, sig syscall.Signal) error {
-	hit, err := n.host.ns.signal(sig, func(p int) bool { return p == pid && isNginx(p) })
+	hit, err := n.host.ns.signal(sig, func(p int) bool { return p == pid && n.isOwn(p) })
 	if err == nil && len(hit) != 1 {
 		err = errors.New("it is not running")
 	}

@@ -25,20 +25,19 @@ type Ownership struct {
 
 	mu      sync.Mutex // guards what follows
 	history History
-	holds   map[holding]bool
+	holds   map[holding]map[int]bool // the interfaces by index
 	errs    []error
 }
 
-// holding is an address on one interface: a host has an address while any of its interfaces does.
+// holding is an address of a host, which has it while any of its interfaces does.
 type holding struct {
 	host string
-	link int
 	addr netip.Addr
 }
 
 // Watch begins to record the addresses of all hosts that the lab has by now. The caller closes it, before the lab.
 func (l *Lab) Watch() (*Ownership, error) {
-	o := &Ownership{stop: make(chan struct{}), holds: make(map[holding]bool)}
+	o := &Ownership{stop: make(chan struct{}), holds: make(map[holding]map[int]bool)}
 	for _, h := range l.hosts {
 		if err := o.watch(h); err != nil {
 			return nil, errors.Join(fmt.Errorf("watch the addresses of %s: %w", h.name, err), o.Close())
@@ -75,26 +74,21 @@ func (o *Ownership) record(now time.Time, host string, u netlink.AddrUpdate) {
 	addr = addr.Unmap()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	before := o.held(host, addr)
+	links := o.holds[holding{host, addr}]
+	if links == nil {
+		links = make(map[int]bool)
+		o.holds[holding{host, addr}] = links
+	}
+	before := len(links) > 0
 	if u.NewAddr {
-		o.holds[holding{host, u.LinkIndex, addr}] = true
+		links[u.LinkIndex] = true
 	} else {
-		delete(o.holds, holding{host, u.LinkIndex, addr})
+		delete(links, u.LinkIndex)
 	}
 	// A renewed lease is an event of the kernel, but no change.
-	if after := o.held(host, addr); after != before {
+	if after := len(links) > 0; after != before {
 		o.history = append(o.history, Change{At: now, Host: host, Addr: addr, Held: after})
 	}
-}
-
-// held needs mu.
-func (o *Ownership) held(host string, addr netip.Addr) bool {
-	for h := range o.holds {
-		if h.host == host && h.addr == addr {
-			return true
-		}
-	}
-	return false
 }
 
 func (o *Ownership) fail(host string, err error) {

@@ -159,6 +159,7 @@ type (
 	Probe struct {
 		Interface string
 		IPs       []netip.Addr
+		Source6   netip.Addr // the link-local address that answers about IPv6 addresses go to
 	}
 	// Notify wants the hooks of a state run.
 	Notify struct {

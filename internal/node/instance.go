@@ -210,7 +210,7 @@ func (n *Node) rise(now time.Time, i *instance) {
 	if i.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence {
 		if i.probed.IsZero() {
 			i.probed = now.Add(probeWait)
-			n.do(Probe{i.cfg.Interface, i.ips()})
+			n.do(Probe{i.cfg.Interface, i.ips(), n.links[i.cfg.Interface].Source6})
 		}
 		if now.Before(i.probed) {
 			return

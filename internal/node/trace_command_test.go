@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"time"
@@ -154,6 +155,8 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		return err
 	case "status":
 		tr.status(h)
+	case "reload": // reload a priority=50 address=..: a configuration with other keys; "reload a nothing" has no instance
+		return reload(h, args[1:])
 	default:
 		return tr.detailCommand(name, h, args[1:])
 	}
@@ -193,6 +196,25 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	case "announced": // announced a 192.0.2.10 02:..:99: some MAC announces or answers
 		h.Feed(node.Announced{Interface: sim.Interface, IP: ip, MAC: rest})
 	}
+	return nil
+}
+
+// reload changes the configuration of a host.
+func reload(h *sim.Host, args []string) error {
+	cfg := h.Config()
+	if len(args) == 1 && args[0] == "nothing" {
+		h.Reconfigure(node.Config{Name: cfg.Name})
+		return nil
+	}
+	i := cfg.Instances[0]
+	i.Checks = maps.Clone(i.Checks)
+	for _, arg := range args {
+		key, value, _ := strings.Cut(arg, "=")
+		if err := configure(&i, key, value); err != nil {
+			return err
+		}
+	}
+	h.Reconfigure(node.Config{Name: cfg.Name, Instances: []node.Instance{i}})
 	return nil
 }
 

@@ -45,6 +45,12 @@ func configure(i *node.Instance, key, value string) (err error) {
 		v, err := strconv.ParseUint(value, 10, 8)
 		i.Version = vrrp.Version(v)
 		return err
+	case "priority":
+		p, err := strconv.ParseUint(value, 10, 8)
+		i.Priority = uint8(p)
+		return err
+	case "name":
+		i.Name = value
 	case "address":
 		i.Addresses = addresses(value)
 	case "unadvertised":

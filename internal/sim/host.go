@@ -32,8 +32,8 @@ type Host struct {
 	waiting []node.Event // what came while the process was paused
 	wake    time.Time    // the deadline that an Elapsed is planned for
 	wakeSeq int
-	elapsed int // Elapsed since the clock last went on
-	last    time.Time
+	elapsed int       // Elapsed of one instant
+	last    time.Time // when that was
 	states  map[string]node.State
 	sent    map[string]string // the last advert of each virtual router, for the trace
 }
@@ -178,6 +178,12 @@ func (h *Host) SetCheck(name string, v *Verdict) {
 	}
 }
 
+// Reconfigure gives the process another configuration; a process that starts later has it too.
+func (h *Host) Reconfigure(cfg node.Config) {
+	h.cfg = cfg
+	h.feed(node.Reconfigured{Config: cfg})
+}
+
 // Feed gives an event to the host's process, as if it had happened there.
 func (h *Host) Feed(ev node.Event) { h.feed(ev) }
 
@@ -190,7 +196,11 @@ func (h *Host) feed(ev node.Event) {
 		h.waiting = append(h.waiting, ev)
 		return
 	}
-	h.countElapsed(ev)
+	if h.spins(ev) {
+		h.c.Fault("%s: the deadline spins: more than %d Elapsed at one instant", h.Name, maxElapsed)
+		h.Kill()
+		return
+	}
 	actions := h.node.Step(h.c.now, ev)
 	if h.c.Observe != nil {
 		h.c.Observe(h, ev, actions)
@@ -206,16 +216,15 @@ func (h *Host) feed(ev node.Event) {
 	h.plan()
 }
 
-// countElapsed sees deadlines that spin.
-func (h *Host) countElapsed(ev node.Event) {
-	if _, ok := ev.(node.Elapsed); !ok || h.c.now.After(h.last) {
+// spins counts the Elapsed of one instant, and says whether they are too many.
+func (h *Host) spins(ev node.Event) bool {
+	if h.c.now.After(h.last) {
 		h.elapsed, h.last = 0, h.c.now
-		return
 	}
-	if h.elapsed++; h.elapsed > maxElapsed {
-		h.c.Fault("%s: the deadline spins: more than %d Elapsed at one instant", h.Name, maxElapsed)
-		h.Kill()
+	if _, ok := ev.(node.Elapsed); ok {
+		h.elapsed++
 	}
+	return h.elapsed > maxElapsed
 }
 
 // plan sees to it that the node gets its Elapsed.

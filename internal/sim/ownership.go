@@ -65,8 +65,11 @@ func (o *Ownership) Sum(ip netip.Addr, from, to time.Time) (gap, overlap time.Du
 	periods := o.Periods(ip, from)
 	for k, p := range periods {
 		end := to
-		if k+1 < len(periods) {
+		if k+1 < len(periods) && periods[k+1].From.Before(to) {
 			end = periods[k+1].From
+		}
+		if end.Before(p.From) {
+			break
 		}
 		switch len(p.Hosts) {
 		case 0:

@@ -1,0 +1,173 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// helperDir makes this test program a client of the daemon with that runtime directory: how another user is one.
+const helperDir = "CONTROL_TEST_CLIENT_OF"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(helperDir); dir != "" {
+		os.Exit(client(dir, os.Args[len(os.Args)-1]))
+	}
+	os.Exit(m.Run())
+}
+
+// client asks once and prints the error.
+func client(dir, what string) int {
+	c, err := Dial(dir), error(nil)
+	switch what {
+	case "status":
+		_, err = c.Report(context.Background())
+	case "drain":
+		_, err = c.Drain(context.Background(), "admin")
+	case "undrain":
+		err = c.Undrain(context.Background(), "admin")
+	case "reload":
+		_, err = c.Reload(context.Background())
+	default:
+		err = fmt.Errorf("%q is no request", what)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+const nobody = 65534
+
+// gid looks up a group that every Debian host has.
+func gid(t *testing.T, name string) uint32 {
+	t.Helper()
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(n)
+}
+
+// program copies this test program to where any user may run it.
+func program(t *testing.T, dir string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = from.Close() }()
+	path := filepath.Join(dir, "client")
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(to, from)
+	if err := errors.Join(err, to.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWhoMaySteer(t *testing.T) {
+	if os.Geteuid() != 0 {
+		unavailable(t, "needs root, to become other users")
+	}
+	dir := runtimeDir(t)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self := program(t, dir)
+	server, _ := serve(t, dir, "", &fakeDaemon{
+		drain:   func(context.Context, string) (Drained, error) { return Drained{}, nil },
+		undrain: func(context.Context, string) error { return nil },
+		reload:  func(context.Context) (Reloaded, error) { return Reloaded{}, nil },
+	})
+	readers, steerers := gid(t, "daemon"), gid(t, "adm")
+	if err := os.Chown(filepath.Join(dir, SocketName), -1, int(readers)); err != nil {
+		t.Fatal(err)
+	}
+	many := []uint32{readers, steerers}
+	for k := range uint32(500) {
+		many = append(many, 100000+k)
+	}
+	const (
+		rootOnly = `only root may steer; name a group in control { steer_group = "..." } to let its members`
+		notAdm   = `only root and the members of group "adm" may steer`
+	)
+	tests := []struct {
+		name, group string
+		as          syscall.Credential
+		read, steer string // the error; "": may
+	}{
+		{"root, without a group", "", syscall.Credential{}, "", ""},
+		{"root, whatever the group", "adm", syscall.Credential{}, "", ""},
+		{"a reader, without a group", "", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers}}, "", rootOnly},
+		{"a reader who is not in the group", "adm", syscall.Credential{Uid: nobody, Gid: readers}, "", notAdm},
+		{"a member by supplementary group", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers, steerers}}, "", ""},
+		{"a member by primary group", "adm", syscall.Credential{Uid: nobody, Gid: steerers, Groups: []uint32{readers}}, "", ""},
+		{"a member of very many groups", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: many}, "", ""},
+		{"root's group is no substitute for root", "adm", syscall.Credential{Uid: nobody, Gid: 0, Groups: []uint32{readers}}, "", notAdm},
+		{"a group that does not exist", "no-such-group", syscall.Credential{Uid: nobody, Gid: readers}, "", "only root may steer: steer_group: group: unknown group no-such-group"},
+		{"one who may not open the socket", "adm", syscall.Credential{Uid: nobody, Gid: steerers}, "permission denied: be root, or a member of the socket's group", "permission denied: be root, or a member of the socket's group"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server.SetSteerGroup(tt.group)
+			for _, what := range []string{"status", "drain", "undrain", "reload"} {
+				want := tt.steer
+				if what == "status" {
+					want = tt.read
+				}
+				cmd := exec.CommandContext(t.Context(), self, what)
+				cmd.Env = []string{helperDir + "=" + dir}
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &tt.as}
+				out, err := cmd.CombinedOutput()
+				got := strings.TrimSpace(string(out))
+				if (err == nil) != (want == "") || !strings.Contains(got, want) {
+					t.Errorf("%s: %v, %q; want %q", what, err, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestPeerOfSomethingElseMayNotSteer(t *testing.T) {
+	one, other := net.Pipe()
+	defer func() { _, _ = one.Close(), other.Close() }()
+	p := peerOf(one)
+	if err := p.maySteer("adm"); err == nil || err.Error() != "*net.pipe is not a unix socket" {
+		t.Errorf("error %v", err)
+	}
+	if err := (peer{uid: nobody}).maySteer(""); err == nil {
+		t.Error("a peer without groups may steer")
+	}
+}
+
+// unavailable skips a test that this machine cannot run; with CI set, that is a failure.
+func unavailable(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(reason + "; with CI set that is a failure")
+	}
+	t.Skip(reason)
+}
