@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -112,20 +113,19 @@ func stallNote(saw netlab.Attempts) string {
 // connections sums up what became of the client's connections.
 func connections(saw netlab.Attempts) string {
 	lost, reset := lostAndReset(saw)
-	text := fmt.Sprintf("%d of %d connections lost", lost, len(saw.List))
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d of %d connections lost", lost, len(saw.List))
 	if reset > 0 {
-		text += fmt.Sprintf(", %d open at the move reset", reset)
+		fmt.Fprintf(&text, ", %d open at the move reset", reset)
 	}
 	if late := len(saw.Delayed()); late > 0 {
-		text += fmt.Sprintf(", %d answered late", late)
+		fmt.Fprintf(&text, ", %d answered late", late)
 	}
 	servers := saw.Servers()
-	for _, name := range []string{"lb1", "lb2"} {
-		if n := servers[name]; n > 0 {
-			text += fmt.Sprintf("; %d answered by %s", n, name)
-		}
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		fmt.Fprintf(&text, "; %d answered by %s", servers[name], name)
 	}
-	return text
+	return text.String()
 }
 
 // ownerBar shows when a host had the address.

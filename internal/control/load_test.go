@@ -83,7 +83,7 @@ func raw(t *testing.T, dir, request string) net.Conn {
 func TestClientsThatDoNotReadTheirAnswerHoldNobodyUp(t *testing.T) {
 	dir := runtimeDir(t)
 	asked := make(chan struct{}, 2*maxClients)
-	huge := strings.Repeat("x", 4<<20) // more than the socket's buffers take
+	huge := strings.Repeat("x", 1<<20) // more than the socket's buffers take
 	serve(t, dir, "", &fakeDaemon{
 		report: func() Report {
 			asked <- struct{}{}

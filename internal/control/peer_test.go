@@ -21,14 +21,20 @@ const helperDir = "CONTROL_TEST_CLIENT_OF"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(helperDir); dir != "" {
-		os.Exit(client(dir, os.Args[len(os.Args)-1]))
+		for _, what := range requests {
+			fmt.Println(ask(Dial(dir), what))
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
 
-// client asks once and prints the error.
-func client(dir, what string) int {
-	c, err := Dial(dir), error(nil)
+// requests are all that there is to ask.
+var requests = []string{"status", "drain", "undrain", "reload"}
+
+// ask returns the error in words.
+func ask(c *Client, what string) string {
+	var err error
 	switch what {
 	case "status":
 		_, err = c.Report(context.Background())
@@ -38,15 +44,15 @@ func client(dir, what string) int {
 		err = c.Undrain(context.Background(), "admin")
 	case "reload":
 		_, err = c.Reload(context.Background())
-	default:
-		err = fmt.Errorf("%q is no request", what)
 	}
 	if err != nil {
-		fmt.Println(err)
-		return 1
+		return err.Error()
 	}
-	return 0
+	return may
 }
+
+// may is the answer to who may.
+const may = "done"
 
 const nobody = 65534
 
@@ -111,40 +117,47 @@ func TestWhoMaySteer(t *testing.T) {
 		many = append(many, 100000+k)
 	}
 	const (
+		noEntry  = "be root, or a member of the socket's group"
 		rootOnly = `only root may steer; name a group in control { steer_group = "..." } to let its members`
 		notAdm   = `only root and the members of group "adm" may steer`
 	)
 	tests := []struct {
 		name, group string
 		as          syscall.Credential
-		read, steer string // the error; "": may
+		read, steer string
 	}{
-		{"root, without a group", "", syscall.Credential{}, "", ""},
-		{"root, whatever the group", "adm", syscall.Credential{}, "", ""},
-		{"a reader, without a group", "", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers}}, "", rootOnly},
-		{"a reader who is not in the group", "adm", syscall.Credential{Uid: nobody, Gid: readers}, "", notAdm},
-		{"a member by supplementary group", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers, steerers}}, "", ""},
-		{"a member by primary group", "adm", syscall.Credential{Uid: nobody, Gid: steerers, Groups: []uint32{readers}}, "", ""},
-		{"a member of very many groups", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: many}, "", ""},
-		{"root's group is no substitute for root", "adm", syscall.Credential{Uid: nobody, Gid: 0, Groups: []uint32{readers}}, "", notAdm},
-		{"a group that does not exist", "no-such-group", syscall.Credential{Uid: nobody, Gid: readers}, "", "only root may steer: steer_group: group: unknown group no-such-group"},
-		{"one who may not open the socket", "adm", syscall.Credential{Uid: nobody, Gid: steerers}, "permission denied: be root, or a member of the socket's group", "permission denied: be root, or a member of the socket's group"},
+		{"root, without a group", "", syscall.Credential{}, may, may},
+		{"root, whatever the group", "adm", syscall.Credential{}, may, may},
+		{"a reader, without a group", "", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers}}, may, rootOnly},
+		{"a reader who is not in the group", "adm", syscall.Credential{Uid: nobody, Gid: readers}, may, notAdm},
+		{"a member by supplementary group", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{readers, steerers}}, may, may},
+		{"a member by primary group", "adm", syscall.Credential{Uid: nobody, Gid: steerers, Groups: []uint32{readers}}, may, may},
+		{"a member of very many groups", "adm", syscall.Credential{Uid: nobody, Gid: nobody, Groups: many}, may, may},
+		{"root's group is no substitute for root", "adm", syscall.Credential{Uid: nobody, Gid: 0, Groups: []uint32{readers}}, may, notAdm},
+		{"a group that does not exist", "no-such-group", syscall.Credential{Uid: nobody, Gid: readers}, may, "only root may steer: steer_group: group: unknown group no-such-group"},
+		{"one who may not open the socket", "adm", syscall.Credential{Uid: nobody, Gid: steerers}, noEntry, noEntry},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			server.SetSteerGroup(tt.group)
-			for _, what := range []string{"status", "drain", "undrain", "reload"} {
+			cmd := exec.CommandContext(t.Context(), self)
+			cmd.Env = []string{helperDir + "=" + dir, "GORACE=atexit_sleep_ms=0"}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &tt.as}
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			if len(lines) != len(requests) {
+				t.Fatalf("the client says %q", lines)
+			}
+			for k, what := range requests {
 				want := tt.steer
 				if what == "status" {
 					want = tt.read
 				}
-				cmd := exec.CommandContext(t.Context(), self, what)
-				cmd.Env = []string{helperDir + "=" + dir}
-				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &tt.as}
-				out, err := cmd.CombinedOutput()
-				got := strings.TrimSpace(string(out))
-				if (err == nil) != (want == "") || !strings.Contains(got, want) {
-					t.Errorf("%s: %v, %q; want %q", what, err, got, want)
+				if !strings.HasSuffix(lines[k], want) {
+					t.Errorf("%s: %q, want %q", what, lines[k], want)
 				}
 			}
 		})

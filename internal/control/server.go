@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Bounds of the server.
@@ -35,7 +33,7 @@ const (
 // Server serves the control socket.
 type Server struct {
 	daemon   Daemon
-	listener net.Listener
+	listener *limited
 	lock     *os.File
 	steer    atomic.Pointer[string]
 	readers  slots
@@ -55,7 +53,7 @@ func Listen(runtimeDir, steerGroup string, d Daemon) (*Server, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s := &Server{
-		daemon: d, listener: netutil.LimitListener(l, maxConnections), lock: lock,
+		daemon: d, listener: limit(l, maxConnections), lock: lock,
 		readers: make(slots, maxClients), steerers: make(slots, maxClients),
 	}
 	s.SetSteerGroup(steerGroup)
@@ -81,7 +79,7 @@ func (s *Server) Close() error {
 func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: headerBound, WriteTimeout: writeBound, IdleTimeout: headerBound, MaxHeaderBytes: maxHeader,
-		ConnContext: withPeer, BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withPeer, ConnState: s.listener.connState, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(s.listener) }()

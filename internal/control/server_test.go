@@ -135,8 +135,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			if resp.StatusCode != tt.want {
 				t.Errorf("status %d, want %d", resp.StatusCode, tt.want)
 			}
-			if b, err := io.ReadAll(resp.Body); err != nil || len(b) > 4096 {
-				t.Errorf("the answer has %d bytes, error %v; it should be short", len(b), err)
+			// The server closes on a request that it does not read to the end.
+			if b, _ := io.ReadAll(resp.Body); len(b) > 4096 {
+				t.Errorf("the answer has %d bytes; it should be short", len(b))
 			}
 		})
 	}

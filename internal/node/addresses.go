@@ -62,20 +62,11 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 // lifetime is the lease of an instance's addresses; 0 is none. The kernel counts in whole seconds, and the addresses of
 // a dead daemon must be gone before a backup takes them.
 func (n *Node) lifetime(i *instance) time.Duration {
-	if !i.cfg.Lease || n.addresses() > maxLeased {
+	if !i.cfg.Lease || n.index.addresses > maxLeased {
 		return 0
 	}
 	dead := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
 	return max(minLifetime, dead.Truncate(time.Second)-time.Second)
-}
-
-// addresses counts all addresses of the host's instances.
-func (n *Node) addresses() int {
-	total := 0
-	for _, i := range n.instances {
-		total += len(i.cfg.Addresses) + len(i.cfg.Unadvertised)
-	}
-	return total
 }
 
 // take sets the addresses.

@@ -43,6 +43,9 @@ type instance struct {
 	removed  bool // no longer configured: it hands over and ends
 	parted   bool // only a removed family of an instance that lives on
 
+	due   time.Time // the deadline that the schedule knows
+	place int       // in the schedule, or unplanned
+
 	lastChange Change
 	contention *Contention
 }
@@ -57,7 +60,7 @@ type Change struct {
 
 // newInstance starts in Init.
 func newInstance(now time.Time, cfg *Instance) *instance {
-	i := &instance{cfg: cfg, state: Init, since: now, why: "starting"}
+	i := &instance{cfg: cfg, place: unplanned, state: Init, since: now, why: "starting"}
 	i.announcer.cfg = cfg.Announce
 	for _, f := range cfg.Families() {
 		i.members = append(i.members, newMember(i, f))

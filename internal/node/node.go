@@ -19,6 +19,9 @@ type Node struct {
 	checks    map[string]*verdict
 	drains    map[string]bool
 	stopping  bool
+	removing  bool // an instance that is no longer configured hands over
+	schedule  schedule
+	index     index
 	unknown   Tally    // packets that belong to no instance
 	out       []Action // what the current step asks for
 }
@@ -55,6 +58,7 @@ func New(cfg Config, now time.Time) *Node {
 	for k := range cfg.Instances {
 		n.add(now, &cfg.Instances[k])
 	}
+	n.reindex()
 	return n
 }
 
@@ -83,13 +87,13 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case LinkChanged:
 		n.linkChanged(now, ev.Link)
 	case AddressLost:
-		n.onInterface(ev.Interface, func(i *instance) { n.addressLost(now, i, ev) })
+		n.owners(ev.Interface, ev.IP, func(i *instance) { n.addressLost(now, i, ev) })
 	case AddressesSet:
 		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i) })
 	case AddressFailed:
 		n.named(ev.Instance, func(i *instance) { n.addressFailed(now, i, ev) })
 	case Announced:
-		n.onInterface(ev.Interface, func(i *instance) { n.announced(now, i, ev) })
+		n.owners(ev.Interface, ev.IP, func(i *instance) { n.announced(now, i, ev) })
 	case Adopt:
 		n.named(ev.Instance, func(i *instance) { n.adopt(now, i) })
 	case Drain:
@@ -106,30 +110,14 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	default:
 		panic(fmt.Sprintf("node: unhandled %T", ev))
 	}
-	n.reap()
+	if n.removing {
+		n.reap()
+	}
 	return n.out
 }
 
 // do adds actions to the step's result.
 func (n *Node) do(as ...Action) { n.out = append(n.out, as...) }
-
-// Deadline says when the node wants an Elapsed.
-func (n *Node) Deadline() (time.Time, bool) {
-	var first time.Time
-	for _, i := range n.instances {
-		first = earliest(first, i.deadline())
-	}
-	return first, !first.IsZero()
-}
-
-// elapsed lets every instance act whose deadline has come.
-func (n *Node) elapsed(now time.Time) {
-	for _, i := range n.instances {
-		if d := i.deadline(); !d.IsZero() && !now.Before(d) {
-			n.tick(now, i)
-		}
-	}
-}
 
 // Stopped says whether, after Stop, no instance holds or serves anything any more.
 func (n *Node) Stopped() bool {
@@ -158,6 +146,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)
 	n.settle(now, m.of)
+	n.plan(m.of)
 }
 
 // refused counts a packet that was no advert.
@@ -220,25 +209,7 @@ func (n *Node) settleAll(now time.Time, touches func(*instance) bool) {
 	for _, i := range n.instances {
 		if touches(i) {
 			n.settle(now, i)
-		}
-	}
-}
-
-// named calls f with the instance of a name, if there is one.
-func (n *Node) named(name string, f func(*instance)) {
-	for _, i := range n.instances {
-		if i.cfg.Name == name {
-			f(i)
-			return
-		}
-	}
-}
-
-// onInterface calls f with each instance of an interface.
-func (n *Node) onInterface(name string, f func(*instance)) {
-	for _, i := range n.instances {
-		if i.cfg.Interface == name {
-			f(i)
+			n.plan(i)
 		}
 	}
 }

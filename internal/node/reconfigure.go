@@ -25,10 +25,12 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	for _, i := range before {
 		if !slices.Contains(lives, i) {
 			i.removed = true
+			n.removing = true
 			n.instances = append(n.instances, i)
 		}
 	}
 	n.forgetChecks()
+	n.reindex()
 	n.settleAll(now, everyInstance)
 }
 
@@ -116,6 +118,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	m.of = p
 	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
 	p.parted, p.removed = true, true
+	n.removing = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
 	n.instances = append(n.instances, p)
 	if i.holding {
@@ -142,6 +145,7 @@ func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
 
 // reap forgets the removed instances that are done.
 func (n *Node) reap() {
+	before := len(n.instances)
 	n.instances = slices.DeleteFunc(n.instances, func(i *instance) bool {
 		if !i.removed || i.state != Stopped {
 			return false
@@ -154,4 +158,9 @@ func (n *Node) reap() {
 		}
 		return true
 	})
+	if len(n.instances) == before {
+		return
+	}
+	n.removing = slices.ContainsFunc(n.instances, func(i *instance) bool { return i.removed })
+	n.reindex()
 }

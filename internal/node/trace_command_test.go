@@ -153,6 +153,10 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.Lag = d
 		return err
+	case "woke": // woke a 5s: the host was suspended, and the monotonic clock did not count it
+		d, err := time.ParseDuration(rest)
+		h.Feed(node.Woke{Gap: d})
+		return err
 	case "status":
 		tr.status(h)
 	case "reload": // reload a priority=50 address=..: a configuration with other keys; "reload a nothing" has no instance

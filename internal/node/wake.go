@@ -51,5 +51,6 @@ func (n *Node) woke(now time.Time, gap time.Duration) {
 		if i.doubtful(now) {
 			n.wake(now, i)
 		}
+		n.plan(i)
 	}
 }

@@ -14,14 +14,16 @@ import (
 
 var (
 	seed = flag.Uint64("seed", 1, "the first seed of the random runs")
-	runs = flag.Int("runs", 1000, "how many random runs, each with the next seed")
+	runs = flag.Int("runs", 0, "how many random runs, each with the next seed (default 1000; 100 with -race)")
+
+	defaultRuns = 1000
 )
 
 // TestRandom lets clusters live through random faults. A failure prints its seed; with it the run repeats exactly.
 func TestRandom(t *testing.T) {
 	n := *runs
-	if testing.Short() {
-		n = min(n, 100)
+	if n == 0 {
+		n = defaultRuns
 	}
 	failures := 0
 	for k := range n {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -277,10 +278,11 @@ func (s *scenario) healthy() (hosts []*Host) {
 
 // String describes the scenario for a failure.
 func (s *scenario) String() string {
-	text := fmt.Sprintf("%d hosts, v%d, interval %s, preempt %t after %s, lease %t, addresses %v, all unhealthy at the end %t:",
-		len(s.c.hosts), s.instance.Version, s.instance.Interval, s.instance.Preempt, s.instance.PreemptDelay, s.instance.Lease, s.instance.Addresses, s.ill)
+	var text strings.Builder
+	text.WriteString(fmt.Sprintf("%d hosts, v%d, interval %s, preempt %t after %s, lease %t, addresses %v, all unhealthy at the end %t:",
+		len(s.c.hosts), s.instance.Version, s.instance.Interval, s.instance.Preempt, s.instance.PreemptDelay, s.instance.Lease, s.instance.Addresses, s.ill))
 	for _, h := range s.c.hosts {
-		text += fmt.Sprintf(" %s %d", h.Name, h.cfg.Instances[0].Priority)
+		text.WriteString(fmt.Sprintf(" %s %d", h.Name, h.cfg.Instances[0].Priority))
 	}
-	return text
+	return text.String()
 }
