@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
 # The packages whose tests run on hosts of their own and measure time: they run alone.
 HOSTS := ./internal/netlab/... ./cmd/...
-FUZZTIME ?= 10s
+FUZZTIME ?= 5s
 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.

@@ -71,6 +71,6 @@ func rootCommand() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(runCommand(), validateCommand(), statusCommand(), drainCommand(), undrainCommand(), reloadCommand(), cleanupCommand(), versionCommand())
+	root.AddCommand(runCommand(), validateCommand(), statusCommand(), drainCommand(), undrainCommand(), reloadCommand(), cleanupCommand(), demoCommand(), versionCommand())
 	return root
 }

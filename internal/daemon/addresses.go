@@ -2,37 +2,70 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
+// addressKernel is what the setter needs of the kernel.
+type addressKernel interface {
+	Set(want linux.Want) []linux.AddressError
+	Present(ifName string, ip netip.Addr) (bool, error)
+	Notice() error
+}
+
+var _ addressKernel = (*linux.Addresses)(nil)
+
 // addressSetter is the one goroutine that sets addresses. It holds at most the newest wish of each instance: what an
 // instance wants is a state, not a list of steps.
 type addressSetter struct {
-	kernel *linux.Addresses
+	kernel addressKernel
 	post   func(context.Context, node.Event)
+	log    hclog.Logger
+	notice string      // what the kernel's side complained of last
+	again  *time.Timer // when releases that failed are tried again
 
 	mu     sync.Mutex // guards what follows; never held during a system call
 	order  []string   // instances with a wish, oldest first
 	wishes map[string]node.SetAddresses
-	lost   []node.AddressLost // deletions to look into
+	newest map[string]node.SetAddresses // of each instance that wants addresses, done or not
+	wanted map[place]int                // how many of newest want an address
+	failed map[string]node.SetAddresses // releases that the kernel refused
+	after  []func()                     // what is done when no wish is left
+	lost   []node.AddressLost           // deletions to look into
 	busy   bool
 	wake   chan struct{}
 	idle   chan struct{} // gets a value when there is nothing left to do
 }
 
-// maxLost bounds the deletions that wait to be looked into; the next renewal or repair finds the rest.
-const maxLost = 4096
+// place is an address on an interface.
+type place struct {
+	ifName string
+	ip     netip.Addr
+}
+
+const (
+	// maxLost bounds the deletions that wait to be looked into; the next renewal or repair finds the rest.
+	maxLost = 4096
+	// releaseRetry is when a release that failed is tried again: an address must not stay behind.
+	releaseRetry = time.Second
+)
 
 // newAddressSetter makes one; run starts it.
-func newAddressSetter(kernel *linux.Addresses, post func(context.Context, node.Event)) *addressSetter {
+func newAddressSetter(kernel addressKernel, post func(context.Context, node.Event), log hclog.Logger) *addressSetter {
+	again := time.NewTimer(releaseRetry)
+	again.Stop()
 	return &addressSetter{
-		kernel: kernel, post: post, wishes: map[string]node.SetAddresses{},
-		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		kernel: kernel, post: post, log: log, again: again,
+		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{},
+		failed: map[string]node.SetAddresses{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 }
 
@@ -40,6 +73,8 @@ func newAddressSetter(kernel *linux.Addresses, post func(context.Context, node.E
 func (s *addressSetter) set(w node.SetAddresses) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.failed, w.Instance)
+	s.count(w)
 	if old, waits := s.wishes[w.Instance]; !waits {
 		s.order = append(s.order, w.Instance)
 	} else if old.Until.IsZero() && len(old.Addresses) > 0 {
@@ -49,13 +84,43 @@ func (s *addressSetter) set(w node.SetAddresses) {
 	s.poke()
 }
 
-// deleted takes note that the kernel says that an address is gone.
+// count keeps wanted; mu is held.
+func (s *addressSetter) count(w node.SetAddresses) {
+	old := s.newest[w.Instance]
+	if old.Interface == w.Interface && slices.Equal(old.Addresses, w.Addresses) {
+		return
+	}
+	for _, a := range w.Addresses {
+		s.wanted[place{w.Interface, a.IP}]++
+	}
+	for _, a := range old.Addresses {
+		p := place{old.Interface, a.IP}
+		if s.wanted[p]--; s.wanted[p] == 0 {
+			delete(s.wanted, p)
+		}
+	}
+	s.newest[w.Instance] = w
+	if len(w.Addresses) == 0 {
+		delete(s.newest, w.Instance)
+	}
+}
+
+// then has something done once every wish up to now is.
+func (s *addressSetter) then(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.after = append(s.after, do)
+	s.poke()
+}
+
+// deleted takes note that the kernel says that an address is gone. Of one that no instance wants it was our own doing.
 func (s *addressSetter) deleted(ev node.AddressLost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.lost) < maxLost {
-		s.lost = append(s.lost, ev)
+	if s.wanted[place{ev.Interface, ev.IP}] == 0 || len(s.lost) >= maxLost {
+		return
 	}
+	s.lost = append(s.lost, ev)
 	s.poke()
 }
 
@@ -66,27 +131,26 @@ func (s *addressSetter) poke() {
 	}
 }
 
-// run sets addresses until ctx ends.
+// run sets addresses until ctx ends and nothing is left to set.
 func (s *addressSetter) run(ctx context.Context) error {
+	defer s.again.Stop()
 	for {
-		w, lost, ok := s.next()
-		switch {
-		case !ok:
-			select {
-			case <-s.wake:
-			case <-ctx.Done():
-				return nil
-			}
-		case w != nil:
-			s.perform(ctx, *w)
-		default:
-			s.look(ctx, lost)
+		if job := s.next(); job != nil {
+			job(ctx)
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-s.again.C:
+			s.retry()
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-// next takes the oldest wish, else the oldest deletion.
-func (s *addressSetter) next() (w *node.SetAddresses, lost node.AddressLost, ok bool) {
+// next takes the oldest wish, else what waits for all wishes, else the oldest deletion; nil when there is nothing to do.
+func (s *addressSetter) next() func(context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = true
@@ -95,18 +159,22 @@ func (s *addressSetter) next() (w *node.SetAddresses, lost node.AddressLost, ok 
 		wish := s.wishes[s.order[0]]
 		delete(s.wishes, s.order[0])
 		s.order = s.order[1:]
-		return &wish, lost, true
+		return func(ctx context.Context) { s.perform(ctx, wish) }
+	case len(s.after) > 0:
+		do := s.after[0]
+		s.after = s.after[1:]
+		return func(context.Context) { do() }
 	case len(s.lost) > 0:
-		lost = s.lost[0]
+		lost := s.lost[0]
 		s.lost = s.lost[1:]
-		return nil, lost, true
+		return func(ctx context.Context) { s.look(ctx, lost) }
 	}
 	s.busy = false
 	select {
 	case s.idle <- struct{}{}:
 	default:
 	}
-	return nil, lost, false
+	return nil
 }
 
 // perform makes a wish true.
@@ -119,12 +187,53 @@ func (s *addressSetter) perform(ctx context.Context, w node.SetAddresses) {
 		want.Addresses = append(want.Addresses, linux.Address{IP: a.IP, Network: a.Network})
 	}
 	failed := s.kernel.Set(want)
+	s.tellNotice()
+	if len(w.Addresses) == 0 && len(failed) > 0 {
+		s.stays(w, failed)
+		return
+	}
 	for _, f := range failed {
 		s.post(ctx, node.AddressFailed{Instance: w.Instance, IP: f.IP, Err: f.Err})
 	}
 	if len(failed) == 0 && len(w.Addresses) > 0 {
 		s.post(ctx, node.AddressesSet{Instance: w.Instance})
 	}
+}
+
+// tellNotice logs what is wrong with the list of held addresses, once for each thing.
+func (s *addressSetter) tellNotice() {
+	text := ""
+	if err := s.kernel.Notice(); err != nil {
+		text = err.Error()
+	}
+	if text != s.notice && text != "" {
+		s.log.Warn("list of held addresses", "error", text)
+	}
+	s.notice = text
+}
+
+// stays plans another try of a release that failed, unless the instance wants something else by then.
+func (s *addressSetter) stays(w node.SetAddresses, failed []linux.AddressError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range failed {
+		s.log.Error("an address that another host may have stays on this one; tried again", "instance", w.Instance, "error", f)
+	}
+	if _, newer := s.wishes[w.Instance]; !newer {
+		s.failed[w.Instance] = w
+		s.again.Reset(releaseRetry)
+	}
+}
+
+// retry wishes again for the releases that failed.
+func (s *addressSetter) retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, instance := range slices.Sorted(maps.Keys(s.failed)) {
+		s.order = append(s.order, instance)
+		s.wishes[instance] = s.failed[instance]
+	}
+	clear(s.failed)
 }
 
 // look asks whether an address is really gone: what we removed and set again ourselves is no loss.
@@ -139,7 +248,7 @@ func (s *addressSetter) look(ctx context.Context, ev node.AddressLost) {
 func (s *addressSetter) drain(ctx context.Context) {
 	for {
 		s.mu.Lock()
-		left := s.busy || len(s.order) > 0
+		left := s.busy || len(s.order)+len(s.after)+len(s.failed) > 0
 		s.mu.Unlock()
 		if !left {
 			return

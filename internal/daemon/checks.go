@@ -11,6 +11,9 @@ import (
 
 // checked takes one run of a check: the node hears of verdicts and of new reasons, the log of verdicts.
 func (d *Daemon) checked(r checks.Result) {
+	if !r.Healthy {
+		r.Reason += d.nonlocalHint(r.Check)
+	}
 	before, known := d.monitors.results.Swap(r.Check, r)
 	log := d.log.Named("check").With("check", r.Check)
 	if r.Changed {
@@ -28,11 +31,7 @@ func (d *Daemon) checked(r checks.Result) {
 	if r.Healthy && !r.Changed {
 		return
 	}
-	reason := r.Reason
-	if !r.Healthy {
-		reason += d.nonlocalHint(r.Check)
-	}
-	d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: reason})
+	d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: r.Reason})
 }
 
 // nonlocalHint explains a check that fails on a host without the addresses: an nginx that listens on one of them by name

@@ -35,8 +35,10 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 	}
 	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances}, o)
 	defer d.close()
-	if err := d.openKernel(d.cfg.Load()); err != nil {
-		return "", err
+	for _, open := range []func(*config.Config) error{d.rights, d.openKernel} {
+		if err := open(d.cfg.Load()); err != nil {
+			return "", err
+		}
 	}
 	held, err := d.remains(saved.Instances)
 	if err != nil || len(held) == 0 {
@@ -56,7 +58,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 // remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.
 func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {
 	var owners []string
-	_, err := d.addresses.kernel.Sweep(func(h linux.Held) bool {
+	_, err := d.kernel.Sweep(func(h linux.Held) bool {
 		owners = append(owners, h.Owner)
 		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
 	})
@@ -81,11 +83,11 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 		held[k].Checks = nil // their verdicts died with the daemon
 		w := linux.Want{Owner: held[k].Name, Interface: held[k].Interface, Lifetime: extension}
 		for _, a := range append(slices.Clone(held[k].Addresses), held[k].Unadvertised...) {
-			if there, err := d.addresses.kernel.Present(w.Interface, a.IP); err == nil && there {
+			if there, err := d.kernel.Present(w.Interface, a.IP); err == nil && there {
 				w.Addresses = append(w.Addresses, linux.Address{IP: a.IP, Network: a.Network})
 			}
 		}
-		for _, failed := range d.addresses.kernel.Set(w) {
+		for _, failed := range d.kernel.Set(w) {
 			d.log.Warn("keep an address until somebody has it", "error", failed)
 		}
 		d.adopt = append(d.adopt, held[k].Name)
@@ -120,7 +122,7 @@ func (d *Daemon) staying(held []node.Instance) ([]string, error) {
 	var names []string
 	for _, i := range held {
 		for _, a := range append(slices.Clone(i.Addresses), i.Unadvertised...) {
-			there, err := d.addresses.kernel.Present(i.Interface, a.IP)
+			there, err := d.kernel.Present(i.Interface, a.IP)
 			if err != nil {
 				return nil, err
 			}

@@ -23,7 +23,9 @@ const (
 	// eventQueue is how many events may wait for the loop. Whoever has one more waits; what the network sends then waits
 	// in the sockets' buffers.
 	eventQueue = 1024
-	// stopHooks is how long all `stop` hooks have together, after the addresses are released.
+	// releaseBound is how long the kernel has to take the addresses away; it needs milliseconds.
+	releaseBound = 5 * time.Second
+	// stopHooks is how long all `stop` hooks have together, after that.
 	stopHooks = 5 * time.Second
 )
 
@@ -46,13 +48,14 @@ type Daemon struct {
 
 	events  chan node.Event
 	ports   chan portChange
-	changes chan *config.Config // a new configuration, for the sockets
+	changes chan struct{} // there is a new configuration, for the sockets
 	steers  chan steering
 	pings   chan chan<- struct{} // asks the loop whether it is alive
 	reloads chan reloadRequest
 	ended   chan struct{} // closed when the loop takes no more events
 
 	timer     *linux.Timer
+	kernel    *linux.Addresses // used by the setter's goroutine while it runs
 	addresses *addressSetter
 	announcer *announcements
 	notifier  *notify.Notifier
@@ -70,13 +73,13 @@ type Daemon struct {
 	loaded    atomic.Pointer[control.Configuration]
 	hookRuns  hookRuns
 	refused   atomic.Uint64 // packets refused while the queue was long: only counted
-	stops     []notify.Transition
 }
 
 // New opens what the daemon needs of the kernel and removes what a dead one left behind. It starts nothing.
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
-	for _, open := range []func(*config.Config) error{d.openKernel, d.openControl, d.openDrains, d.prepare} {
+	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
+	for _, open := range []func(*config.Config) error{d.prepare, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains} {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err
@@ -91,7 +94,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		opts: o, log: o.Log, started: time.Now(),
 		events:   make(chan node.Event, eventQueue),
 		ports:    make(chan portChange),
-		changes:  make(chan *config.Config),
+		changes:  make(chan struct{}),
 		steers:   make(chan steering),
 		pings:    make(chan chan<- struct{}),
 		reloads:  make(chan reloadRequest),
@@ -105,37 +108,33 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.loaded.Store(&control.Configuration{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
 	d.monitors = newMonitors(d.checked)
+	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
 }
 
-// openKernel opens timer, addresses and links. Addresses of a dead daemon are swept: until this one is elected it has
-// none.
-func (d *Daemon) openKernel(cfg *config.Config) (err error) {
-	if err := linux.CheckCaps(); err != nil {
-		return err
-	}
+// rights says what the daemon may not do before it begins anything.
+func (d *Daemon) rights(*config.Config) error { return linux.CheckCaps() }
+
+// openKernel opens timer, addresses and links.
+func (d *Daemon) openKernel(*config.Config) (err error) {
 	if err := linux.DropAmbient(); err != nil {
 		return err
 	}
 	if d.timer, err = linux.NewTimer(); err != nil {
 		return err
 	}
-	kernel, err := linux.OpenAddresses(d.opts.RuntimeDir)
-	if err != nil {
+	if d.kernel, err = linux.OpenAddresses(d.opts.RuntimeDir); err != nil {
 		return err
 	}
-	d.addresses = newAddressSetter(kernel, d.post)
-	d.watcher, err = linux.OpenWatcher(interfaces(cfg), d.virtual)
+	d.addresses = newAddressSetter(d.kernel, d.post, d.log)
+	d.watcher, err = linux.OpenWatcher(d.wanted(), d.virtual)
 	return err
 }
 
-// openControl opens the control socket; it also keeps two daemons from sharing a runtime directory, so it comes before the
-// sweep.
+// openControl opens the control socket; it also keeps two daemons from sharing a runtime directory.
 func (d *Daemon) openControl(cfg *config.Config) (err error) {
-	if d.control, err = control.Listen(d.opts.RuntimeDir, cfg.Control.SteerGroup, d); err != nil {
-		return err
-	}
-	return d.adoptOrSweep(cfg.Instances)
+	d.control, err = control.Listen(d.opts.RuntimeDir, cfg.Control.SteerGroup, d)
+	return err
 }
 
 // openDrains reads what was drained before.
@@ -156,19 +155,6 @@ func (d *Daemon) prepare(cfg *config.Config) error {
 	d.notifier = notify.New(p.hooks, d.hookEnded)
 	d.monitors.prepare(p)
 	return nil
-}
-
-// interfaces lists the interfaces of a configuration, each once.
-func interfaces(cfg *config.Config) []string {
-	var names []string
-	seen := map[string]bool{}
-	for _, i := range cfg.Instances {
-		if !seen[i.Interface] {
-			seen[i.Interface] = true
-			names = append(names, i.Interface)
-		}
-	}
-	return names
 }
 
 // virtual says whether an address is one of ours, which is never a source and whose loss is to be repaired.
@@ -212,8 +198,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.finish(work)
 	end(nil)
 	tasks.Wait()
-	d.close()
+	defer d.close()
 	if err := context.Cause(work); !errors.Is(err, context.Canceled) {
+		d.forsake()
 		return err
 	}
 	return nil
@@ -221,13 +208,23 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // finish waits for what the loop's last actions asked for: the release, then the `stop` hooks.
 func (d *Daemon) finish(work context.Context) {
-	ctx, cancel := context.WithTimeout(work, stopHooks)
+	release, cancel := context.WithTimeout(work, releaseBound)
 	defer cancel()
-	d.addresses.drain(ctx)
-	for _, t := range d.stops {
-		d.notifier.Notify(t)
+	d.addresses.drain(release)
+	hooks, cancel := context.WithTimeout(work, stopHooks)
+	defer cancel()
+	d.notifier.Stop(hooks)
+}
+
+// forsake removes every address after a task broke: without it there is no election, and another host will take them.
+func (d *Daemon) forsake() {
+	removed, err := d.kernel.Sweep(func(linux.Held) bool { return false })
+	for _, h := range removed {
+		d.log.Warn("removed an address, since the daemon cannot go on", "address", h.IP, "interface", h.Interface)
 	}
-	d.notifier.Stop(ctx)
+	if err != nil {
+		d.log.Error("remove the addresses, since the daemon cannot go on", "error", err)
+	}
 }
 
 // close gives back what New opened.
@@ -236,8 +233,8 @@ func (d *Daemon) close() {
 	if d.timer != nil {
 		errs = append(errs, d.timer.Close())
 	}
-	if d.addresses != nil {
-		errs = append(errs, d.addresses.kernel.Close())
+	if d.kernel != nil {
+		errs = append(errs, d.kernel.Close())
 	}
 	if d.watcher != nil {
 		errs = append(errs, d.watcher.Close())

@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // nginxStop is the drain of nginx's own planned stop. It must not outlive a reboot: it lives in the runtime directory.
@@ -51,9 +54,17 @@ func (d Drains) Load() ([]string, error) {
 	return slices.Compact(names), errors.Join(errs...)
 }
 
-// Set adds or removes a name, atomically and durably.
+// Set adds or removes a name, atomically and durably. Of several processes and goroutines at once, each is heeded.
 func (d Drains) Set(name string, on bool) error {
 	path := d.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("save drains: %w", err)
+	}
+	unlock, err := lockDrains(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	names, err := readDrains(path)
 	if err != nil {
 		return err
@@ -70,6 +81,29 @@ func (d Drains) Set(name string, on bool) error {
 		return nil
 	}
 	return writeDrains(path, names)
+}
+
+// Bounds of waiting for another process that changes the set; it needs milliseconds.
+const (
+	drainsLockBound = 2 * time.Second
+	drainsLockPoll  = 10 * time.Millisecond
+)
+
+// lockDrains keeps others from changing the sets of a directory until unlock is called.
+func lockDrains(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("save drains: %w", err)
+	}
+	for deadline := time.Now().Add(drainsLockBound); ; time.Sleep(drainsLockPoll) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = f.Close() }, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR), time.Now().After(deadline):
+			return nil, errors.Join(fmt.Errorf("save drains: lock %s: %w", dir, err), f.Close())
+		}
+	}
 }
 
 func readDrains(path string) ([]string, error) {
@@ -89,9 +123,6 @@ func readDrains(path string) ([]string, error) {
 
 // writeDrains replaces the file; a power cut leaves the old one or the new one.
 func writeDrains(path string, names []string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("save drains: %w", err)
-	}
 	b, err := json.Marshal(drainSet{names})
 	if err != nil {
 		return fmt.Errorf("save drains: %w", err)

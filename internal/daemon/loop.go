@@ -17,6 +17,8 @@ const (
 	lateElapsed = 2 * time.Millisecond
 	// readDry bounds how long the loop waits for the readers then.
 	readDry = 50 * time.Millisecond
+	// dryPoll is how often it looks meanwhile whether they are empty: not every packet becomes an event.
+	dryPoll = time.Millisecond
 	// shortSuspend is a difference between the clocks that is no sleep.
 	shortSuspend = 100 * time.Millisecond
 	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
@@ -166,8 +168,9 @@ func (l *loop) slept() time.Duration {
 
 // readDry lets the readers deliver what waits in the VRRP sockets.
 func (l *loop) readDry() {
-	bound := time.NewTimer(readDry)
+	bound, poll := time.NewTimer(readDry), time.NewTicker(dryPoll)
 	defer bound.Stop()
+	defer poll.Stop()
 	for {
 		l.more()
 		if !l.pending() && len(l.events) == 0 {
@@ -176,6 +179,7 @@ func (l *loop) readDry() {
 		select {
 		case ev := <-l.events:
 			l.step(ev)
+		case <-poll.C:
 		case <-bound.C:
 			return
 		}

@@ -12,8 +12,8 @@ type monitors struct {
 	report  func(checks.Result)
 	results sync.Map // check name -> checks.Result, the newest
 
-	mu      sync.Mutex // guards what follows
-	waiting map[string]*checks.Monitor
+	mu      sync.Mutex                 // guards what follows
+	waiting map[string]*checks.Monitor // until runAll starts them
 	running map[string]*runningCheck
 	ctx     context.Context // set while runAll runs
 	tasks   sync.WaitGroup
@@ -86,11 +86,13 @@ func (m *monitors) replace(p *plan) {
 	}
 	for _, name := range p.gone {
 		m.results.Delete(name)
-	}
-	if m.ctx == nil {
-		return
+		delete(m.waiting, name)
 	}
 	for name, monitor := range p.monitors {
+		if m.ctx == nil {
+			m.waiting[name] = monitor // runAll did not begin yet, or has ended
+			continue
+		}
 		m.start(name, monitor)
 	}
 }

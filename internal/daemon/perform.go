@@ -64,11 +64,12 @@ func (l *loop) changed(a node.Changed) {
 
 // notify queues the hooks; those of `stop` wait for the release.
 func (l *loop) notify(a node.Notify) {
+	t := l.transition(a)
 	if a.State == node.Stopped {
-		l.stops = append(l.stops, l.transition(a))
+		l.addresses.then(func() { l.notifier.Notify(t) })
 		return
 	}
-	l.notifier.Notify(l.transition(a))
+	l.notifier.Notify(t)
 }
 
 // transition is what the hooks are told.

@@ -2,12 +2,10 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -20,10 +18,11 @@ const reopenGap = time.Second
 type port struct {
 	index     int
 	mac       string
+	opened    time.Time
+	broken    atomic.Bool // a reader ended although it was wanted: all of it is opened again
 	conns     map[vrrp.Family]*linux.Conn
 	announcer *linux.Announcer
 	witness   *linux.Witness
-	needs
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -66,11 +65,12 @@ type portKeeper struct {
 	open   map[string]*port
 	known  map[string]linux.Link
 	failed map[string]string // interface -> why its sockets could not be opened
+	ill    chan struct{}     // some port is broken
 }
 
 // runPorts watches the interfaces until ctx ends.
 func (d *Daemon) runPorts(ctx context.Context) error {
-	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}}
+	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1)}
 	links := make(chan linux.Link)
 	var watching sync.WaitGroup
 	var watchErr error
@@ -97,12 +97,16 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		case l := <-links:
 			k.known[l.Name] = l
 			k.follow(ctx, l)
-		case cfg := <-k.changes:
-			k.reconfigure(ctx, cfg)
+		case <-k.changes:
+			k.reconfigure(ctx)
+		case <-k.ill:
+			k.heal(ctx)
 		case <-retry.C:
 			for name := range k.failed {
 				k.follow(ctx, k.known[name])
 			}
+			k.heal(ctx)
+			k.prune(ctx)
 		case <-ctx.Done():
 			watching.Wait()
 			return watchErr
@@ -113,8 +117,9 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 // follow brings an interface's sockets to what its link allows, and tells the loop.
 func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	old := k.open[l.Name]
-	c := portChange{link: linkOf(l), port: old, done: make(chan struct{})}
-	stale := old != nil && (!l.Exists || old.index != l.Index || old.mac != l.MAC)
+	c := portChange{link: linkOf(l), port: old}
+	// A packet socket does not outlive its interface going down: it reports that as an error, once, whenever it is used next.
+	stale := old != nil && (!l.Up || old.index != l.Index || old.mac != l.MAC || old.broken.Load())
 	if stale {
 		c.port = nil
 	}
@@ -134,21 +139,25 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	if !l.Up {
 		delete(k.failed, l.Name)
 	}
+	k.hand(ctx, c)
+}
+
+// hand gives the loop an interface's new port, or none, and closes the old one once the loop has let go of it.
+func (k *portKeeper) hand(ctx context.Context, c portChange) {
+	c.done = make(chan struct{})
 	select {
 	case k.ports <- c:
+		<-c.done // the loop has it, and never waits
 	case <-ctx.Done():
 	}
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-	}
-	if stale {
+	name := c.link.Name
+	if old := k.open[name]; old != nil && old != c.port {
 		old.close()
 	}
 	if c.port != nil {
-		k.open[l.Name] = c.port
+		k.open[name] = c.port
 	} else {
-		delete(k.open, l.Name)
+		delete(k.open, name)
 	}
 }
 
@@ -159,27 +168,27 @@ func linkOf(l linux.Link) node.Link {
 
 // openPort opens what the instances of an interface need, and starts the readers.
 func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) {
-	p := &port{index: l.Index, mac: l.MAC, conns: map[vrrp.Family]*linux.Conn{}}
+	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	if err := k.openSockets(p, l.Name); err != nil {
 		p.close()
 		return nil, err
 	}
-	for f, conn := range p.conns {
-		p.tasks.Go(func() { k.read(ctx, l.Name, f, conn) })
+	for _, conn := range p.conns {
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn)) })
 	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
 			k.post(ctx, node.Announced{Interface: l.Name, IP: a.Address, MAC: a.MAC.String()})
 		})
-		k.readerEnded(ctx, l.Name, err)
+		k.readerEnded(ctx, p, l.Name, err)
 	})
 	return p, nil
 }
 
 // openSockets opens a port's sockets; what was opened before an error is closed by the caller.
 func (k *portKeeper) openSockets(p *port, ifName string) error {
-	n := needsOf(k.cfg.Load(), ifName)
+	n := k.needsOf(ifName)
 	for f, ids := range n.vrids {
 		if err := p.listen(ifName, f, ids); err != nil {
 			return err
@@ -193,7 +202,6 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 		return err
 	}
 	p.witness.SetAddresses(n.ips)
-	p.needs = n
 	return nil
 }
 
@@ -207,55 +215,51 @@ func (p *port) listen(ifName string, f vrrp.Family, vrids []uint8) error {
 	return conn.SetVRIDs(vrids)
 }
 
-// needs is what the instances of an interface need of it.
-type needs struct {
-	vrids map[vrrp.Family][]uint8
-	ips   []netip.Addr
-}
-
-// needsOf collects them.
-func needsOf(cfg *config.Config, ifName string) needs {
-	n := needs{vrids: map[vrrp.Family][]uint8{}}
-	for _, i := range cfg.Instances {
-		if i.Interface != ifName {
-			continue
-		}
-		for _, f := range i.Families() {
-			n.vrids[f] = append(n.vrids[f], i.VRID)
-		}
-		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			n.ips = append(n.ips, a.IP)
-		}
-	}
-	return n
-}
-
-// reconfigure brings the open ports to a new configuration. What a removed instance still needs to hand over stays open;
-// a port whose sockets are too few is opened anew.
-func (k *portKeeper) reconfigure(ctx context.Context, cfg *config.Config) {
+// reconfigure brings the open ports to a new configuration; one whose sockets are too few is opened anew.
+func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
-		n := needsOf(cfg, name)
+		n := k.needsOf(name)
 		for f, ids := range n.vrids {
 			if p.conns[f] == nil {
-				p.index = 0 // stale: follow opens all that is needed now
+				p.broken.Store(true)
 				break
 			}
-			if err := p.conns[f].SetVRIDs(append(ids, p.vrids[f]...)); err != nil {
+			if err := p.conns[f].SetVRIDs(ids); err != nil {
 				k.log.Error("change the socket's filter", "interface", name, "error", err)
 			}
 		}
-		p.vrids = n.vrids
-		p.witness.SetAddresses(append(n.ips, p.ips...))
-		p.ips = n.ips
-		if p.index == 0 {
+		p.witness.SetAddresses(n.ips)
+		if p.broken.Load() {
 			k.follow(ctx, k.known[name])
 		}
 	}
 }
 
+// heal opens broken ports again; one that breaks at once waits for the next try.
+func (k *portKeeper) heal(ctx context.Context) {
+	for name, p := range k.open {
+		if p.broken.Load() && time.Since(p.opened) >= reopenGap {
+			k.follow(ctx, k.known[name])
+		}
+	}
+}
+
+// prune closes what no instance needs any more: those that a reload removed have handed over by then.
+func (k *portKeeper) prune(ctx context.Context) {
+	for name := range k.known {
+		if n := k.needsOf(name); len(n.vrids) > 0 {
+			continue
+		}
+		k.hand(ctx, portChange{link: linkOf(k.known[name])})
+		delete(k.known, name)
+		delete(k.failed, name)
+		k.watcher.SetInterfaces(k.wanted())
+	}
+}
+
 // read gives the loop every advert of one socket, and counts what is none.
-func (k *portKeeper) read(ctx context.Context, ifName string, f vrrp.Family, conn *linux.Conn) {
-	err := conn.Run(ctx, func(p linux.Packet) {
+func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) error {
+	return conn.Run(ctx, func(p linux.Packet) {
 		advert, form, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
 		if err == nil {
 			k.post(ctx, node.Heard{Interface: ifName, Advert: advert, Form: form, From: p.Source})
@@ -268,13 +272,19 @@ func (k *portKeeper) read(ctx context.Context, ifName string, f vrrp.Family, con
 		}
 		k.post(ctx, node.Refused{Interface: ifName, VRID: advert.VRID, From: p.Source, Err: err})
 	})
-	k.readerEnded(ctx, ifName+" "+f.String(), err)
 }
 
-// readerEnded logs a reader that broke while it was wanted; its interface is going away, or the next link event reopens.
-func (k *portKeeper) readerEnded(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
-		k.log.Warn("socket reader ended", "what", what, "error", err)
+// readerEnded has a port opened again whose reader broke while it was wanted: its interface went down for a moment, or
+// goes away.
+func (k *portKeeper) readerEnded(ctx context.Context, p *port, ifName string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	k.log.Warn("socket broke; it is opened again", "interface", ifName, "error", err)
+	p.broken.Store(true)
+	select {
+	case k.ill <- struct{}{}:
+	default:
 	}
 }
 

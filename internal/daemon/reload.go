@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/understudy-ha/understudy/checks"
@@ -16,14 +14,6 @@ import (
 	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
-)
-
-// Bounds of watching the configuration.
-const (
-	// settled is how long the files must rest before they are read: an editor writes in several steps.
-	settled = 200 * time.Millisecond
-	// restless is how long a file that keeps changing may put that off.
-	restless = 2 * time.Second
 )
 
 // reloadRequest asks for a reload.
@@ -83,67 +73,18 @@ func (d *Daemon) Reload(ctx context.Context) (control.Reloaded, error) {
 	answer := make(chan reloadAnswer, 1)
 	select {
 	case d.reloads <- reloadRequest{"asked for", answer}:
+	case <-d.ended:
+		return control.Reloaded{}, errStopping
 	case <-ctx.Done():
 		return control.Reloaded{}, ctx.Err()
 	}
 	select {
 	case a := <-answer:
 		return a.done, a.err
+	case <-d.ended:
+		return control.Reloaded{}, errStopping
 	case <-ctx.Done():
 		return control.Reloaded{}, ctx.Err()
-	}
-}
-
-// runReload reloads when asked, and when a file in the watched directories changes.
-func (d *Daemon) runReload(ctx context.Context) error {
-	files, err := fsnotify.NewWatcher()
-	if err != nil {
-		d.log.Warn("the configuration's files are not watched; use understudy reload", "error", err)
-		files = &fsnotify.Watcher{}
-	} else {
-		defer func() { _ = files.Close() }()
-		d.watchFiles(files)
-	}
-	var pending, latest time.Time
-	timer := time.NewTimer(0)
-	<-timer.C
-	for {
-		select {
-		case r := <-d.reloads:
-			done, err := d.reload(ctx, r.why)
-			r.answer <- reloadAnswer{done, err}
-			d.watchFiles(files)
-		case ev := <-files.Events:
-			if !relevant(ev) || !d.cfg.Load().Reload.Watch {
-				continue
-			}
-			now := time.Now()
-			if pending.IsZero() {
-				pending, latest = now, now.Add(restless)
-			}
-			timer.Reset(min(settled, time.Until(latest)))
-		case err := <-files.Errors:
-			d.log.Warn("watch the configuration's files", "error", err)
-		case <-timer.C:
-			pending = time.Time{}
-			_, _ = d.reload(ctx, "a file changed") // reload has logged it
-			d.watchFiles(files)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// relevant leaves out what changes no content.
-func relevant(ev fsnotify.Event) bool { return ev.Op&^fsnotify.Chmod != 0 }
-
-// watchFiles watches the directories of the configuration; one that is missing is watched once it is there, since its
-// parent is.
-func (d *Daemon) watchFiles(files *fsnotify.Watcher) {
-	for _, path := range d.opts.Paths {
-		for _, dir := range []string{filepath.Dir(filepath.Clean(path)), path, filepath.Join(path, "checks.d"), filepath.Join(path, "conf.d")} {
-			_ = files.Add(dir) // a file or a missing directory: its parent's events are enough
-		}
 	}
 }
 
@@ -185,7 +126,7 @@ func (d *Daemon) reject(err error) (control.Reloaded, error) {
 		d.loaded.Store(&c)
 		d.log.Error("configuration rejected; the running one goes on", "error", err)
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		d.systemd.status("configuration rejected: " + first)
+		d.systemd.rejects(first)
 	}
 	return control.Reloaded{}, err
 }
@@ -193,14 +134,15 @@ func (d *Daemon) reject(err error) (control.Reloaded, error) {
 // accepted takes note that files and daemon agree.
 func (d *Daemon) accepted() {
 	d.loaded.Store(&control.Configuration{Paths: d.opts.Paths, Loaded: time.Now()})
+	d.systemd.rejects("")
 }
 
 // apply makes a plan true: first the sockets, so that nothing new is deaf, then the node, then checks and hooks.
 func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.cfg.Store(p.cfg)
-	d.watcher.SetInterfaces(append(interfaces(p.cfg), d.oldInterfaces()...))
+	d.watcher.SetInterfaces(d.wanted())
 	select {
-	case d.changes <- p.cfg:
+	case d.changes <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -211,15 +153,4 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.post(ctx, node.Reconfigured{Config: d.nodeConfig(p.cfg)})
 	d.monitors.replace(p)
 	return nil
-}
-
-// oldInterfaces are those of instances that are still handing over.
-func (d *Daemon) oldInterfaces() []string {
-	var names []string
-	if s := d.snapshot.Load(); s != nil {
-		for _, i := range s.Instances {
-			names = append(names, i.Interface)
-		}
-	}
-	return names
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -59,8 +60,8 @@ func takeUnclaimed(runtimeDir string, now time.Time) ([]string, error) {
 }
 
 // adoptOrSweep keeps the addresses that the new daemon adopts, and removes all others of a dead one.
-func (d *Daemon) adoptOrSweep(configured []node.Instance) error {
-	kernel := d.addresses.kernel
+func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
+	kernel := d.kernel
 	if notice := kernel.Notice(); notice != nil {
 		d.log.Warn("list of held addresses", "error", notice)
 	}
@@ -69,7 +70,7 @@ func (d *Daemon) adoptOrSweep(configured []node.Instance) error {
 		d.log.Warn("addresses that an earlier daemon left are not adopted", "error", err)
 	}
 	swept, err := kernel.Sweep(func(h linux.Held) bool {
-		known := slices.ContainsFunc(configured, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
+		known := slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
 		if !known || !slices.Contains(left, h.Owner) {
 			return false
 		}

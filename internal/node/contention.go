@@ -32,6 +32,11 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 	if m.machine.State() != vrrp.Master {
 		return // the other one is better, and takes over as it should
 	}
+	// A master that was just pushed aside says so once; that is no contention.
+	if now.Sub(i.since) < contentionTold {
+		i.announcer.restart(now)
+		return
+	}
 	if i.contend(now, Contention{Advertiser: p.Address, Priority: p.Priority}) {
 		n.do(Warned{i.cfg.Name, fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d): two masters", p.Address, p.Priority, m.machine.Priority())})
 	}

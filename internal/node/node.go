@@ -68,6 +68,9 @@ func (n *Node) add(now time.Time, cfg *Instance) {
 	n.instances = append(n.instances, i)
 	for _, m := range i.members {
 		n.byMember[memberKey{cfg.Interface, cfg.VRID, m.family}] = m
+		if l := n.links[cfg.Interface]; l != nil {
+			m.source = l.source(m.family) // a reload adds it to an interface that is known
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -27,11 +28,28 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 			i.removed = true
 			n.removing = true
 			n.instances = append(n.instances, i)
+			n.retire(now, i)
 		}
 	}
 	n.forgetChecks()
 	n.reindex()
 	n.settleAll(now, everyInstance)
+}
+
+// retire gives a removed instance whose name is another's now a name of its own: what its end releases, and what its hooks
+// would hear, is not the other's.
+func (n *Node) retire(now time.Time, i *instance) {
+	was := i.cfg.Name
+	if !slices.ContainsFunc(n.cfg.Instances, func(c Instance) bool { return c.Name == was }) {
+		return
+	}
+	c := *i.cfg
+	c.Name = fmt.Sprintf("%s/%d", was, c.VRID)
+	i.cfg, i.told = &c, Stopped
+	if i.holding {
+		n.take(now, i)
+		n.do(SetAddresses{Instance: was, Interface: c.Interface})
+	}
 }
 
 // predecessors finds the instance that each configured one continues: one of the same name first, since two instances may

@@ -157,6 +157,8 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})
 		return err
+	case "adopt": // a dead daemon of this host still holds the addresses
+		h.Feed(node.Adopt{Instance: "web"})
 	case "status":
 		tr.status(h)
 	case "reload": // reload a priority=50 address=..: a configuration with other keys; "reload a nothing" has no instance

@@ -51,6 +51,10 @@ func configure(i *node.Instance, key, value string) (err error) {
 		return err
 	case "name":
 		i.Name = value
+	case "vrid":
+		v, err := strconv.ParseUint(value, 10, 8)
+		i.VRID = uint8(v)
+		return err
 	case "address":
 		i.Addresses = addresses(value)
 	case "unadvertised":

@@ -216,9 +216,9 @@ func TestWatchSeesFaults(t *testing.T) {
 	}{
 		{"a line that does not connect", []node.Action{changed(node.Backup, node.Master, "x")}, "but was init"},
 		{"a line without a reason", []node.Action{changed(node.Init, node.Backup, "")}, "without a reason"},
-		{"a hook that is told twice", []node.Action{node.Notify{State: node.Init, Previous: node.Init}}, "tells the hooks"},
-		{"a master without addresses", []node.Action{node.Notify{State: node.Master, Previous: node.Init}}, "without its addresses"},
-		{"an advert of a backup", []node.Action{changed(node.Init, node.Backup, "x"), node.Send{}}, "sends an advert"},
+		{"a hook that is told twice", []node.Action{node.Notify{Instance: "web", State: node.Init, Previous: node.Init}}, "tells the hooks"},
+		{"a master without addresses", []node.Action{node.Notify{Instance: "web", State: node.Master, Previous: node.Init}}, "without its addresses"},
+		{"an advert of a backup", []node.Action{changed(node.Init, node.Backup, "x"), node.Send{Instance: "web"}}, "sends an advert"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,13 +13,15 @@ import (
 
 // scenario is what one seed draws: the hosts, what goes wrong, and how it ends.
 type scenario struct {
-	r        *rand.Rand
-	c        *Cluster
-	instance node.Instance // without priority
-	ill      bool          // it ends with every host unhealthy
-	chaos    time.Duration
-	deletes  int
-	ended    bool
+	r          *rand.Rand
+	c          *Cluster
+	instance   node.Instance // without priority
+	ill        bool          // it ends with every host unhealthy
+	chaos      time.Duration
+	priorities map[string]uint8 // by host
+	second     bool             // each host has another instance besides
+	deletes    int
+	ended      bool
 }
 
 // Checks of every host in a random run.
@@ -31,7 +33,7 @@ const (
 
 // draw makes a cluster from a seed.
 func draw(seed uint64, trace bool) *scenario {
-	s := &scenario{r: rand.New(rand.NewPCG(seed, 1))}
+	s := &scenario{r: rand.New(rand.NewPCG(seed, 1)), priorities: map[string]uint8{}}
 	s.instance = s.drawInstance()
 	s.ill = s.chance(0.3)
 	step := min(2*time.Millisecond, s.instance.Interval/10)
@@ -42,6 +44,7 @@ func draw(seed uint64, trace bool) *scenario {
 	if s.chance(0.5) {
 		cfg.Network.Loss, cfg.Network.Duplicates = 0.3*s.r.Float64(), 0.1*s.r.Float64()
 	}
+	s.second = s.chance(0.3)
 	close := s.chance(0.5)
 	for k := range 2 + s.r.IntN(4) {
 		i := s.instance
@@ -49,7 +52,9 @@ func draw(seed uint64, trace bool) *scenario {
 		if close {
 			i.Priority = uint8(100 + s.r.IntN(4))
 		}
-		cfg.Hosts = append(cfg.Hosts, node.Config{Name: string(rune('a' + k)), Instances: []node.Instance{i}})
+		name := string(rune('a' + k))
+		s.priorities[name] = i.Priority
+		cfg.Hosts = append(cfg.Hosts, node.Config{Name: name, Instances: s.instances(i)})
 	}
 	s.c = New(cfg)
 	s.chaos = 2*time.Second + 30*s.instance.Interval
@@ -126,7 +131,7 @@ func (s *scenario) later(d time.Duration, do func()) {
 // fault does one thing to the cluster.
 func (s *scenario) fault() {
 	h := s.host()
-	switch s.r.IntN(12) {
+	switch s.r.IntN(13) {
 	case 0, 1:
 		s.verdict(h, yields, s.chance(0.5))
 	case 2:
@@ -153,7 +158,42 @@ func (s *scenario) fault() {
 			s.c.Note("** delete %s %s", h.Name, ip)
 			h.Delete(ip)
 		}
+	case 12:
+		s.reload(h, s.r.IntN(3))
 	}
+}
+
+// instances are those of one host: the second differs in nothing but its identity.
+func (s *scenario) instances(web node.Instance) []node.Instance {
+	if !s.second {
+		return []node.Instance{web}
+	}
+	inside := web
+	inside.Name, inside.VRID, inside.Addresses = "inside", 52, nil
+	for _, a := range web.Addresses {
+		ip := a.IP.As16()
+		ip[14]++
+		inside.Addresses = append(inside.Addresses, node.Address{IP: netip.AddrFrom16(ip).Unmap()})
+	}
+	return []node.Instance{web, inside}
+}
+
+// reload takes the instance away, gives it another priority, or makes it what it was.
+func (s *scenario) reload(h *Host, k int) {
+	cfg := node.Config{Name: h.Name}
+	i := s.instance
+	i.Priority = s.priorities[h.Name]
+	switch k {
+	case 0:
+		s.c.Note("** reload %s without its instance", h.Name)
+		h.Reconfigure(cfg)
+		return
+	case 1:
+		i.Priority = uint8(2 + s.r.IntN(253))
+	}
+	s.c.Note("** reload %s with priority %d", h.Name, i.Priority)
+	cfg.Instances = s.instances(i)
+	h.Reconfigure(cfg)
 }
 
 func (s *scenario) verdict(h *Host, check string, healthy bool) {
@@ -225,6 +265,7 @@ func (s *scenario) end() {
 	s.c.Network.Loss, s.c.Network.Duplicates = 0, 0
 	keep := s.r.IntN(len(s.c.hosts)) // lives on, and is healthy if any is
 	for k, h := range s.c.hosts {
+		s.reload(h, 2)
 		if k != keep && s.chance(0.3) {
 			s.c.Note("** crash %s", h.Name)
 			h.Crash()

@@ -20,7 +20,30 @@ func (h *Host) record(a node.Action) {
 	if text == "" {
 		return
 	}
-	h.c.Note("%s: %s", h.Name, text)
+	h.c.Note("%s%s: %s", h.Name, h.label(a), text)
+}
+
+// label names the instance of an action, unless it is the host's only one.
+func (h *Host) label(a node.Action) string {
+	name := ""
+	switch a := a.(type) {
+	case node.Send:
+		name = a.Instance
+	case node.SetAddresses:
+		name = a.Instance
+	case node.Announce:
+		name = a.Instance
+	case node.Notify:
+		name = a.Instance
+	case node.Changed:
+		name = a.Instance
+	case node.Warned:
+		name = a.Instance
+	}
+	if len(h.cfg.Instances) == 1 && h.cfg.Instances[0].Name == name || name == "" {
+		return ""
+	}
+	return " (" + name + ")"
 }
 
 // describe is one line about an action; empty if it is not worth one.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -13,16 +14,17 @@ const maxLinger = 250 * time.Millisecond
 // watch looks at every step of every node for what may never happen.
 type watch struct {
 	c     *Cluster
-	slack time.Duration // what the kernel and the clock's jitter need
-	hosts map[string]*watched
+	slack time.Duration       // what the kernel and the clock's jitter need
+	hosts map[string]*watched // by host and instance
 	steps int
 	// changes are the lines that are worth a person's eye, since the last reset.
 	changes int
 	quiet   int
 }
 
-// watched is one host's.
+// watched is one instance of one host.
 type watched struct {
+	cfg      node.Instance
 	node     *node.Node // the process that the rest is about
 	state    node.State
 	told     node.State
@@ -35,7 +37,9 @@ type watched struct {
 func watchOver(c *Cluster) *watch {
 	w := &watch{c: c, slack: c.cfg.Kernel + c.cfg.Jitter + time.Millisecond, hosts: map[string]*watched{}}
 	for _, h := range c.hosts {
-		w.hosts[h.Name] = &watched{}
+		for _, i := range h.cfg.Instances {
+			w.hosts[h.Name+"/"+i.Name] = &watched{cfg: i}
+		}
 	}
 	c.Observe = w.step
 	return w
@@ -44,33 +48,41 @@ func watchOver(c *Cluster) *watch {
 // step checks one step.
 func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 	w.steps++
-	x := w.hosts[h.Name]
-	if x.node != h.node {
-		*x = watched{node: h.node, state: node.Init, told: node.Init}
+	for _, i := range w.c.cfg.Hosts[slices.Index(w.c.hosts, h)].Instances {
+		w.instance(h, w.hosts[h.Name+"/"+i.Name], ev, actions)
 	}
-	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease {
+}
+
+// instance checks what a step means for one instance.
+func (w *watch) instance(h *Host, x *watched, ev node.Event, actions []node.Action) {
+	if x.node != h.node {
+		*x = watched{cfg: x.cfg, node: h.node, state: node.Init, told: node.Init}
+	}
+	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease && heard.Advert.VRID == x.cfg.VRID {
 		x.gaveUp = w.c.now
 	}
 	before, sent := x.state, false
-	defer func() {
-		if x.state != before {
-			x.idle = time.Time{} // each state has its own bound
-		}
-		w.holding(h, x)
-	}()
 	for _, a := range actions {
 		switch a := a.(type) {
 		case node.Changed:
-			w.changed(h, x, a)
+			if a.Instance == x.cfg.Name {
+				w.changed(h, x, a)
+			}
 		case node.Notify:
-			w.notified(h, x, a)
+			if a.Instance == x.cfg.Name {
+				w.notified(h, x, a)
+			}
 		case node.Send:
-			sent = true
+			sent = sent || a.Instance == x.cfg.Name
 		}
 	}
 	if sent && !serves(before) && !serves(x.state) {
 		w.c.Fault("%s sends an advert in state %s", h.Name, x.state)
 	}
+	if x.state != before {
+		x.idle = time.Time{} // each state has its own bound
+	}
+	w.holding(h, x)
 }
 
 // serves says whether a host in that state may have the addresses for good.
@@ -85,6 +97,9 @@ func (w *watch) changed(h *Host, x *watched, a node.Changed) {
 		w.c.Fault("%s changes from %s to %s without a reason", h.Name, a.From, a.To)
 	}
 	x.state = a.To
+	if a.To == node.Stopped { // a reload that has the instance again begins anew
+		x.state = node.Init
+	}
 	if a.Quiet {
 		w.quiet++
 	} else {
@@ -97,30 +112,31 @@ func (w *watch) notified(h *Host, x *watched, a node.Notify) {
 	if a.State == x.told || a.Previous != x.told {
 		w.c.Fault("%s tells the hooks %s after %s, but told %s before", h.Name, a.State, a.Previous, x.told)
 	}
-	if a.State == node.Master && !w.hasAll(h) {
+	if a.State == node.Master && !x.has(h, len(x.cfg.Addresses)) {
 		w.c.Fault("%s tells the hooks master without its addresses", h.Name)
 	}
 	x.told = a.State
+	if a.State == node.Stopped {
+		x.told = node.Init
+	}
 }
 
-func (w *watch) hasAll(h *Host) bool {
-	for _, ip := range h.addresses() {
-		if !h.Has(ip) {
-			return false
+// has says whether the host has at least so many of the instance's addresses.
+func (x *watched) has(h *Host, atLeast int) bool {
+	n := 0
+	for _, a := range x.cfg.Addresses {
+		if h.Has(a.IP) {
+			n++
 		}
 	}
-	return true
+	return n >= atLeast
 }
 
 // holding checks that a host has addresses only as master or leaving, and while it lingers. A successor that gave up
 // does not count: a backup whose successor said priority 0 goes on holding until its own timer decides, which is a last
 // resort's Master_Down_Interval and probe at most.
 func (w *watch) holding(h *Host, x *watched) {
-	has := false
-	for _, ip := range h.addresses() {
-		has = has || h.Has(ip)
-	}
-	if !has || serves(x.state) || h.paused {
+	if !x.has(h, 1) || serves(x.state) || h.paused {
 		x.idle, x.reported = time.Time{}, false
 		return
 	}
@@ -134,7 +150,7 @@ func (w *watch) holding(h *Host, x *watched) {
 	if x.state == node.Backup {
 		bound += maxLinger
 		if !x.gaveUp.Before(x.idle.Add(-maxLinger)) {
-			bound += lastResort(h.cfg.Instances[0]) + maxLinger
+			bound += lastResort(x.cfg) + maxLinger
 		}
 	}
 	if held := w.c.now.Sub(x.idle); held > bound && !x.reported {

@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -51,6 +52,7 @@ type cluster struct {
 	owners  *netlab.Ownership
 	vips    []netip.Addr
 	clients map[netip.Addr]*netlab.Client
+	slowest time.Duration // time between two connections of the slowest client
 }
 
 // server is a host of the cluster.
@@ -58,6 +60,7 @@ type server struct {
 	*netlab.Host
 	nginx  *netlab.Nginx
 	daemon *netlab.Proc
+	run    string // runtime directory
 	past   string // what earlier daemons said
 }
 
@@ -72,7 +75,10 @@ func newCluster(t *testing.T, s shape) *cluster {
 	}
 	replace := strings.NewReplacer("LAB", c.lab.Dir(), "SCRIPTS", c.scripts)
 	for n, name := range s.hosts {
-		h := &server{Host: labtest.Host(t, c.lab, name, fmt.Sprintf("10.0.0.%d/24", 11+n), fmt.Sprintf("fd00::%d/64", 11+n))}
+		h := &server{
+			Host: labtest.Host(t, c.lab, name, fmt.Sprintf("10.0.0.%d/24", 11+n), fmt.Sprintf("fd00::%d/64", 11+n)),
+			run:  runtimeDir(t),
+		}
 		var err error
 		if h.nginx, err = h.Nginx(t.Context(), netlab.NginxOptions{Server: replace.Replace(s.nginx)}); err != nil {
 			t.Fatal(err)
@@ -90,10 +96,29 @@ func newCluster(t *testing.T, s shape) *cluster {
 		c.vips = append(c.vips, ip)
 		if every > 0 {
 			c.clients[ip] = labtest.Client(t, c.user, netip.AddrPortFrom(ip, 80).String(), netlab.ClientOptions{Interval: every})
+			c.slowest = max(c.slowest, every)
 		}
 	}
 	t.Cleanup(func() { c.end(t) })
 	return c
+}
+
+// runtimeDir makes a directory in memory, as /run is: what is written there stands between an election and the addresses.
+func runtimeDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "understudy-stories-")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "understudy-stories-")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // end looks whether the daemons misbehaved in a way that no story asks for, and shows everything when something failed.
@@ -144,7 +169,7 @@ func (c *cluster) start(t *testing.T, names ...string) {
 		}
 		h.past = h.log()
 		var err error
-		h.daemon, err = h.Start(program, "run", "--config", c.config, "--node", h.Name(), "--runtime-dir", h.runtimeDir(),
+		h.daemon, err = h.Start(program, "run", "--config", c.config, "--node", h.Name(), "--runtime-dir", h.run,
 			"--state-dir", filepath.Join(h.Dir(), "state"))
 		if err != nil {
 			t.Fatal(err)
@@ -155,8 +180,6 @@ func (c *cluster) start(t *testing.T, names ...string) {
 func contains(names []string, name string) bool {
 	return strings.Contains(" "+strings.Join(names, " ")+" ", " "+name+" ")
 }
-
-func (h *server) runtimeDir() string { return filepath.Join(h.Dir(), "run") }
 
 // stop stops the daemon as a service manager does. It must end with status 0.
 func (h *server) stop(t *testing.T) {
@@ -197,7 +220,7 @@ func (h *server) says(t *testing.T, pattern string, bound time.Duration) {
 
 // report asks the host's daemon.
 func (h *server) report(t *testing.T) (control.Report, error) {
-	return control.Dial(h.runtimeDir()).Report(t.Context())
+	return control.Dial(h.run).Report(t.Context())
 }
 
 // instance asks for one instance.
@@ -265,6 +288,23 @@ func (c *cluster) only(t *testing.T, owner string, bound time.Duration, vips ...
 	deadline := time.Now().Add(bound)
 	for _, vip := range vips {
 		labtest.Owner(t, c.owners, vip.String(), owner, max(time.Until(deadline), time.Millisecond))
+	}
+}
+
+// restore ends what a story that failed has left, so that the next one can be told.
+func (c *cluster) restore(t *testing.T) {
+	t.Helper()
+	for _, h := range c.hosts {
+		_ = h.nginx.Thaw() // it may be dead
+		_ = h.nginx.Kill(t.Context())
+		if err := errors.Join(h.Heal(), h.CarrierUp(), h.Firewall(t.Context()), h.nginx.SetHealthy(true), h.nginx.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-h.daemon.Done():
+			c.start(t, h.Name())
+		default:
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ var (
 var pairShape = shape{
 	hosts: []string{"lb1", "lb2"},
 	vips: map[string]time.Duration{
-		"10.0.0.100": 5 * time.Millisecond, "fd00::100": 10 * time.Millisecond, "10.0.0.101": 0,
+		"10.0.0.100": 5 * time.Millisecond, "fd00::100": 10 * time.Millisecond, "10.0.0.101": 50 * time.Millisecond,
 		"fd00::101": 20 * time.Millisecond, "10.0.0.102": 20 * time.Millisecond,
 	},
 	scripts: map[string]string{
@@ -129,8 +129,9 @@ func TestPair(t *testing.T) {
 			story.tell(t, c)
 			c.settled(t, "lb1")
 		})
-		if !ok && len(c.owners.Owners(slow4)) != 1 {
-			t.Fatal("the pair is not where the next story begins")
+		if !ok {
+			c.restore(t)
+			c.settled(t, "lb1")
 		}
 	}
 }

@@ -1,0 +1,134 @@
+// Command bench measures what the users of a pair of load balancers see when something breaks: understudy beside keepalived,
+// on the same hosts in turns. `make bench` runs it whole, `make bench-quick` a part; see -help for less than that.
+//
+// Two hosts and a client are made in network namespaces, with real nginx on both hosts. The client opens a new connection to
+// the virtual address every 2 ms, whether or not earlier ones have ended, with a deadline of 1.5 s, no retry and no
+// keep-alive. Who has the address comes from the kernel's own events, with time stamps of one clock.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes: unmet targets are only an error when -check asks for it.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+	exitUnmet = 3
+)
+
+// run is main with its inputs and outputs named.
+func run(args []string, stdout, stderr io.Writer) int {
+	plan, err := parsePlan(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	b := &bench{plan: plan, out: stdout, began: time.Now()}
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return exitError
+	}
+	if unmet := b.results.unmet(); plan.check && unmet > 0 {
+		fmt.Fprintf(stderr, "bench: %d targets are not met\n", unmet)
+		return exitUnmet
+	}
+	return exitOK
+}
+
+// bench is one run of the command.
+type bench struct {
+	plan    plan
+	out     io.Writer
+	began   time.Time
+	results results
+}
+
+// run measures everything that is planned, and writes the results after every round, so that a broken one leaves the rest.
+func (b *bench) run(ctx context.Context) error {
+	b.results = results{Began: b.began, Seed: b.plan.seed, Machine: describeMachine()}
+	fmt.Fprintf(b.out, "%s; seed %d; results go to %s\n", b.results.Machine, b.plan.seed, b.plan.dir)
+	err := b.scales(ctx)
+	if err == nil {
+		err = b.rounds(ctx)
+	}
+	b.results.Took = time.Since(b.began).Round(time.Second).String()
+	return errors.Join(err, b.write())
+}
+
+// rounds measures the faults: in each round one daemon after the other, so that whatever the machine does meets both.
+func (b *bench) rounds(ctx context.Context) error {
+	for _, interval := range b.plan.intervals {
+		for n := range b.plan.runsAt(interval) {
+			if b.late() {
+				return nil
+			}
+			for _, p := range b.plan.products {
+				if err := b.round(ctx, p, interval, n); err != nil {
+					return fmt.Errorf("%s at %v, run %d: %w", p.name(), interval, n+1, err)
+				}
+			}
+			if err := b.write(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// late says that the time is up, in the results too.
+func (b *bench) late() bool {
+	if time.Since(b.began) < b.plan.limit {
+		return false
+	}
+	b.results.note("the time limit of %v ended it early; each figure names its number of runs", b.plan.limit)
+	return true
+}
+
+// round makes a pair and measures every fault once. The pair goes with the round.
+func (b *bench) round(ctx context.Context, p product, interval time.Duration, n int) (err error) {
+	faults := b.plan.faultsOf(p)
+	if len(faults) == 0 {
+		return nil
+	}
+	pair, err := newPair(ctx, p, interval, b.plan.seed+int64(n))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pair.close()) }()
+	pair.trace = b.plan.trace
+	pair.out = b.out
+	if err := pair.startAll(); err != nil {
+		return err
+	}
+	for _, f := range faults {
+		samples, err := pair.measure(ctx, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		for _, s := range samples {
+			s.Run = n + 1
+			b.results.Samples = append(b.results.Samples, s)
+			fmt.Fprintf(b.out, "%7s  %-17s %6v  %v\n", time.Since(b.began).Round(time.Second), p.name(), interval, s)
+		}
+	}
+	return nil
+}

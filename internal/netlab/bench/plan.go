@@ -1,0 +1,141 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+)
+
+const (
+	// At the default interval every figure is the median of 10 runs, at shorter ones of 3.
+	defaultInterval = time.Second
+	runsAtDefault   = 10
+	runsElsewhere   = 3
+	// wholeLimit and quickLimit bound how long rounds are begun.
+	wholeLimit = 85 * time.Minute
+	quickLimit = 7 * time.Minute
+	quickRuns  = 3
+)
+
+// quickFaults is what bench-quick measures.
+var quickFaults = []string{"stop", "killed", "nginx-killed", "nginx-hung", "link-down", "address-deleted"}
+
+// plan is what to measure.
+type plan struct {
+	dir       string
+	products  []product
+	faults    []fault
+	scales    []scaleCase
+	intervals []time.Duration
+	runs      int // 0: by interval
+	limit     time.Duration
+	seed      int64
+	trace     bool
+	check     bool
+}
+
+// parsePlan reads the command line.
+func parsePlan(args []string, stderr io.Writer) (plan, error) {
+	var p plan
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	binary := flags.String("understudy", "bin/understudy", "the `path` of the daemon to measure")
+	flags.StringVar(&p.dir, "out", "dist/bench", "the `directory` of the results")
+	daemons := flags.String("daemons", "understudy,keepalived,keepalived-weight", "which `daemons`")
+	faults := flags.String("faults", "all", "which `faults`: all, none, or of "+strings.Join(faultNames(), ","))
+	scales := flags.String("scale", "all", "which `sizes`: all, none, or of "+strings.Join(scaleNames(), ","))
+	intervals := flags.String("interval", "100ms,1s", "advertisement `intervals`")
+	flags.IntVar(&p.runs, "runs", 0, "how many runs (default 10 at 1s, 3 at other intervals)")
+	flags.DurationVar(&p.limit, "limit", wholeLimit, "begin no round after this `time`")
+	flags.Int64Var(&p.seed, "seed", time.Now().UnixNano(), "of the random moments at which faults happen")
+	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, and have the daemons log all they can")
+	flags.BoolVar(&p.check, "check", false, fmt.Sprintf("exit %d when a target is not met", exitUnmet))
+	quick := flags.Bool("quick", false, fmt.Sprintf("measure %s at 1s, %d runs", strings.Join(quickFaults, ","), quickRuns))
+	if err := flags.Parse(args); err != nil {
+		return p, err
+	}
+	if flags.NArg() > 0 {
+		return p, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if *quick {
+		*faults, *scales, *intervals, p.runs, p.limit = strings.Join(quickFaults, ","), "none", "1s", quickRuns, quickLimit
+	}
+	return p, p.choose(*binary, *daemons, *faults, *scales, *intervals)
+}
+
+// choose fills in what the command line names.
+func (p *plan) choose(binary, daemons, faults, scales, intervals string) error {
+	var err error
+	if p.faults, err = pick(allFaults(), faults, func(f fault) string { return f.name }); err != nil {
+		return fmt.Errorf("-faults: %w", err)
+	}
+	if p.scales, err = pick(allScales(), scales, func(s scaleCase) string { return s.name }); err != nil {
+		return fmt.Errorf("-scale: %w", err)
+	}
+	// exec would look for a bare name in PATH.
+	if binary, err = netlab.Find(binary); err != nil {
+		return fmt.Errorf("-understudy: %w; make build makes it", err)
+	}
+	u, err := newUnderstudy(binary)
+	if err != nil {
+		return err
+	}
+	products := []product{u, &keepalived{}, &keepalived{weight: true}}
+	if p.products, err = pick(products, daemons, product.name); err != nil {
+		return fmt.Errorf("-daemons: %w", err)
+	}
+	for text := range strings.SplitSeq(intervals, ",") {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 10*time.Millisecond || d > 40*time.Second || d%(10*time.Millisecond) != 0 {
+			return fmt.Errorf("-interval: %q: want 10ms to 40s, in whole centiseconds", text)
+		}
+		p.intervals = append(p.intervals, d)
+	}
+	return nil
+}
+
+// pick returns the named ones of all, in the order of all.
+func pick[T any](all []T, names string, nameOf func(T) string) ([]T, error) {
+	switch names {
+	case "all":
+		return all, nil
+	case "none", "":
+		return nil, nil
+	}
+	wanted := strings.Split(names, ",")
+	var known []string
+	for _, t := range all {
+		known = append(known, nameOf(t))
+	}
+	for _, w := range wanted {
+		if !slices.Contains(known, w) {
+			return nil, fmt.Errorf("%q is none of %s", w, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(t T) bool { return !slices.Contains(wanted, nameOf(t)) }), nil
+}
+
+// runsAt is how often each fault is measured at an interval.
+func (p plan) runsAt(interval time.Duration) int {
+	switch {
+	case p.runs > 0:
+		return p.runs
+	case interval == defaultInterval:
+		return runsAtDefault
+	default:
+		return runsElsewhere
+	}
+}
+
+// faultsOf are the faults to measure with a daemon: for keepalived's weights only those of nginx.
+func (p plan) faultsOf(d product) []fault {
+	if k, ok := d.(*keepalived); ok && k.weight {
+		return slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool { return !f.weighed })
+	}
+	return p.faults
+}
