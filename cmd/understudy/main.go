@@ -71,6 +71,23 @@ func rootCommand() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.Args = cobra.ArbitraryArgs // RunE says what is wrong with them
 	root.AddCommand(runCommand(), validateCommand(), statusCommand(), drainCommand(), undrainCommand(), reloadCommand(), cleanupCommand(), demoCommand(), versionCommand())
+	for _, cmd := range root.Commands() {
+		cmd.Args = asUsage(cmd.Args)
+	}
 	return root
+}
+
+// asUsage makes too many or too few arguments a usage error.
+func asUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil {
+			return nil
+		}
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.Name(), err)}
+		}
+		return nil
+	}
 }

@@ -35,22 +35,26 @@ func runCommand() *cobra.Command {
 
 // runDaemon loads the configuration, then runs until a signal.
 func runDaemon(cmd *cobra.Command, f *hostFlags) error {
+	// From the first instant to the last: a hangup must neither end a daemon that starts nor one that hands over, and a log
+	// that nobody reads any more (SIGPIPE) none at all.
+	hangups, ignored := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	signal.Notify(ignored, syscall.SIGPIPE)
+	defer signal.Stop(ignored)
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal is not ours to wait for
+
 	opts := config.Options{Node: f.node, OnThisHost: true}
 	cfg, diags := config.Load(f.config, opts)
 	fmt.Fprint(cmd.ErrOrStderr(), config.Format(diags))
 	if cfg == nil || diags.HasErrors() {
 		return errors.New("the configuration is not valid; nothing was started")
 	}
-	if len(cfg.Instances) == 0 {
-		return fmt.Errorf("no instance in %v: there is nothing to do", f.config)
-	}
-	log := newLog(cmd.ErrOrStderr(), cfg.Log)
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	go func() {
-		<-ctx.Done()
-		stop() // the next signal is not ours to wait for
-	}()
+	out := newLogWriter(cmd.ErrOrStderr())
+	defer out.close()
+	log := newLog(out, cfg.Log)
 	d, err := daemon.New(cfg, daemon.Options{
 		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log,
 	})
@@ -58,7 +62,9 @@ func runDaemon(cmd *cobra.Command, f *hostFlags) error {
 		return err
 	}
 	log.Info("started", "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
-	go reloadOnHangup(ctx, d)
+	ended := make(chan struct{})
+	defer close(ended)
+	go reloadOnHangup(hangups, ended, d)
 	if err := d.Run(ctx); err != nil {
 		return err
 	}
@@ -66,16 +72,13 @@ func runDaemon(cmd *cobra.Command, f *hostFlags) error {
 	return nil
 }
 
-// reloadOnHangup reloads at each SIGHUP; the daemon logs how it went.
-func reloadOnHangup(ctx context.Context, d *daemon.Daemon) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+// reloadOnHangup reloads at each SIGHUP until the daemon has ended; the daemon logs how it went.
+func reloadOnHangup(hangups <-chan os.Signal, ended <-chan struct{}, d *daemon.Daemon) {
 	for {
 		select {
 		case <-hangups:
-			_, _ = d.Reload(ctx)
-		case <-ctx.Done():
+			_, _ = d.Reload(context.Background()) // ends with the daemon
+		case <-ended:
 			return
 		}
 	}

@@ -86,7 +86,7 @@ func (a *announcements) run(ctx context.Context) error {
 // send sends one round, as long as it is wanted.
 func (a *announcements) send(r announcement) {
 	for _, ip := range r.ips {
-		if time.Now().After(r.until) || r.epoch != nil && r.epoch.Load() != r.made {
+		if r.port.closed.Load() || time.Now().After(r.until) || r.epoch != nil && r.epoch.Load() != r.made {
 			return
 		}
 		if err := r.send(ip); err != nil {

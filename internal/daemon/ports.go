@@ -20,6 +20,7 @@ type port struct {
 	mac       string
 	opened    time.Time
 	broken    atomic.Bool // a reader ended although it was wanted: all of it is opened again
+	closed    atomic.Bool // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
 	announcer *linux.Announcer
 	witness   *linux.Witness
@@ -290,6 +291,7 @@ func (k *portKeeper) readerEnded(ctx context.Context, p *port, ifName string, er
 
 // close ends the readers and closes the sockets.
 func (p *port) close() {
+	p.closed.Store(true)
 	p.cancel()
 	p.tasks.Wait()
 	for _, c := range p.conns {

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,8 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 )
 
 // heldName is the file that lists the addresses that this daemon may have set.
@@ -25,12 +24,24 @@ type Held struct {
 	Network   netip.Prefix `json:"network,omitzero"` // the connected route that goes with it; invalid: none
 }
 
+// place is where an address is.
+type place struct {
+	index int
+	ip    netip.Addr
+}
+
+func (h Held) at() place { return place{h.Index, h.IP} }
+
+// route is the connected route that goes with the address.
+func (h Held) route() connected { return connected{h.Index, h.Network.Masked()} }
+
 // heldFile is held.json. It is written before an address is added, so that a daemon that dies between the two leaves
 // no address that nobody knows.
 type heldFile struct {
-	path    string
-	written []byte
+	path string
 }
+
+func newHeldFile(dir string) *heldFile { return &heldFile{path: filepath.Join(dir, heldName)} }
 
 // heldContent is what the file holds. What was written before a reboot says nothing about the addresses of today.
 type heldContent struct {
@@ -63,68 +74,32 @@ func (f *heldFile) load() (list []Held, notice, err error) {
 	if content.BootID != boot {
 		return nil, nil, nil
 	}
-	f.written = b
 	return content.Addresses, nil, nil
 }
 
-// save writes the list, if it differs from what the file holds. The new file takes the old one's place in one step;
+// save writes the list, if it changed since it was loaded or saved. The new file takes the old one's place in one step;
 // nothing is forced to the disk, since the list matters only as long as this kernel runs.
-func (f *heldFile) save(list []Held) error {
+func (f *heldFile) save(l *ledger) error {
+	if !l.changed {
+		return nil
+	}
 	boot, err := bootID()
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(heldContent{BootID: boot, Addresses: list}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", f.path, err)
-	}
-	b = append(b, '\n')
-	if bytes.Equal(b, f.written) {
-		return nil
-	}
 	next := f.path + ".new"
-	if err := os.WriteFile(next, b, 0o600); err != nil {
+	if err := os.WriteFile(next, l.encode(boot), 0o600); err != nil {
 		return err
 	}
 	if err := os.Rename(next, f.path); err != nil {
 		return err
 	}
-	f.written = b
+	l.changed = false
 	return nil
 }
 
-// bootID names this run of the kernel.
-func bootID() (string, error) {
+// bootID names this run of the kernel, which is one for the life of a process.
+var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
-}
-
-func newHeldFile(dir string) *heldFile { return &heldFile{path: filepath.Join(dir, heldName)} }
-
-// key tells two records apart.
-func (h Held) key() Held { return Held{Owner: h.Owner, Interface: h.Interface, IP: h.IP} }
-
-// compareHeld is the order of the file.
-func compareHeld(a, b Held) int {
-	if c := strings.Compare(a.Owner, b.Owner); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.Interface, b.Interface); c != 0 {
-		return c
-	}
-	return a.IP.Compare(b.IP)
-}
-
-// sortHeld orders a list for the file.
-func sortHeld(list []Held) []Held {
-	slices.SortFunc(list, compareHeld)
-	return list
-}
-
-// place is where an address is.
-type place struct {
-	index int
-	ip    netip.Addr
-}
-
-func (h Held) at() place { return place{h.Index, h.IP} }
+})

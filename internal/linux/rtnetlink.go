@@ -27,7 +27,7 @@ const (
 
 // netlinkTimeout ends a request that the kernel does not answer. It holds a request up only while another one holds
 // the kernel's lock over all interfaces, which slow drivers do for a second.
-var netlinkTimeout = unix.NsecToTimeval((5 * time.Second).Nanoseconds())
+const netlinkTimeout = 5 * time.Second
 
 // address is one address as the kernel has it.
 type address struct {
@@ -42,7 +42,7 @@ type address struct {
 // host reports whether the address has no network: the only form in which we set one.
 func (a address) host() bool { return a.prefix.IsSingleIP() }
 
-// rtnetlink is a socket to the kernel's addresses, and a handle for links and routes.
+// rtnetlink lists the kernel's addresses and has a handle for links and routes.
 type rtnetlink struct {
 	sockets map[int]*nl.SocketHandle
 	handle  *netlink.Handle
@@ -53,14 +53,15 @@ func openRtnetlink() (*rtnetlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	_ = socket.SetSendTimeout(&netlinkTimeout) // cannot fail, and neither can the next
-	_ = socket.SetReceiveTimeout(&netlinkTimeout)
+	timeout := unix.NsecToTimeval(netlinkTimeout.Nanoseconds())
+	_ = socket.SetSendTimeout(&timeout) // cannot fail, and neither can the next
+	_ = socket.SetReceiveTimeout(&timeout)
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	if err := handle.SetSocketTimeout(time.Duration(netlinkTimeout.Nano())); err != nil {
+	if err := handle.SetSocketTimeout(netlinkTimeout); err != nil {
 		socket.Close()
 		handle.Close()
 		return nil, fmt.Errorf("set timeout of netlink socket: %w", err)
@@ -73,18 +74,13 @@ func (r *rtnetlink) close() {
 	r.handle.Close()
 }
 
-func (r *rtnetlink) request(kind, flags int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(kind, flags)
-	req.Sockets = r.sockets
-	return req
-}
-
 // addresses lists every address of the host, of both families, in the kernel's order.
 func (r *rtnetlink) addresses() ([]address, error) {
 	var messages [][]byte
 	var err error
 	for range dumpTries {
-		req := r.request(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+		req.Sockets = r.sockets
 		req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
 		messages, err = req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWADDR)
 		if !errors.Is(err, nl.ErrDumpInterrupted) {
@@ -151,74 +147,4 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 			b = b[min(padded, len(b)):]
 		}
 	}
-}
-
-// family is the address family of ip.
-func family(ip netip.Addr) int {
-	if ip.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
-}
-
-// addressRequest begins a request about ip, alone in its network, on the interface.
-func (r *rtnetlink) addressRequest(kind, flags, index int, ip netip.Addr) *nl.NetlinkRequest {
-	req := r.request(kind, flags|unix.NLM_F_ACK)
-	msg := nl.NewIfAddrmsg(family(ip))
-	msg.Prefixlen = uint8(ip.BitLen())
-	msg.Index = uint32(index)
-	if ip.Is4() {
-		msg.Scope = scope4
-	}
-	req.AddData(msg)
-	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip.AsSlice()))
-	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip.AsSlice()))
-	return req
-}
-
-// scope4 is the scope of our IPv4 addresses: host. Measured on Linux 6.18 with `ip route get`, the host's own
-// 10.9.0.1/24 and our 10.9.0.100/32 on one interface: as soon as ours was there first, which is the case whenever the
-// host's own went and came back, ours became the source of every packet along a route without a preferred source and
-// of all multicast, with scope global as well as link, and a preferred lifetime of 0 made no difference. With scope
-// host it never did; the one exception is multicast while the sysctl route_localnet of the interface is 1. The
-// address is answered for by ARP and served all the same (unless arp_ignore is 3).
-const scope4 = unix.RT_SCOPE_HOST
-
-// setAddress sets ip on the interface or, when it is there, its lifetime; 0 is forever. With exclusive it fails with
-// EEXIST if it is there.
-func (r *rtnetlink) setAddress(index int, ip netip.Addr, lifetime time.Duration, exclusive bool) error {
-	mode := unix.NLM_F_REPLACE
-	if exclusive {
-		mode = unix.NLM_F_EXCL
-	}
-	req := r.addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|mode, index, ip)
-	flags := uint32(unix.IFA_F_NOPREFIXROUTE)
-	info := unix.IfaCacheinfo{Valid: seconds(lifetime), Prefered: seconds(lifetime)}
-	if !ip.Is4() {
-		flags |= unix.IFA_F_NODAD
-		info.Prefered = 0 // deprecated: never a source where the host has an address of that scope
-	}
-	req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
-	req.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, (&nl.IfaCacheInfo{IfaCacheinfo: info}).Serialize()))
-	req.AddData(nl.NewRtAttr(attributeProto, nl.Uint8Attr(protocolTag)))
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
-}
-
-// deleteAddress removes ip from the interface. One that is gone, with or without its interface, is no error.
-func (r *rtnetlink) deleteAddress(index int, ip netip.Addr) error {
-	_, err := r.addressRequest(unix.RTM_DELADDR, 0, index, ip).Execute(unix.NETLINK_ROUTE, 0)
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
-}
-
-// seconds is a lifetime as the kernel counts it: whole seconds, at least one.
-func seconds(d time.Duration) uint32 {
-	if d <= 0 {
-		return forever
-	}
-	s := (d + time.Second - 1) / time.Second
-	return uint32(min(s, forever-1))
 }

@@ -55,8 +55,21 @@ func (i *instance) contend(now time.Time, c Contention) (news bool) {
 			c.IP, c.MAC = old.IP, old.MAC
 		}
 	}
+	i.calm = now.Add(time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval)
 	news = !c.told && c.Advertiser.IsValid() && now.Sub(c.began) >= contentionTold
 	c.told = c.told || news
 	i.contention = &c
 	return news
+}
+
+// reassert runs the hooks of a master once more when a contention is over that did not change its state: the other master's
+// hooks may have undone what they did.
+func (n *Node) reassert(now time.Time, i *instance) {
+	if !due(now, i.calm) {
+		return
+	}
+	i.calm = time.Time{}
+	if i.state == Master && i.told == Master && i.confirmed {
+		n.notify(now, i, Master, Master, true)
+	}
 }

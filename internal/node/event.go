@@ -172,6 +172,7 @@ type (
 		Addresses  []netip.Addr
 		Generation uint64
 		At         time.Time
+		Reassert   bool // a contention ended without a change of state
 	}
 	// Changed is one line for the log: the instance changed its state.
 	Changed struct {

@@ -36,6 +36,7 @@ type instance struct {
 	announcer  announcer
 	renewal    time.Time // when the lease is renewed next
 	failure    failure
+	mute       mute
 	repair     repair
 
 	adopting bool // what a dead daemon held is to be adopted
@@ -47,6 +48,7 @@ type instance struct {
 	place int       // in the schedule, or unplanned
 
 	lastChange Change
+	calm       time.Time // when a contention without further evidence is over
 	contention *Contention
 }
 
@@ -104,7 +106,7 @@ func (i *instance) deadline() time.Time {
 	if i.state != Leaving {
 		d = earliest(d, i.failure.retry)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until} {
+	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.calm} {
 		d = earliest(d, at)
 	}
 	return d
@@ -124,6 +126,8 @@ func (n *Node) tick(now time.Time, i *instance) {
 	if due(now, i.failure.retry) && i.state != Leaving { // first it is gone
 		i.failure.clear()
 	}
+	n.reassert(now, i)
+	n.tickMute(now, i)
 	n.tickAddresses(now, i)
 	n.tickHandover(now, i)
 	n.settle(now, i)
@@ -316,10 +320,15 @@ func (n *Node) tell(now time.Time, i *instance, state State) {
 		previous = Init
 	}
 	i.told = state
+	n.notify(now, i, state, previous, false)
+}
+
+// notify queues hooks.
+func (n *Node) notify(now time.Time, i *instance, state, previous State, reassert bool) {
 	i.generation++
 	n.do(Notify{
 		Instance: i.cfg.Name, Interface: i.cfg.Interface, State: state, Previous: previous, Priority: i.standing.priority(),
-		Why: i.why, Addresses: i.ips(), Generation: i.generation, At: now,
+		Why: i.why, Addresses: i.ips(), Generation: i.generation, At: now, Reassert: reassert,
 	})
 }
 

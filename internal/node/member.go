@@ -18,7 +18,9 @@ type member struct {
 	counters  Counters
 	refusals  Tally
 	notices   Tally
-	sendError string // why the last advert did not leave; empty when it did
+	sendError string    // why the last advert did not leave; empty when it did
+	failed    bool      // the last one did not
+	failing   time.Time // since when none has left; zero: the last one did
 }
 
 // newMember makes the virtual router of one family.
@@ -98,15 +100,6 @@ func (m *member) refuse(n *Node, from netip.Addr, err error) {
 	}
 }
 
-// sendFailed counts an advert that did not leave; a new reason is told.
-func (m *member) sendFailed(n *Node, err error) {
-	m.counters.SendFailures++
-	if m.sendError != err.Error() {
-		m.sendError = err.Error()
-		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("the advert over %s did not leave: %v", m.family, err)})
-	}
-}
-
 // perform turns a virtual router's actions into the node's.
 func (n *Node) perform(now time.Time, m *member, actions []vrrp.Action) {
 	for _, a := range actions {
@@ -136,6 +129,7 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
 	}
 	m.counters.Sent++
+	m.sending()
 	m.of.advertised = now
 	n.do(Send{
 		Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,

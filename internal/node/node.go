@@ -148,6 +148,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)
+	n.silenced(now, m)
 	n.settle(now, m.of)
 	n.plan(m.of)
 }
@@ -162,11 +163,11 @@ func (n *Node) refused(ev Refused) {
 }
 
 // sendFailed takes note that an advert did not leave; the reason is shown.
-func (n *Node) sendFailed(_ time.Time, ev SendFailed) {
+func (n *Node) sendFailed(now time.Time, ev SendFailed) {
 	n.named(ev.Instance, func(i *instance) {
 		for _, m := range i.members {
 			if m.family == ev.Family {
-				m.sendFailed(n, ev.Err)
+				m.sendFailed(n, now, ev.Err)
 			}
 		}
 	})

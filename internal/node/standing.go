@@ -60,6 +60,9 @@ func (n *Node) assess(now time.Time, i *instance) {
 	if s.cannot == "" && i.failure.why != "" {
 		s.cannot = i.failure.why
 	}
+	if s.cannot == "" {
+		s.cannot = i.mute.why
+	}
 	n.assessChecks(i, &s)
 	n.assessAdopted(i, &s)
 	if i.repair.yields(now) {

@@ -58,6 +58,9 @@ func (h *Host) describe(a node.Action) string {
 	case node.Probe:
 		return fmt.Sprintf("probe %s", list(a.IPs))
 	case node.Notify:
+		if a.Reassert {
+			return fmt.Sprintf("hooks of %s once more: a contention is over", a.State)
+		}
 		return fmt.Sprintf("hooks of %s (was %s, priority %d): %s", a.State, a.Previous, a.Priority, a.Why)
 	case node.Changed:
 		quiet := ""

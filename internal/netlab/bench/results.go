@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// results is all that was measured, as it is in results.json.
+type results struct {
+	Began   time.Time     `json:"began"`
+	Took    string        `json:"took"`
+	Machine string        `json:"machine"`
+	Seed    int64         `json:"seed"`
+	Notes   []string      `json:"notes,omitempty"`
+	Summary []summary     `json:"summary"`
+	Scales  []scaleResult `json:"scales"`
+	Targets []verdictOf   `json:"targets"`
+	Samples []sample      `json:"samples"`
+}
+
+// spread is a figure over the runs.
+type spread struct {
+	Median milliseconds `json:"median"`
+	Max    milliseconds `json:"max"`
+}
+
+// spreadOf sums up a figure. Without values it is zero.
+func spreadOf(values []milliseconds) spread {
+	if len(values) == 0 {
+		return spread{}
+	}
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	return spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Max: v[n-1]}
+}
+
+// summary is one row of the table for one daemon at one interval.
+type summary struct {
+	Row      string       `json:"row"`
+	Daemon   string       `json:"daemon"`
+	Interval milliseconds `json:"interval_ms"`
+	Runs     int          `json:"runs"`
+	Missed   int          `json:"missed"` // runs in which the daemons did not reach what they should
+
+	Outage    spread `json:"outage_ms"`
+	Stall     spread `json:"stall_ms"`
+	Settled   spread `json:"settled_ms"`
+	TwoOwners spread `json:"two_owners_ms"`
+	Nobody    spread `json:"nobody_ms"`
+	Moves     spread `json:"moves"`
+	Lost      spread `json:"lost"`
+	Reset     spread `json:"reset"`
+	// Unanswered are the new connections without an answer, and those that had it late.
+	Unanswered spread `json:"unanswered_or_slow"`
+	// KeepAlive and Downloads are how many of the open connections broke.
+	KeepAlive spread `json:"keep_alive_broken"`
+	Downloads spread `json:"downloads_broken"`
+}
+
+// note adds a remark to the results, once.
+func (r *results) note(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
+}
+
+// summarize sums the samples up, in the order of the catalogue.
+func (r *results) summarize() {
+	r.Summary = nil
+	type key struct {
+		interval    milliseconds
+		row, daemon string
+	}
+	groups := make(map[key][]sample)
+	var keys []key
+	for _, s := range r.Samples {
+		k := key{s.Interval, s.Row, s.Daemon}
+		if groups[k] == nil {
+			keys = append(keys, k)
+		}
+		groups[k] = append(groups[k], s)
+	}
+	order := rowOrder()
+	slices.SortStableFunc(keys, func(a, b key) int {
+		if a.interval != b.interval {
+			return int(b.interval - a.interval)
+		}
+		return slices.Index(order, a.row) - slices.Index(order, b.row)
+	})
+	for _, k := range keys {
+		r.Summary = append(r.Summary, sum(groups[k]))
+	}
+	r.Targets = judgeTargets(r.Summary, r.Scales)
+}
+
+// sum sums up samples of one row, daemon and interval.
+func sum(list []sample) summary {
+	of := func(figure func(s sample) milliseconds) spread {
+		var values []milliseconds
+		for _, s := range list {
+			values = append(values, figure(s))
+		}
+		return spreadOf(values)
+	}
+	s := summary{
+		Row: list[0].Row, Daemon: list[0].Daemon, Interval: list[0].Interval, Runs: len(list),
+		Outage:     of(func(s sample) milliseconds { return s.Outage }),
+		Stall:      of(func(s sample) milliseconds { return s.Stall }),
+		Settled:    of(func(s sample) milliseconds { return s.Settled }),
+		TwoOwners:  of(func(s sample) milliseconds { return s.TwoOwners }),
+		Nobody:     of(func(s sample) milliseconds { return s.Nobody }),
+		Moves:      of(func(s sample) milliseconds { return milliseconds(s.Moves) }),
+		Lost:       of(func(s sample) milliseconds { return milliseconds(s.Lost) }),
+		Reset:      of(func(s sample) milliseconds { return milliseconds(s.Reset) }),
+		Unanswered: of(func(s sample) milliseconds { return milliseconds(s.Unanswered + s.Slow) }),
+		KeepAlive:  of(func(s sample) milliseconds { return milliseconds(s.KeepAlive.all()) }),
+		Downloads:  of(func(s sample) milliseconds { return milliseconds(s.Downloads.all()) }),
+	}
+	for _, one := range list {
+		if one.Missed != "" {
+			s.Missed++
+		}
+	}
+	return s
+}
+
+// rowOrder is all rows in the order of the catalogue.
+func rowOrder() (rows []string) {
+	for _, f := range allFaults() {
+		for _, s := range f.steps {
+			rows = append(rows, s.row)
+		}
+	}
+	return rows
+}
+
+// rowTitle is a row in words.
+func rowTitle(row string) string {
+	for _, f := range allFaults() {
+		for _, s := range f.steps {
+			if s.row == row {
+				return s.title
+			}
+		}
+	}
+	return row
+}
+
+// find returns the summary of a row, nil when it was not measured.
+func find(list []summary, row, daemon string, interval milliseconds) *summary {
+	for i, s := range list {
+		if s.Row == row && s.Daemon == daemon && s.Interval == interval {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// unmet counts the targets that were measured and are not met.
+func (r *results) unmet() (n int) {
+	for _, t := range r.Targets {
+		if !t.Met {
+			n++
+		}
+	}
+	return n
+}
+
+// write writes what there is so far: results.json, results.md and a plot for each interval.
+func (b *bench) write() error {
+	r := &b.results
+	r.summarize()
+	if err := os.MkdirAll(b.plan.dir, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	put := func(name string, data []byte) error {
+		return os.WriteFile(filepath.Join(b.plan.dir, name), append(data, '\n'), 0o644)
+	}
+	errs := []error{put("results.json", data), put("results.md", []byte(r.markdown()))}
+	for _, interval := range r.intervals() {
+		errs = append(errs, put(fmt.Sprintf("outage-%vms.svg", interval), []byte(plot(r.Summary, interval))))
+	}
+	return errors.Join(errs...)
+}
+
+// intervals lists the intervals that were measured, the longest first.
+func (r *results) intervals() (list []milliseconds) {
+	for _, s := range r.Summary {
+		if !slices.Contains(list, s.Interval) {
+			list = append(list, s.Interval)
+		}
+	}
+	return list
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// verdictOf is a target, and what was measured.
+type verdictOf struct {
+	Row   string  `json:"row"`
+	Title string  `json:"title"`
+	Limit float64 `json:"limit"`
+	Got   float64 `json:"got"`
+	Unit  string  `json:"unit"`
+	Met   bool    `json:"met"`
+}
+
+const (
+	// seamless is what the client can tell from no outage at all: two of its connections, and a late timer.
+	seamless = 5
+	// overlap is how long two hosts may have the address at a planned move or a noticed fault.
+	overlap = 30
+)
+
+// target is an upper limit of one figure of some rows, at the default interval.
+type target struct {
+	rows   []string
+	figure string
+	limit  milliseconds
+	of     func(s summary) milliseconds
+}
+
+func outageMedian(s summary) milliseconds { return s.Outage.Median }
+func outageMax(s summary) milliseconds    { return s.Outage.Max }
+func twoOwnersMax(s summary) milliseconds { return s.TwoOwners.Max }
+func lostMax(s summary) milliseconds      { return s.Lost.Max }
+func movesMax(s summary) milliseconds     { return s.Moves.Max }
+func settledMax(s summary) milliseconds   { return s.Settled.Max }
+
+// targets is what understudy must reach. "At most" is the maximum of the runs.
+func targets() []target {
+	planned := []string{"stop", "return", "drain", "nginx-500", "nginx-restart", "nginx-upgrade"}
+	reloads := []string{"reload-unchanged", "reload-changed", "reload-broken"}
+	down := ms(masterDown(defaultInterval))
+	afterHeal := ms(defaultInterval + 50*time.Millisecond)
+	return []target{
+		{planned, "outage, median", seamless, outageMedian},
+		{planned, "lost, maximum", 0, lostMax},
+		{planned, "two owners, maximum", overlap, twoOwnersMax},
+		{[]string{"nginx-upgrade"}, "moves", 0, movesMax},
+		{[]string{"nginx-killed"}, "outage, median", 30, outageMedian},
+		{[]string{"nginx-hung"}, "outage, median", 1900, outageMedian},
+		{[]string{"nginx-hung"}, "outage, maximum", 2400, outageMax},
+		{[]string{"nginx-killed", "nginx-hung", "link-down"}, "two owners, maximum", overlap, twoOwnersMax},
+		{[]string{"killed", "frozen"}, "outage, maximum", down + 50, outageMax},
+		{[]string{"killed", "frozen"}, "two owners, maximum", 0, twoOwnersMax},
+		{[]string{"link-down", "cut"}, "outage, maximum", down + 20, outageMax},
+		{[]string{"heal"}, "client on the winner after, maximum", afterHeal, settledMax},
+		{[]string{"heal"}, "two owners, maximum", afterHeal, twoOwnersMax},
+		{[]string{"address-deleted"}, "outage, median", 10, outageMedian},
+		{reloads, "outage, maximum", seamless, outageMax},
+		{reloads, "lost, maximum", 0, lostMax},
+		{reloads, "two owners, maximum", 0, twoOwnersMax},
+		{[]string{"advert-loss"}, "outage, median", seamless, outageMedian},
+		{[]string{"advert-loss"}, "outage, maximum", 100, outageMax},
+	}
+}
+
+// judgeTargets compares what was measured with the targets, in the order of the catalogue.
+func judgeTargets(list []summary, scales []scaleResult) []verdictOf {
+	var out []verdictOf
+	for _, row := range rowOrder() {
+		s := find(list, row, "understudy", ms(defaultInterval))
+		if s == nil {
+			continue
+		}
+		for _, t := range targets() {
+			if slices.Contains(t.rows, row) {
+				got := t.of(*s)
+				unit := "ms"
+				if t.figure == "moves" || t.figure == "lost, maximum" {
+					unit = ""
+				}
+				out = append(out, verdictOf{row, t.figure, float64(t.limit), float64(got), unit, got <= t.limit})
+			}
+		}
+	}
+	return append(out, judgeScales(scales)...)
+}
+
+const (
+	// What many instances may cost, on the master.
+	pssOfOne        = 20.0 // MiB
+	pssOfAll        = 120.0
+	cpuOfAll        = 15.0 // seconds a minute: a quarter of one core
+	cpuOfKeepalived = 1.5  // times keepalived's, in the same run
+)
+
+func judgeScales(scales []scaleResult) []verdictOf {
+	var out []verdictOf
+	get := func(name, daemon string) *scaleResult {
+		for i, s := range scales {
+			if s.Name == name && s.Daemon == daemon && s.Error == "" {
+				return &scales[i]
+			}
+		}
+		return nil
+	}
+	judge := func(s *scaleResult, title string, limit, got float64, unit string) {
+		out = append(out, verdictOf{"scale " + s.Name, title, limit, got, unit, got <= limit})
+	}
+	if s := get("1", "understudy"); s != nil {
+		judge(s, "PSS", pssOfOne, s.Master.PSS, "MiB")
+	}
+	if s, k := get("255", "understudy"), get("255", "keepalived"); s != nil && k != nil {
+		judge(s, fmt.Sprintf("CPU of the master, %.1f times keepalived's", cpuOfKeepalived), cpuOfKeepalived*k.Master.CPU, s.Master.CPU, "s/min")
+	}
+	if s := get("4080", "understudy"); s != nil {
+		judge(s, "CPU of the master", cpuOfAll, s.Master.CPU, "s/min")
+		judge(s, "PSS", pssOfAll, s.Master.PSS, "MiB")
+	}
+	return out
+}

@@ -1,0 +1,90 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Bounds of a host whose adverts do not leave it (an egress firewall).
+const (
+	muteRetry  = 5 * time.Second
+	muteAnswer = 10 * time.Millisecond // a failed send is known long before
+)
+
+// mute is a fault: this host's adverts do not leave, and another master is heard.
+type mute struct {
+	why   string
+	at    time.Time // the next try, or when a try's outcome is looked at
+	tried bool
+}
+
+// sendFailed takes note that an advert did not leave; the reason is shown.
+func (m *member) sendFailed(n *Node, now time.Time, err error) {
+	m.counters.SendFailures++
+	m.failed = true
+	if m.failing.IsZero() {
+		m.failing = now
+	}
+	if m.sendError != err.Error() {
+		m.sendError = err.Error()
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("the advert over %s did not leave: %v", m.family, err)})
+	}
+}
+
+// sending takes note of a new advert: if the one before did not fail, it left.
+func (m *member) sending() {
+	if !m.failed {
+		m.failing, m.sendError = time.Time{}, ""
+	}
+	m.failed = false
+}
+
+// silenced says whether a master's adverts have not left for so long that the other master, which was just heard, cannot
+// know of it: then the other is right.
+func (n *Node) silenced(now time.Time, m *member) {
+	i := m.of
+	long := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
+	if i.state != Master || !m.failed || m.failing.IsZero() || now.Sub(m.failing) < long {
+		return
+	}
+	i.mute = mute{
+		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, m.sendError, m.machine.Peer().Address),
+		at:  now.Add(muteRetry),
+	}
+	n.quit(now, i, i.mute.why)
+}
+
+// tickMute tries an advert of priority 0, which moves nobody; one that leaves ends the fault.
+func (n *Node) tickMute(now time.Time, i *instance) {
+	if !due(now, i.mute.at) {
+		return
+	}
+	if i.mute.tried && !i.anyFailed() {
+		i.mute = mute{}
+		return
+	}
+	if i.mute.tried {
+		i.mute.tried, i.mute.at = false, now.Add(muteRetry)
+		return
+	}
+	i.mute.tried, i.mute.at = true, now.Add(muteAnswer)
+	for _, m := range i.members {
+		c := m.machine.Config()
+		n.send(now, m, vrrp.Send{
+			Advert: vrrp.Advert{Version: c.Version, VRID: c.VRID, Priority: vrrp.PriorityRelease, Interval: c.Interval, Addresses: c.Addresses},
+			Until:  now.Add(muteAnswer),
+		})
+	}
+}
+
+// anyFailed says whether a member's last advert did not leave.
+func (i *instance) anyFailed() bool {
+	for _, m := range i.members {
+		if m.failed {
+			return true
+		}
+	}
+	return false
+}
