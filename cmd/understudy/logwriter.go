@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -32,14 +31,24 @@ func newLogWriter(out io.Writer) *logWriter {
 	return w
 }
 
-// Write takes one or more whole lines; it never waits and never fails.
+// Write takes a whole line; it never waits and never fails. Where lines are missing, the next one says how many.
 func (w *logWriter) Write(p []byte) (int, error) {
+	missing := w.dropped.Swap(0)
+	line := append(w.notice(missing), p...) // the caller uses p again
 	select {
-	case w.lines <- bytes.Clone(p): // the caller uses p again
+	case w.lines <- line:
 	default:
-		w.dropped.Add(1)
+		w.dropped.Add(missing + 1)
 	}
 	return len(p), nil
+}
+
+// notice says that lines are missing.
+func (w *logWriter) notice(missing uint64) []byte {
+	if missing == 0 {
+		return nil
+	}
+	return fmt.Appendf(nil, "understudy: %d log lines are missing here: they were not read in time\n", missing)
 }
 
 func (w *logWriter) run() {
@@ -52,21 +61,18 @@ func (w *logWriter) run() {
 			for len(w.lines) > 0 {
 				w.write(<-w.lines)
 			}
+			w.write(w.notice(w.dropped.Swap(0)))
 			return
 		}
 	}
 }
 
-// write writes a line, and says what is missing before the next one.
 func (w *logWriter) write(line []byte) {
-	if _, err := w.out.Write(line); err != nil {
-		w.dropped.Add(1) // where could it be told?
+	if len(line) == 0 {
 		return
 	}
-	if n := w.dropped.Swap(0); n > 0 {
-		if _, err := fmt.Fprintf(w.out, "understudy: %d log lines are missing here: they were not read in time\n", n); err != nil {
-			w.dropped.Add(n)
-		}
+	if _, err := w.out.Write(line); err != nil {
+		w.dropped.Add(1)
 	}
 }
 
