@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/daemon"
 )
 
@@ -21,6 +22,9 @@ func cleanupCommand() *cobra.Command {
 			"It is meant for a unit's ExecStopPost.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if control.Answers(f.runtimeDir) {
+				return fmt.Errorf("cleanup: a daemon runs with the runtime directory %s: nothing to clean up after", f.runtimeDir)
+			}
 			_ = os.Unsetenv("NOTIFY_SOCKET") // the service manager listens to the daemon, not to us
 			done, err := daemon.Cleanup(cmd.Context(), daemon.Options{
 				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(),

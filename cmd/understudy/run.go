@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/daemon"
 )
 
@@ -57,6 +58,13 @@ func runDaemon(cmd *cobra.Command, f *hostFlags) error {
 	log := newLog(out, cfg.Log)
 	d, err := daemon.New(cfg, daemon.Options{
 		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log,
+		Serve: func(d *daemon.Daemon, steerGroup string) (daemon.Server, error) {
+			s, err := control.Listen(f.runtimeDir, steerGroup, d)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
 	})
 	if err != nil {
 		return err

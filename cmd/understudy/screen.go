@@ -2,16 +2,17 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // screen prints a report for people.
-func screen(r control.Report, now time.Time) string {
+func screen(r node.Report, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: understudy %s, pid %d, running for %s\n", r.Node.Node, r.Version, r.PID, age(now, r.Started))
 	if len(r.Node.Drained) > 0 {
@@ -82,10 +83,12 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 	if m.Waiting != "" && i.State == node.Backup {
 		parts = append(parts, "waits for the instance's other family: "+m.Waiting)
 	}
-	for reason, c := range m.Refused {
+	for _, reason := range slices.Sorted(maps.Keys(m.Refused)) {
+		c := m.Refused[reason]
 		parts = append(parts, fmt.Sprintf("refused %d (%s, last from %s)", c.Count, reason, c.Last))
 	}
-	for reason, c := range m.Notices {
+	for _, reason := range slices.Sorted(maps.Keys(m.Notices)) {
+		c := m.Notices[reason]
 		parts = append(parts, fmt.Sprintf("accepted %d with %s (last from %s)", c.Count, reason, c.Last))
 	}
 	if m.SendError != "" {
@@ -125,7 +128,7 @@ func contention(c *node.Contention) string {
 }
 
 // checkLines is one line for each check.
-func checkLines(b *strings.Builder, checks []control.Check, now time.Time) {
+func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
 		verdict := "no result yet"
@@ -149,7 +152,7 @@ func checkLines(b *strings.Builder, checks []control.Check, now time.Time) {
 }
 
 // hookLines is one line for each hook and instance that it ran for.
-func hookLines(b *strings.Builder, hooks []control.Hook, now time.Time) {
+func hookLines(b *strings.Builder, hooks []node.HookReport, now time.Time) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, h := range hooks {
 		end := "done"

@@ -77,7 +77,7 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error 
 }
 
 // statusCode is what scripts and monitoring ask for.
-func statusCode(r control.Report, one bool) int {
+func statusCode(r node.Report, one bool) int {
 	if !one {
 		if slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.State == node.Fault }) {
 			return exitFault

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // ErrNotRunning says that no daemon answers on the socket.
@@ -48,13 +50,13 @@ func Answers(runtimeDir string) bool {
 }
 
 // Report asks for the status.
-func (c *Client) Report(ctx context.Context) (r Report, err error) {
+func (c *Client) Report(ctx context.Context) (r node.Report, err error) {
 	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &r)
 	return r, err
 }
 
 // Drain drains, and waits for the end.
-func (c *Client) Drain(ctx context.Context, name string) (d Drained, err error) {
+func (c *Client) Drain(ctx context.Context, name string) (d node.Drained, err error) {
 	err = c.do(ctx, http.MethodPost, "/v1/drain", url.Values{"for": {name}}, &d)
 	return d, err
 }
@@ -65,7 +67,7 @@ func (c *Client) Undrain(ctx context.Context, name string) error {
 }
 
 // Reload has the configuration read again.
-func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+func (c *Client) Reload(ctx context.Context) (r node.Reloaded, err error) {
 	err = c.do(ctx, http.MethodPost, "/v1/reload", nil, &r)
 	return r, err
 }

@@ -16,26 +16,26 @@ const bound = 10 * time.Second
 
 // fakeDaemon answers with its fields; one that is nil is an error.
 type fakeDaemon struct {
-	report  func() Report
-	drain   func(ctx context.Context, name string) (Drained, error)
+	report  func() node.Report
+	drain   func(ctx context.Context, name string) (node.Drained, error)
 	undrain func(ctx context.Context, name string) error
-	reload  func(ctx context.Context) (Reloaded, error)
+	reload  func(ctx context.Context) (node.Reloaded, error)
 }
 
 var _ Daemon = (*fakeDaemon)(nil)
 
 var errUnasked = errors.New("the test asked for none of this")
 
-func (f *fakeDaemon) Report() Report {
+func (f *fakeDaemon) Report() node.Report {
 	if f.report == nil {
-		return Report{Node: &node.Status{Node: "lb1"}}
+		return node.Report{Node: &node.Status{Node: "lb1"}}
 	}
 	return f.report()
 }
 
-func (f *fakeDaemon) Drain(ctx context.Context, name string) (Drained, error) {
+func (f *fakeDaemon) Drain(ctx context.Context, name string) (node.Drained, error) {
 	if f.drain == nil {
-		return Drained{}, errUnasked
+		return node.Drained{}, errUnasked
 	}
 	return f.drain(ctx, name)
 }
@@ -47,9 +47,9 @@ func (f *fakeDaemon) Undrain(ctx context.Context, name string) error {
 	return f.undrain(ctx, name)
 }
 
-func (f *fakeDaemon) Reload(ctx context.Context) (Reloaded, error) {
+func (f *fakeDaemon) Reload(ctx context.Context) (node.Reloaded, error) {
 	if f.reload == nil {
-		return Reloaded{}, errUnasked
+		return node.Reloaded{}, errUnasked
 	}
 	return f.reload(ctx)
 }

@@ -17,14 +17,14 @@ func TestOneMoreClientThanThereIsRoomIsToldToComeBack(t *testing.T) {
 	dir := runtimeDir(t)
 	arrived, release := make(chan struct{}, maxClients), make(chan struct{})
 	serve(t, dir, "", &fakeDaemon{
-		report: func() Report { return Report{Node: &node.Status{Node: "lb1"}} },
-		drain: func(ctx context.Context, _ string) (Drained, error) {
+		report: func() node.Report { return node.Report{Node: &node.Status{Node: "lb1"}} },
+		drain: func(ctx context.Context, _ string) (node.Drained, error) {
 			arrived <- struct{}{}
 			select {
 			case <-release:
 			case <-ctx.Done():
 			}
-			return Drained{}, ctx.Err()
+			return node.Drained{}, ctx.Err()
 		},
 	})
 	c := Dial(dir)
@@ -85,11 +85,11 @@ func TestClientsThatDoNotReadTheirAnswerHoldNobodyUp(t *testing.T) {
 	asked := make(chan struct{}, 2*maxClients)
 	huge := strings.Repeat("x", 1<<20) // more than the socket's buffers take
 	serve(t, dir, "", &fakeDaemon{
-		report: func() Report {
+		report: func() node.Report {
 			asked <- struct{}{}
-			return Report{Version: huge, Node: &node.Status{Node: "lb1"}}
+			return node.Report{Version: huge, Node: &node.Status{Node: "lb1"}}
 		},
-		reload: func(context.Context) (Reloaded, error) { return Reloaded{Summary: "unchanged"}, nil },
+		reload: func(context.Context) (node.Reloaded, error) { return node.Reloaded{Summary: "unchanged"}, nil },
 	})
 	for range maxClients {
 		raw(t, dir, "GET /v1/status HTTP/1.1\r\nHost: understudy\r\n\r\n")
@@ -121,10 +121,10 @@ func TestClientsThatSendNothingHoldNobodyUp(t *testing.T) {
 func TestEndDoesNotWaitForClients(t *testing.T) {
 	dir := runtimeDir(t)
 	arrived := make(chan struct{}, 1)
-	_, stop := serve(t, dir, "", &fakeDaemon{drain: func(ctx context.Context, _ string) (Drained, error) {
+	_, stop := serve(t, dir, "", &fakeDaemon{drain: func(ctx context.Context, _ string) (node.Drained, error) {
 		arrived <- struct{}{}
 		<-ctx.Done() // ends with the server
-		return Drained{}, ctx.Err()
+		return node.Drained{}, ctx.Err()
 	}})
 	failed := make(chan error, 1)
 	go func() {
@@ -146,11 +146,11 @@ func TestEndDoesNotWaitForClients(t *testing.T) {
 func TestPanicInTheDaemonGivesTheSlotBack(t *testing.T) {
 	dir := runtimeDir(t)
 	panics := true
-	s, _ := serve(t, dir, "", &fakeDaemon{reload: func(context.Context) (Reloaded, error) {
+	s, _ := serve(t, dir, "", &fakeDaemon{reload: func(context.Context) (node.Reloaded, error) {
 		if panics {
 			panic("a test's panic; the server prints its stack")
 		}
-		return Reloaded{Summary: "unchanged"}, nil
+		return node.Reloaded{Summary: "unchanged"}, nil
 	}})
 	if _, err := Dial(dir).Reload(t.Context()); err == nil {
 		t.Error("a panic counts as an answer")

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // helperDir makes this test program a client of the daemon with that runtime directory: how another user is one.
@@ -104,9 +106,9 @@ func TestWhoMaySteer(t *testing.T) {
 	}
 	self := program(t, dir)
 	server, _ := serve(t, dir, "", &fakeDaemon{
-		drain:   func(context.Context, string) (Drained, error) { return Drained{}, nil },
+		drain:   func(context.Context, string) (node.Drained, error) { return node.Drained{}, nil },
 		undrain: func(context.Context, string) error { return nil },
-		reload:  func(context.Context) (Reloaded, error) { return Reloaded{}, nil },
+		reload:  func(context.Context) (node.Reloaded, error) { return node.Reloaded{}, nil },
 	})
 	readers, steerers := gid(t, "daemon"), gid(t, "adm")
 	if err := os.Chown(filepath.Join(dir, SocketName), -1, int(readers)); err != nil {

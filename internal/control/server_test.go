@@ -21,18 +21,18 @@ import (
 
 func TestReportArrivesAsItWasMade(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 250, time.UTC)
-	want := Report{
+	want := node.Report{
 		Version: "1.2.3", PID: 4711, Started: at,
 		Node: &node.Status{Node: "lb1", At: at, Instances: []node.InstanceStatus{{
 			Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: at, Why: "no other master", Priority: 150,
 			Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, Holding: true,
 		}}},
-		Checks: []Check{{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: at, Took: 3 * time.Millisecond}},
-		Hooks:  []Hook{{Name: "tell", Instance: "web", State: "master", At: at, Took: time.Second, Error: "exit status 3"}},
-		Config: Configuration{Paths: []string{"/etc/understudy"}, Loaded: at, Rejected: "x.hcl:1:1: error: no", Since: at},
+		Checks: []node.CheckReport{{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: at, Took: 3 * time.Millisecond}},
+		Hooks:  []node.HookReport{{Name: "tell", Instance: "web", State: "master", At: at, Took: time.Second, Error: "exit status 3"}},
+		Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: at, Rejected: "x.hcl:1:1: error: no", Since: at},
 	}
 	dir := runtimeDir(t)
-	serve(t, dir, "", &fakeDaemon{report: func() Report { return want }})
+	serve(t, dir, "", &fakeDaemon{report: func() node.Report { return want }})
 	got, err := Dial(dir).Report(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -46,17 +46,17 @@ func TestReportArrivesAsItWasMade(t *testing.T) {
 func TestSteeringReachesTheDaemon(t *testing.T) {
 	var asked []string
 	d := &fakeDaemon{
-		drain: func(_ context.Context, name string) (Drained, error) {
+		drain: func(_ context.Context, name string) (node.Drained, error) {
 			asked = append(asked, "drain "+name)
-			return Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, nil
+			return node.Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, nil
 		},
 		undrain: func(_ context.Context, name string) error {
 			asked = append(asked, "undrain "+name)
 			return nil
 		},
-		reload: func(context.Context) (Reloaded, error) {
+		reload: func(context.Context) (node.Reloaded, error) {
 			asked = append(asked, "reload")
-			return Reloaded{Changed: true, Summary: "check nginx changed"}, nil
+			return node.Reloaded{Changed: true, Summary: "check nginx changed"}, nil
 		},
 	}
 	dir := runtimeDir(t)
@@ -66,7 +66,7 @@ func TestSteeringReachesTheDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, drained); diff != "" {
+	if diff := cmp.Diff(node.Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, drained); diff != "" {
 		t.Errorf("drained (-want +got):\n%s", diff)
 	}
 	if err := c.Undrain(t.Context(), "admin"); err != nil {
@@ -76,7 +76,7 @@ func TestSteeringReachesTheDaemon(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff(Reloaded{Changed: true, Summary: "check nginx changed"}, reloaded); diff != "" {
+	if diff := cmp.Diff(node.Reloaded{Changed: true, Summary: "check nginx changed"}, reloaded); diff != "" {
 		t.Errorf("reloaded (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"drain a name/with ?&= in it", "undrain admin", "reload"}, asked); diff != "" {
@@ -88,9 +88,9 @@ func TestErrorsOfTheDaemonReachTheClientInItsWords(t *testing.T) {
 	const words = "a.hcl:3:1: error: vrid is 300; allowed: 1..255\n    3 | vrid = 300"
 	dir := runtimeDir(t)
 	serve(t, dir, "", &fakeDaemon{
-		drain:   func(context.Context, string) (Drained, error) { return Drained{}, errors.New(words) },
+		drain:   func(context.Context, string) (node.Drained, error) { return node.Drained{}, errors.New(words) },
 		undrain: func(context.Context, string) error { return errors.New(words) },
-		reload:  func(context.Context) (Reloaded, error) { return Reloaded{}, errors.New(words) },
+		reload:  func(context.Context) (node.Reloaded, error) { return node.Reloaded{}, errors.New(words) },
 	})
 	c := Dial(dir)
 	_, drainErr := c.Drain(t.Context(), "admin")

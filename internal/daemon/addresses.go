@@ -16,8 +16,8 @@ import (
 
 // addressKernel is what the setter needs of the kernel.
 type addressKernel interface {
-	Set(want linux.Want) []linux.AddressError
-	Present(ifName string, ip netip.Addr) (bool, error)
+	Set(wants ...linux.Want) []linux.AddressError
+	Missing(ifName string, ips []netip.Addr) ([]netip.Addr, error)
 	Notice() error
 }
 
@@ -54,6 +54,9 @@ type place struct {
 const (
 	// maxLost bounds the deletions that wait to be looked into; the next renewal or repair finds the rest.
 	maxLost = 4096
+	// maxBatch bounds the addresses that are set in one go: so many at once cost the least, and the first instance of
+	// thousands does not wait for the last.
+	maxBatch = 256
 	// releaseRetry is when a release that failed is tried again: an address must not stay behind.
 	releaseRetry = time.Second
 )
@@ -149,24 +152,22 @@ func (s *addressSetter) run(ctx context.Context) error {
 	}
 }
 
-// next takes the oldest wish, else what waits for all wishes, else the oldest deletion; nil when there is nothing to do.
+// next takes the oldest wishes, else what waits for all wishes, else the deletions; nil when there is nothing to do.
 func (s *addressSetter) next() func(context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = true
 	switch {
 	case len(s.order) > 0:
-		wish := s.wishes[s.order[0]]
-		delete(s.wishes, s.order[0])
-		s.order = s.order[1:]
-		return func(ctx context.Context) { s.perform(ctx, wish) }
+		batch := s.batch()
+		return func(ctx context.Context) { s.perform(ctx, batch) }
 	case len(s.after) > 0:
 		do := s.after[0]
 		s.after = s.after[1:]
 		return func(context.Context) { do() }
 	case len(s.lost) > 0:
-		lost := s.lost[0]
-		s.lost = s.lost[1:]
+		lost := s.lost
+		s.lost = nil
 		return func(ctx context.Context) { s.look(ctx, lost) }
 	}
 	s.busy = false
@@ -177,25 +178,57 @@ func (s *addressSetter) next() func(context.Context) {
 	return nil
 }
 
-// perform makes a wish true.
-func (s *addressSetter) perform(ctx context.Context, w node.SetAddresses) {
-	if !w.Until.IsZero() && time.Now().After(w.Until) {
+// batch takes the oldest wishes, up to maxBatch addresses but one wish at least; mu is held.
+func (s *addressSetter) batch() []node.SetAddresses {
+	var batch []node.SetAddresses
+	for size := 0; len(s.order) > 0; {
+		w := s.wishes[s.order[0]]
+		if size += 1 + len(w.Addresses); size > maxBatch && len(batch) > 0 {
+			break
+		}
+		batch = append(batch, w)
+		delete(s.wishes, w.Instance)
+		s.order = s.order[1:]
+	}
+	return batch
+}
+
+// perform makes wishes true, but for renewals that have gone stale.
+func (s *addressSetter) perform(ctx context.Context, batch []node.SetAddresses) {
+	now := time.Now()
+	batch = slices.DeleteFunc(batch, func(w node.SetAddresses) bool { return !w.Until.IsZero() && now.After(w.Until) })
+	if len(batch) == 0 {
 		return
 	}
-	want := linux.Want{Owner: w.Instance, Interface: w.Interface, Lifetime: w.Lifetime}
-	for _, a := range w.Addresses {
-		want.Addresses = append(want.Addresses, linux.Address{IP: a.IP, Network: a.Network})
+	wants := make([]linux.Want, len(batch))
+	for i, w := range batch {
+		wants[i] = linux.Want{Owner: w.Instance, Interface: w.Interface, Lifetime: w.Lifetime}
+		for _, a := range w.Addresses {
+			wants[i].Addresses = append(wants[i].Addresses, linux.Address{IP: a.IP, Network: a.Network})
+		}
 	}
-	failed := s.kernel.Set(want)
+	failed := map[string][]linux.AddressError{}
+	for _, f := range s.kernel.Set(wants...) {
+		failed[f.Owner] = append(failed[f.Owner], f)
+	}
 	s.tellNotice()
-	if len(w.Addresses) == 0 && len(failed) > 0 {
-		s.stays(w, failed)
+	for _, w := range batch {
+		s.performed(ctx, w, failed[w.Instance])
+	}
+}
+
+// performed says what became of a wish.
+func (s *addressSetter) performed(ctx context.Context, w node.SetAddresses, failed []linux.AddressError) {
+	if len(w.Addresses) == 0 {
+		if len(failed) > 0 {
+			s.stays(w, failed)
+		}
 		return
 	}
 	for _, f := range failed {
 		s.post(ctx, node.AddressFailed{Instance: w.Instance, IP: f.IP, Err: f.Err})
 	}
-	if len(failed) == 0 && len(w.Addresses) > 0 {
+	if len(failed) == 0 {
 		s.post(ctx, node.AddressesSet{Instance: w.Instance})
 	}
 }
@@ -236,12 +269,29 @@ func (s *addressSetter) retry() {
 	clear(s.failed)
 }
 
-// look asks whether an address is really gone: what we removed and set again ourselves is no loss.
-func (s *addressSetter) look(ctx context.Context, ev node.AddressLost) {
-	if there, err := s.kernel.Present(ev.Interface, ev.IP); err == nil && there {
-		return
+// look asks which addresses are really gone: what we removed and set again ourselves is no loss. Each interface is asked
+// about once, since a network manager that flushes it takes all of them.
+func (s *addressSetter) look(ctx context.Context, lost []node.AddressLost) {
+	ips := map[string][]netip.Addr{}
+	for _, ev := range lost {
+		ips[ev.Interface] = append(ips[ev.Interface], ev.IP)
 	}
-	s.post(ctx, ev)
+	gone := map[place]bool{}
+	for ifName, list := range ips {
+		missing, err := s.kernel.Missing(ifName, list)
+		if err != nil {
+			missing = list
+		}
+		for _, ip := range missing {
+			gone[place{ifName, ip}] = true
+		}
+	}
+	for _, ev := range lost {
+		if p := (place{ev.Interface, ev.IP}); gone[p] {
+			delete(gone, p) // once for each address
+			s.post(ctx, ev)
+		}
+	}
 }
 
 // drain waits until nothing is left to set, or ctx ends.

@@ -8,11 +8,21 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // announceQueue is how many rounds may wait; the node plans the next ones in any case.
 const announceQueue = 4096
+
+// broadcaster is what announcements needs of an interface.
+type broadcaster interface {
+	Announce(ips []netip.Addr) []linux.AddressError
+	Probe(ip, source6 netip.Addr) error
+	Close() error
+}
+
+var _ broadcaster = (*linux.Announcer)(nil)
 
 // announcements sends ARP and neighbour advertisements in a goroutine of its own: 255 instances announce at once.
 type announcements struct {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/config"
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
@@ -23,12 +22,9 @@ const (
 	extension = cleanupBound + 2*time.Second
 )
 
-// Cleanup hands over what a daemon that died still holds. Where nothing is left, or a daemon runs, it sends nothing. It
-// returns what it did, in words.
+// Cleanup hands over what a daemon that died still holds. Where nothing is left it sends nothing. It returns what it did,
+// in words. No daemon may run with the runtime directory.
 func Cleanup(ctx context.Context, o Options) (string, error) {
-	if control.Answers(o.RuntimeDir) {
-		return "", fmt.Errorf("a daemon runs with the runtime directory %s: nothing to clean up after", o.RuntimeDir)
-	}
 	saved, err := loadInstances(o.RuntimeDir)
 	if err != nil {
 		return "", fmt.Errorf("which instances the daemon ran: %w", err)

@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/understudy-ha/understudy/internal/config"
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
@@ -36,7 +35,16 @@ type Options struct {
 	RuntimeDir string // held.json, the control socket
 	StateDir   string // the drains
 	Version    string
-	Log        hclog.Logger
+	// Serve makes the control socket; nil: none.
+	Serve func(d *Daemon, steerGroup string) (Server, error)
+	Log   hclog.Logger
+}
+
+// Server is the control socket.
+type Server interface {
+	Run(context.Context) error
+	SetSteerGroup(string)
+	Close() error
 }
 
 // Daemon runs one node. Make it with New, run it once with Run.
@@ -61,7 +69,7 @@ type Daemon struct {
 	notifier  *notify.Notifier
 	monitors  *monitors
 	watcher   *linux.Watcher
-	control   *control.Server
+	control   Server // nil: none
 	systemd   *systemd
 	drains    Drains
 	drained   []string      // what was saved, at the start
@@ -70,7 +78,7 @@ type Daemon struct {
 
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
-	loaded    atomic.Pointer[control.Configuration]
+	loaded    atomic.Pointer[node.ConfigReport]
 	hookRuns  hookRuns
 	refused   atomic.Uint64 // packets refused while the queue was long: only counted
 }
@@ -105,7 +113,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	}
 	d.cfg.Store(cfg)
 	d.published.Store(new(make(chan struct{})))
-	d.loaded.Store(&control.Configuration{Paths: o.Paths, Loaded: d.started})
+	d.loaded.Store(&node.ConfigReport{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
 	d.monitors = newMonitors(d.checked)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
@@ -133,7 +141,9 @@ func (d *Daemon) openKernel(*config.Config) (err error) {
 
 // openControl opens the control socket; it also keeps two daemons from sharing a runtime directory.
 func (d *Daemon) openControl(cfg *config.Config) (err error) {
-	d.control, err = control.Listen(d.opts.RuntimeDir, cfg.Control.SteerGroup, d)
+	if d.opts.Serve != nil {
+		d.control, err = d.opts.Serve(d, cfg.Control.SteerGroup)
+	}
 	return err
 }
 
@@ -191,7 +201,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	task("links", d.runPorts)
 	task("checks", d.monitors.runAll)
 	task("reload", d.runReload)
-	task("control", d.control.Run)
+	if d.control != nil {
+		task("control", d.control.Run)
+	}
 	task("systemd", d.runWatchdog)
 	d.loop(ctx, work)
 	close(d.ended)

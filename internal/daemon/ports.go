@@ -22,7 +22,7 @@ type port struct {
 	broken    atomic.Bool // a reader ended although it was wanted: all of it is opened again
 	closed    atomic.Bool // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
-	announcer *linux.Announcer
+	announcer broadcaster
 	witness   *linux.Witness
 
 	cancel context.CancelFunc
@@ -195,10 +195,11 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 			return err
 		}
 	}
-	var err error
-	if p.announcer, err = linux.OpenAnnouncer(ifName); err != nil {
+	announcer, err := linux.OpenAnnouncer(ifName)
+	if err != nil {
 		return err
 	}
+	p.announcer = announcer
 	if p.witness, err = linux.OpenWitness(ifName); err != nil {
 		return err
 	}

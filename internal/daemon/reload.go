@@ -11,7 +11,6 @@ import (
 
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/config"
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
@@ -23,7 +22,7 @@ type reloadRequest struct {
 }
 
 type reloadAnswer struct {
-	done control.Reloaded
+	done node.Reloaded
 	err  error
 }
 
@@ -69,27 +68,27 @@ func planFor(from, to *config.Config, report func(checks.Result)) (*plan, error)
 }
 
 // Reload reads the configuration again, and waits for the end.
-func (d *Daemon) Reload(ctx context.Context) (control.Reloaded, error) {
+func (d *Daemon) Reload(ctx context.Context) (node.Reloaded, error) {
 	answer := make(chan reloadAnswer, 1)
 	select {
 	case d.reloads <- reloadRequest{"asked for", answer}:
 	case <-d.ended:
-		return control.Reloaded{}, errStopping
+		return node.Reloaded{}, errStopping
 	case <-ctx.Done():
-		return control.Reloaded{}, ctx.Err()
+		return node.Reloaded{}, ctx.Err()
 	}
 	select {
 	case a := <-answer:
 		return a.done, a.err
 	case <-d.ended:
-		return control.Reloaded{}, errStopping
+		return node.Reloaded{}, errStopping
 	case <-ctx.Done():
-		return control.Reloaded{}, ctx.Err()
+		return node.Reloaded{}, ctx.Err()
 	}
 }
 
 // reload applies the configuration on the disk, whole or not at all.
-func (d *Daemon) reload(ctx context.Context, why string) (control.Reloaded, error) {
+func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) {
 	from := d.cfg.Load()
 	to, diags := config.Load(d.opts.Paths, d.opts.Config)
 	if to == nil || diags.HasErrors() {
@@ -107,19 +106,19 @@ func (d *Daemon) reload(ctx context.Context, why string) (control.Reloaded, erro
 			d.accepted()
 		}
 		d.log.Debug("configuration unchanged", "why", why)
-		return control.Reloaded{Summary: "unchanged"}, nil
+		return node.Reloaded{Summary: "unchanged"}, nil
 	}
 	if err := d.apply(ctx, p); err != nil {
-		return control.Reloaded{}, err
+		return node.Reloaded{}, err
 	}
 	d.accepted()
 	summary := p.changes.Summary()
 	d.log.Info("configuration reloaded", "why", why, "changes", summary)
-	return control.Reloaded{Changed: true, Summary: summary}, nil
+	return node.Reloaded{Changed: true, Summary: summary}, nil
 }
 
 // reject keeps the running configuration; the diagnostics reach the log, the status and the service manager.
-func (d *Daemon) reject(err error) (control.Reloaded, error) {
+func (d *Daemon) reject(err error) (node.Reloaded, error) {
 	c := *d.loaded.Load()
 	if c.Rejected != err.Error() {
 		c.Rejected, c.Since = err.Error(), time.Now()
@@ -128,12 +127,12 @@ func (d *Daemon) reject(err error) (control.Reloaded, error) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		d.systemd.rejects(first)
 	}
-	return control.Reloaded{}, err
+	return node.Reloaded{}, err
 }
 
 // accepted takes note that files and daemon agree.
 func (d *Daemon) accepted() {
-	d.loaded.Store(&control.Configuration{Paths: d.opts.Paths, Loaded: time.Now()})
+	d.loaded.Store(&node.ConfigReport{Paths: d.opts.Paths, Loaded: time.Now()})
 	d.systemd.rejects("")
 }
 
@@ -147,7 +146,9 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 		return ctx.Err()
 	}
 	d.notifier.Replace(p.hooks)
-	d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
+	if d.control != nil {
+		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
+	}
 	d.log.SetLevel(hclog.LevelFromString(p.cfg.Log.Level))
 	d.saveInstances(d.nodeConfig(p.cfg))
 	d.post(ctx, node.Reconfigured{Config: d.nodeConfig(p.cfg)})

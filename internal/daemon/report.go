@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/checks"
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
@@ -30,18 +29,18 @@ func (h *hookRuns) add(r notify.Report) {
 }
 
 // list returns them in a stable order.
-func (h *hookRuns) list() []control.Hook {
+func (h *hookRuns) list() []node.HookReport {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out []control.Hook
+	var out []node.HookReport
 	for key, r := range h.last {
-		run := control.Hook{Name: key.hook, Instance: key.instance, State: string(r.Transition.State), At: r.At, Took: r.Took, Output: r.Output}
+		run := node.HookReport{Name: key.hook, Instance: key.instance, State: string(r.Transition.State), At: r.At, Took: r.Took, Output: r.Output}
 		if r.Err != nil {
 			run.Error = r.Err.Error()
 		}
 		out = append(out, run)
 	}
-	slices.SortFunc(out, func(a, b control.Hook) int {
+	slices.SortFunc(out, func(a, b node.HookReport) int {
 		return strings.Compare(a.Name+"\x00"+a.Instance, b.Name+"\x00"+b.Instance)
 	})
 	return out
@@ -51,24 +50,24 @@ func (h *hookRuns) list() []control.Hook {
 const freshBound = time.Second
 
 // Report is what status shows. It reads snapshots only: the loop is asked for a new one, and not waited for if it is busy.
-func (d *Daemon) Report() control.Report {
+func (d *Daemon) Report() node.Report {
 	ctx, cancel := context.WithTimeout(context.Background(), freshBound)
 	defer cancel()
 	_ = d.steer(ctx, nil)
-	return control.Report{
+	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
 		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(),
 	}
 }
 
 // checkReports lists the checks in the order of the configuration.
-func (d *Daemon) checkReports() []control.Check {
-	var out []control.Check
+func (d *Daemon) checkReports() []node.CheckReport {
+	var out []node.CheckReport
 	for _, c := range d.cfg.Load().Checks {
-		check := control.Check{Name: c.Name, Kind: c.Kind}
+		check := node.CheckReport{Name: c.Name, Kind: c.Kind}
 		if v, ok := d.monitors.results.Load(c.Name); ok {
 			r := v.(checks.Result)
-			check = control.Check{
+			check = node.CheckReport{
 				Name: c.Name, Kind: c.Kind, Known: true, Healthy: r.Healthy, Reason: r.Reason, Output: r.Output,
 				Streak: r.Streak, Need: r.Need, At: r.At, Took: r.Took, Warning: r.Warning,
 			}
@@ -79,8 +78,8 @@ func (d *Daemon) checkReports() []control.Check {
 }
 
 // Drain yields every instance, and waits until each has left or turned out to be nobody else's.
-func (d *Daemon) Drain(ctx context.Context, name string) (control.Drained, error) {
-	var out control.Drained
+func (d *Daemon) Drain(ctx context.Context, name string) (node.Drained, error) {
+	var out node.Drained
 	if err := d.drains.Set(name, true); err != nil {
 		out.Unsaved = err.Error()
 		d.log.Error("the drain will not outlive this daemon", "name", name, "error", err)

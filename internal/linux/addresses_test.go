@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openAddresses(t *testing.T, dir string) *Addresses {
+func openAddresses(t testing.TB, dir string) *Addresses {
 	t.Helper()
 	a, err := OpenAddresses(dir)
 	if err != nil {
@@ -39,10 +39,10 @@ func want(lifetime time.Duration, list ...string) Want {
 	return w
 }
 
-func mustSet(t *testing.T, a *Addresses, w Want) {
+func mustSet(t testing.TB, a *Addresses, wants ...Want) {
 	t.Helper()
-	if failed := a.Set(w); len(failed) > 0 {
-		t.Fatalf("set %v: %v", w, failed)
+	if failed := a.Set(wants...); len(failed) > 0 {
+		t.Fatalf("set %v: %v", wants, failed)
 	}
 	if err := a.Notice(); err != nil {
 		t.Fatal(err)
@@ -201,8 +201,8 @@ func TestSetErrorsNameWhatWasDone(t *testing.T) {
 	if len(failed) != 1 || !errors.Is(failed[0], unix.ENODEV) || failed[0].Error() != `set 10.9.0.100 on "nosuch": interface "nosuch" does not exist: no such device` {
 		t.Errorf("got %v", failed)
 	}
-	if len(a.held) != 0 {
-		t.Errorf("holds %v", a.held)
+	if len(a.held.places) != 0 {
+		t.Errorf("holds %v", a.held.all())
 	}
 	if _, err := a.Present("nosuch", netip.MustParseAddr("10.9.0.100")); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("present on a missing interface: %v", err)
@@ -212,8 +212,8 @@ func TestSetErrorsNameWhatWasDone(t *testing.T) {
 	if len(failed) != 1 || !strings.HasPrefix(failed[0].Error(), `set 2001:db8::100 on "v0": `) {
 		t.Errorf("with IPv6 disabled: %v", failed)
 	}
-	if len(a.held) != 0 {
-		t.Errorf("holds %v", a.held)
+	if len(a.held.places) != 0 {
+		t.Errorf("holds %v", a.held.all())
 	}
 }
 
@@ -244,8 +244,8 @@ func TestSetFollowsAMoveBetweenInterfacesAndOwners(t *testing.T) {
 	mustSet(t, a, other)
 	self.run("ip link del br1")
 	mustSet(t, a, Want{Owner: "new", Interface: "br1"})
-	if len(a.held) != 0 {
-		t.Errorf("holds %v after its interface was deleted", a.held)
+	if len(a.held.places) != 0 {
+		t.Errorf("holds %v after its interface was deleted", a.held.all())
 	}
 }
 

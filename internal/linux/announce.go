@@ -70,7 +70,7 @@ func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
 			err = errors.Join(err, a.send(frame))
 		}
 		if err != nil {
-			failed = append(failed, AddressError{ip, fmt.Errorf("announce %s on %q: %w", ip, a.ifName, err)})
+			failed = append(failed, AddressError{IP: ip, Err: fmt.Errorf("announce %s on %q: %w", ip, a.ifName, err)})
 		}
 	}
 	return failed

@@ -21,13 +21,13 @@ const patience = 10 * time.Second
 
 // host is a network namespace without a name: it goes when the test ends.
 type host struct {
-	t    *testing.T
+	t    testing.TB
 	ns   netns.NsHandle
 	home netns.NsHandle
 }
 
 // needRoot skips the test where it cannot work; in CI that is a failure.
-func needRoot(t *testing.T, programs ...string) {
+func needRoot(t testing.TB, programs ...string) {
 	t.Helper()
 	missing := ""
 	if os.Geteuid() != 0 {
@@ -47,7 +47,7 @@ func needRoot(t *testing.T, programs ...string) {
 }
 
 // newHost puts the test into a namespace of its own.
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	runtime.LockOSThread()
 	home := must(netns.Get())
@@ -65,7 +65,7 @@ func newHost(t *testing.T) *host {
 }
 
 // pair is two hosts on one wire: v0 of this one, v1 of the peer. The test is on this one.
-func pair(t *testing.T, programs ...string) (self, peer *host) {
+func pair(t testing.TB, programs ...string) (self, peer *host) {
 	t.Helper()
 	needRoot(t, programs...)
 	self = newHost(t)
@@ -133,7 +133,7 @@ func (h *host) sysctl(path, value string) {
 }
 
 // eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -143,7 +143,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // receive takes the next value from c.
-func receive[T any](t *testing.T, c <-chan T) T {
+func receive[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:

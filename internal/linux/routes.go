@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -24,50 +25,49 @@ type route struct {
 	gateway bool
 }
 
-// setRoutes makes our connected routes those that the held addresses want and the host does not have by itself, if
-// any was or is wanted. A route of ours gives way as soon as the host has its own.
-func (a *Addresses) setRoutes(owner string, stale []Held) []AddressError {
-	withNetwork := func(h Held) bool { return h.Network.IsValid() }
-	if !slices.ContainsFunc(a.held, withNetwork) && !slices.ContainsFunc(stale, withNetwork) {
+// setRoutes makes our connected routes those that the held addresses want and the host does not have by itself, and
+// returns what failed for the wants' owners. A route of ours gives way when it is found that the host has its own.
+func (a *Addresses) setRoutes(wants []Want) []AddressError {
+	errs := a.reconcileRoutes()
+	if len(errs) == 0 {
 		return nil
 	}
-	errs := a.reconcileRoutes()
 	var failed []AddressError
-	for _, h := range a.held {
-		if err := errs[h.route()]; h.Owner == owner && h.Network.IsValid() && err != nil {
-			failed = append(failed, AddressError{h.IP, err})
+	for _, w := range wants {
+		for _, r := range a.held.of(w.Owner) {
+			if err := errs[r.route()]; r.Network.IsValid() && err != nil {
+				failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: err})
+			}
 		}
 	}
 	return failed
 }
 
-// route is the connected route that goes with the address.
-func (h Held) route() connected { return connected{h.Index, h.Network.Masked()} }
-
 // reconcileRoutes does the work of setRoutes and returns what failed for each route.
 func (a *Addresses) reconcileRoutes() map[connected]error {
+	a.routed = time.Now()
 	errs := make(map[connected]error)
-	var wanted []connected
-	for _, h := range a.held {
-		if c := h.route(); h.Network.IsValid() && !slices.Contains(wanted, c) {
-			wanted = append(wanted, c)
+	note := func(c connected, err error) {
+		if err != nil {
+			errs[c] = err
 		}
 	}
+	wanted := a.held.networks
 	routes, err := a.kernel.routes()
 	if err != nil {
-		for _, c := range wanted {
-			errs[c] = err
+		for c := range wanted {
+			note(c, err)
 		}
 		return errs
 	}
-	for _, c := range wanted {
+	for c := range wanted {
 		if !hostRoute(routes, c) && !slices.Contains(routes, route{connected: c, ours: true}) {
-			errs[c] = a.kernel.addRoute(c)
+			note(c, a.kernel.addRoute(c))
 		}
 	}
 	for _, r := range routes {
-		if r.ours && (!slices.Contains(wanted, r.connected) || hostRoute(routes, r.connected)) {
-			errs[r.connected] = a.kernel.deleteRoute(r.connected)
+		if r.ours && (wanted[r.connected] == 0 || hostRoute(routes, r.connected)) {
+			note(r.connected, a.kernel.deleteRoute(r.connected))
 		}
 	}
 	return errs

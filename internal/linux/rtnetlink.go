@@ -42,6 +42,8 @@ type address struct {
 // host reports whether the address has no network: the only form in which we set one.
 func (a address) host() bool { return a.prefix.IsSingleIP() }
 
+func (a address) at() place { return place{a.index, a.prefix.Addr()} }
+
 // rtnetlink lists the kernel's addresses and has a handle for links and routes.
 type rtnetlink struct {
 	sockets map[int]*nl.SocketHandle

@@ -13,23 +13,37 @@ func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sweep addresses: %w", err)
 	}
-	var removed []Held
-	var errs []error
+	survives := make(map[place]bool)
+	var left []Held
+	var list []request
+	names := make(map[int]string)
 	for _, x := range present {
 		if !a.ours(x) {
 			continue
 		}
-		h := a.describe(x)
-		if keep(h) {
-			continue
+		if h := a.describe(x, names); keep(h) {
+			survives[x.at()] = true
+		} else {
+			left = append(left, h)
+			list = append(list, request{place: x.at(), remove: true})
 		}
-		if err := a.kernel.deleteAddress(x.index, h.IP); err != nil {
+	}
+	a.requests.do(list)
+	var removed []Held
+	var errs []error
+	for i, h := range left {
+		if err := list[i].err; err != nil && !gone(err) {
 			errs = append(errs, fmt.Errorf("remove %s from %q: %w", h.IP, h.Interface, explain(err)))
+			survives[h.at()] = true
 			continue
 		}
 		removed = append(removed, h)
 	}
-	a.held = a.surviving(present, removed)
+	for _, r := range a.held.all() {
+		if !survives[r.at()] {
+			a.held.drop(r)
+		}
+	}
 	for _, err := range a.reconcileRoutes() {
 		errs = append(errs, err)
 	}
@@ -37,32 +51,19 @@ func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 	return removed, errors.Join(errs...)
 }
 
-// surviving is what is still held: the records whose address was there and was not removed.
-func (a *Addresses) surviving(present []address, removed []Held) []Held {
-	gone := make(map[place]bool)
-	for _, h := range removed {
-		gone[h.at()] = true
+// describe finds the record of an address of ours, or makes one for an address that only its tag shows to be ours. names
+// keeps the interfaces' names.
+func (a *Addresses) describe(x address, names map[int]string) Held {
+	if records := a.held.places[x.at()]; len(records) > 0 {
+		return records[0].Held
 	}
-	var held []Held
-	for _, h := range a.held {
-		if a.has(h, present) && !gone[h.at()] {
-			held = append(held, h)
+	name, known := names[x.index]
+	if !known {
+		name = fmt.Sprintf("#%d", x.index)
+		if link, err := a.kernel.handle.LinkByIndex(x.index); err == nil {
+			name = link.Attrs().Name
 		}
+		names[x.index] = name
 	}
-	return held
-}
-
-// describe finds the record of an address of ours, or makes one for an address that only its tag shows to be ours.
-func (a *Addresses) describe(x address) Held {
-	ip := x.prefix.Addr()
-	for _, h := range a.held {
-		if h.Index == x.index && h.IP == ip {
-			return h
-		}
-	}
-	h := Held{Index: x.index, IP: ip, Interface: fmt.Sprintf("#%d", x.index)}
-	if link, err := a.kernel.handle.LinkByIndex(x.index); err == nil {
-		h.Interface = link.Attrs().Name
-	}
-	return h
+	return Held{Index: x.index, IP: x.prefix.Addr(), Interface: name}
 }

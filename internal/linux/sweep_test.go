@@ -86,14 +86,14 @@ func TestSweepForgetsAnAddressThatWasNeverSet(t *testing.T) {
 	pair(t)
 	dir := t.TempDir()
 	a := openAddresses(t, dir)
-	a.record(Held{Owner: "web", Interface: "v0", Index: must(a.index("v0")), IP: netip.MustParseAddr("10.9.0.100")})
+	a.held.put(Held{Owner: "web", Interface: "v0", Index: must(a.index("v0")), IP: netip.MustParseAddr("10.9.0.100")})
 	a.save()
 	b := openAddresses(t, dir)
-	if len(b.held) != 1 {
-		t.Fatalf("loaded %v", b.held)
+	if len(b.held.all()) != 1 {
+		t.Fatalf("loaded %v", b.held.all())
 	}
-	if removed := must(b.Sweep(func(Held) bool { return false })); len(removed) != 0 || len(b.held) != 0 {
-		t.Errorf("removed %v, holds %v", removed, b.held)
+	if removed := must(b.Sweep(func(Held) bool { return false })); len(removed) != 0 || len(b.held.all()) != 0 {
+		t.Errorf("removed %v, holds %v", removed, b.held.all())
 	}
 }
 
@@ -134,14 +134,17 @@ func TestHeldFile(t *testing.T) {
 func TestHeldFileIsPrivateAndWrittenOnlyOnChange(t *testing.T) {
 	f := newHeldFile(t.TempDir())
 	list := []Held{{Owner: "web", Interface: "v0", Index: 2, IP: netip.MustParseAddr("10.9.0.100")}}
-	if err := f.save(list); err != nil {
+	l := newLedger(nil)
+	l.put(list[0])
+	if err := f.save(l); err != nil {
 		t.Fatal(err)
 	}
 	info := must(os.Stat(f.path))
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if err := f.save(list); err != nil || !os.SameFile(info, must(os.Stat(f.path))) {
+	l.put(list[0])
+	if err := f.save(l); err != nil || !os.SameFile(info, must(os.Stat(f.path))) {
 		t.Errorf("written again without a change (%v)", err)
 	}
 	got, notice, err := newHeldFile(filepath.Dir(f.path)).load()

@@ -29,6 +29,7 @@ type Watcher struct {
 
 	// What follows belongs to Run.
 	last    map[string]Link
+	watched map[int]string     // names by index
 	present map[place]struct{} // addresses on the watched interfaces, ours or not
 }
 
@@ -173,7 +174,7 @@ func (w *Watcher) concerns(data []byte) bool {
 	if len(data) < unix.SizeofIfInfomsg {
 		return false
 	}
-	if w.nameOf(int(nl.DeserializeIfInfomsg(data).Index)) != "" {
+	if _, watched := w.watched[int(nl.DeserializeIfInfomsg(data).Index)]; watched {
 		return true
 	}
 	for kind, value := range attributes(data[unix.SizeofIfInfomsg:]) {
@@ -184,32 +185,23 @@ func (w *Watcher) concerns(data []byte) bool {
 	return false
 }
 
-// nameOf is the watched name of the interface with this index; empty if there is none.
-func (w *Watcher) nameOf(index int) string {
-	for name, l := range w.last {
-		if l.Exists && l.Index == index {
-			return name
-		}
-	}
-	return ""
-}
-
-// address notes an address that came or went. An event of a virtual one is a loss or nothing; one of the host's own
-// means that the link may have changed.
+// address notes an address that came or went. An event of a virtual one is a loss or nothing: each renewal of a lease
+// makes one. One of the host's own means that the link may have changed.
 func (w *Watcher) address(m syscall.NetlinkMessage) (losses []loss, changed bool) {
 	a, ok := parseAddress(m.Data)
-	name := w.nameOf(a.index)
-	if !ok || name == "" {
+	name, watched := w.watched[a.index]
+	if !ok || !watched {
 		return nil, false
 	}
 	ip := a.prefix.Addr()
+	tagged := a.protocol == protocolTag // spares the question
 	if m.Header.Type == unix.RTM_NEWADDR {
-		w.present[place{a.index, ip}] = struct{}{}
-		return nil, !w.virtual(ip)
+		w.present[a.at()] = struct{}{}
+		return nil, !tagged && !w.virtual(ip)
 	}
-	delete(w.present, place{a.index, ip})
+	delete(w.present, a.at())
 	if !w.virtual(ip) {
-		return nil, true
+		return nil, !tagged
 	}
 	return []loss{{ifName: name, ip: ip, expired: a.valid == 0}}, false
 }
@@ -223,21 +215,24 @@ func (w *Watcher) refresh(report func(Link), overrun bool) ([]loss, error) {
 	}
 	names := *w.names.Load()
 	before := w.last
-	w.last = make(map[string]Link, len(names))
+	w.last, w.watched = make(map[string]Link, len(names)), make(map[int]string, len(names))
 	for _, name := range names {
 		l, err := w.kernel.link(name, own, w.virtual)
 		if err != nil {
 			return nil, err
 		}
 		w.last[name] = l
+		if l.Exists {
+			w.watched[l.Index] = name
+		}
 		if old, known := before[name]; !known || old != l {
 			report(l)
 		}
 	}
 	now := make(map[place]struct{})
 	for _, a := range own {
-		if w.nameOf(a.index) != "" {
-			now[place{a.index, a.prefix.Addr()}] = struct{}{}
+		if _, watched := w.watched[a.index]; watched {
+			now[a.at()] = struct{}{}
 		}
 	}
 	if !overrun {
@@ -254,8 +249,8 @@ func (w *Watcher) refresh(report func(Link), overrun bool) ([]loss, error) {
 func (w *Watcher) missing(now map[place]struct{}) []loss {
 	var losses []loss
 	for p := range w.present {
-		name := w.nameOf(p.index)
-		if _, there := now[p]; !there && name != "" && w.virtual(p.ip) {
+		name, watched := w.watched[p.index]
+		if _, there := now[p]; !there && watched && w.virtual(p.ip) {
 			losses = append(losses, loss{ifName: name, ip: p.ip})
 		}
 	}

@@ -61,9 +61,6 @@ func (h *Host) describe(a node.Action) string {
 		if a.Reassert {
 			return fmt.Sprintf("hooks of %s once more: a contention is over", a.State)
 		}
-		if a.Reassert {
-			return fmt.Sprintf("hooks of %s again, after a contention", a.State)
-		}
 		return fmt.Sprintf("hooks of %s (was %s, priority %d): %s", a.State, a.Previous, a.Priority, a.Why)
 	case node.Changed:
 		quiet := ""

@@ -112,8 +112,7 @@ func (w *watch) notified(h *Host, x *watched, a node.Notify) {
 	if a.Reassert && a.State == x.told && a.Previous == x.told {
 		return // a contention is over: once more
 	}
-	again := a.Reassert && a.State == node.Master // the one repetition there is: after a contention
-	if a.Previous != x.told || (a.State == x.told) != again {
+	if a.Previous != x.told || a.State == x.told {
 		w.c.Fault("%s tells the hooks %s after %s, but told %s before", h.Name, a.State, a.Previous, x.told)
 	}
 	if a.State == node.Master && !x.has(h, len(x.cfg.Addresses)) {

@@ -219,7 +219,7 @@ func (h *server) says(t *testing.T, pattern string, bound time.Duration) {
 }
 
 // report asks the host's daemon.
-func (h *server) report(t *testing.T) (control.Report, error) {
+func (h *server) report(t *testing.T) (node.Report, error) {
 	return control.Dial(h.run).Report(t.Context())
 }
 

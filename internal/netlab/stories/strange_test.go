@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/net/ipv4"
 
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
-type controlCheck = control.Check
+type controlCheck = node.CheckReport
 
 // strange are packets of IP protocol 112 that must move nothing; the VRIDs and addresses are the pair's.
 var strange = []struct {

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+var update = flag.Bool("update", false, "write what the screens look like now into testdata")
+
+var (
+	screenNow = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ip10      = netip.MustParseAddr("192.0.2.10")
+	ip6       = netip.MustParseAddr("2001:db8::10")
+	lb2       = netip.MustParseAddr("10.0.0.12")
+)
+
+func ago(d time.Duration) time.Time { return screenNow.Add(-d) }
+
+// reports are the screens: each is a file of testdata.
+var reports = map[string]node.Report{
+	"master": {
+		Version: "1.2.3", PID: 4711, Started: ago(3 * time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(3 * time.Hour)},
+		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
+			Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: ago(2 * time.Hour), Why: "no other master", Priority: 90,
+			Terms:     []node.Term{{What: "base", Value: 150}, {What: `check "backends"`, Value: -60}},
+			Addresses: []netip.Addr{ip10, ip6}, Holding: true, Confirmed: true, Lease: 2 * time.Second,
+			Routers:    []node.RouterStatus{{Family: "IPv4", State: "master"}, {Family: "IPv6", State: "master", SendError: "operation not permitted"}},
+			LastChange: node.Change{From: node.Backup, To: node.Master, Why: "no other master", At: ago(2 * time.Hour)},
+		}}},
+		Checks: []node.CheckReport{
+			{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: ago(400 * time.Millisecond), Took: 1234 * time.Microsecond},
+			{Name: "backends", Kind: "script", Known: true, Reason: "exit status 2: CRITICAL", Streak: 1, Need: 2, At: ago(time.Second), Took: time.Second},
+		},
+		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "master", At: ago(2 * time.Hour), Took: 12 * time.Millisecond}},
+	},
+	"drained": {
+		Version: "1.2.3", PID: 4711, Started: ago(50 * time.Hour),
+		Config: node.ConfigReport{
+			Paths: []string{"/etc/understudy"}, Loaded: ago(49 * time.Hour), Since: ago(5 * time.Minute),
+			Rejected: "/etc/understudy/understudy.hcl:4:15: error: vrid is 300; allowed: 1..255\n    4 |   vrid      = 300",
+		},
+		Node: &node.Status{Node: "lb1", Drained: []string{"admin", "nginx-stop"}, Instances: []node.InstanceStatus{
+			{
+				Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(90 * time.Second), Why: "handed over to 10.0.0.12", Priority: 1,
+				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{"drained by admin", "drained by nginx-stop"}, Addresses: []netip.Addr{ip10},
+				Routers: []node.RouterStatus{{
+					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond),
+					Refused: node.Tally{"wrong checksum": {Count: 3, Last: lb2}, "ttl": {Count: 2, Last: lb2}},
+				}},
+				Contention: &node.Contention{At: ago(time.Hour), IP: ip10, MAC: "02:00:00:00:00:02"},
+				LastChange: node.Change{From: node.Leaving, To: node.Backup, Why: "handed over to 10.0.0.12", At: ago(90 * time.Second)},
+			},
+			{
+				Name: "mail", Interface: "eth1", VRID: 72, State: node.Fault, Since: ago(time.Minute), Why: `interface "eth1" is down (ip link set eth1 up)`, Priority: 1,
+				Terms: []node.Term{{What: "base", Value: 100}}, Unhealthy: []string{"drained by admin"}, Addresses: []netip.Addr{ip6},
+				Routers: []node.RouterStatus{{Family: "IPv6"}},
+			},
+		}},
+		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s"}},
+	},
+	"starting": {
+		Version: "devel", PID: 1, Started: ago(100 * time.Millisecond), Config: node.ConfigReport{Paths: []string{"a.hcl", "b.hcl"}, Loaded: ago(100 * time.Millisecond)},
+		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
+			Name: "web", Interface: "eth0", VRID: 71, State: node.Init, Since: ago(100 * time.Millisecond), Why: `check "nginx" has no result yet`, Priority: 150,
+			Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{ip10}, Routers: []node.RouterStatus{{Family: "IPv4"}},
+		}}},
+		Checks: []node.CheckReport{{Name: "nginx", Kind: "http"}},
+	},
+}
+
+func TestScreens(t *testing.T) {
+	for name, r := range reports {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join("testdata", "screen-"+name+".txt")
+			got := screen(r, screenNow)
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("screen (-want +got); -update writes it:\n%s", diff)
+			}
+			for range 20 { // maps have no order of their own
+				if again := screen(r, screenNow); again != got {
+					t.Fatalf("the same report looks different:\n%s", cmp.Diff(got, again))
+				}
+			}
+		})
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 149 * time.Millisecond: "100ms", 59*time.Second + 940*time.Millisecond: "59.9s", 61400 * time.Millisecond: "1m1s",
+		47 * time.Hour: "47h0m0s", 50 * time.Hour: "2d2h", -time.Second: "-1s",
+	} {
+		if got := age(screenNow, ago(d)); got != want {
+			t.Errorf("age of %s is %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestStatusCode(t *testing.T) {
+	in := func(s node.State, holding bool, drained ...string) node.Report {
+		return node.Report{Node: &node.Status{Drained: drained, Instances: []node.InstanceStatus{{State: s, Holding: holding}}}}
+	}
+	tests := []struct {
+		name string
+		r    node.Report
+		one  bool
+		want int
+	}{
+		{"master", in(node.Master, true), true, exitOK},
+		{"handing over and still serving", in(node.Leaving, true), true, exitOK},
+		{"backup", in(node.Backup, false), true, exitBackup},
+		{"init", in(node.Init, false), true, exitBackup},
+		{"fault", in(node.Fault, false), true, exitFault},
+		{"drained", in(node.Backup, false, "admin"), true, exitFault},
+		{"drained, and serving because nobody took over", in(node.Master, true, "admin"), true, exitOK},
+		{"all, one in fault", in(node.Fault, false), false, exitFault},
+		{"all, none in fault", in(node.Backup, false), false, exitOK},
+		{"all, drained", in(node.Backup, false, "admin"), false, exitOK},
+	}
+	for _, tt := range tests {
+		if got := statusCode(tt.r, tt.one); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}

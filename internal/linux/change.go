@@ -1,0 +1,217 @@
+package linux
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// renews reports whether the want is what its owner has already, so that only the lifetimes start again. A want without
+// lifetime is no renewal: it is made to find out, and to mend what is not so.
+func (a *Addresses) renews(w Want) bool {
+	of := a.held.owners[w.Owner]
+	return w.Lifetime > 0 && len(of) == len(w.Addresses) && !slices.ContainsFunc(w.Addresses, func(x Address) bool {
+		r := of[site{w.Interface, x.IP}]
+		return r == nil || !r.sure || r.Network != x.Network
+	})
+}
+
+// renew starts the lifetimes again, and returns the wants that need more than that.
+func (a *Addresses) renew(wants []Want) (lapsed []Want) {
+	var list []request
+	for _, w := range wants {
+		for _, x := range w.Addresses {
+			r := a.held.owners[w.Owner][site{w.Interface, x.IP}]
+			list = append(list, request{place: r.at(), lifetime: w.Lifetime})
+		}
+	}
+	a.requests.do(list)
+	for _, w := range wants {
+		mine := list[:len(w.Addresses)]
+		list = list[len(w.Addresses):]
+		if slices.ContainsFunc(mine, func(q request) bool { return q.err != nil }) {
+			lapsed = append(lapsed, w)
+		}
+	}
+	return lapsed
+}
+
+// target is an address that is to be set.
+type target struct {
+	Held
+	request request
+	there   bool // ours already
+	done    bool // there, and nothing about it has to change
+}
+
+// change does what the wants need, with a look at what is there.
+func (a *Addresses) change(wants []Want) []AddressError {
+	if len(wants) == 0 {
+		return nil
+	}
+	targets, failed := a.targets(wants)
+	for _, t := range targets {
+		a.held.put(t.Held)
+	}
+	a.save()
+	failed = append(failed, a.add(targets)...)
+	stale := a.stale(wants)
+	routes := slices.ContainsFunc(stale, func(r *record) bool { return r.Network.IsValid() })
+	failed = append(failed, a.remove(stale)...)
+	if routes || len(a.held.networks) > 0 {
+		failed = append(failed, a.setRoutes(wants)...)
+	}
+	a.save()
+	return failed
+}
+
+// targets finds out what has to be set, and what cannot be.
+func (a *Addresses) targets(wants []Want) (targets []target, failed []AddressError) {
+	if !slices.ContainsFunc(wants, func(w Want) bool { return len(w.Addresses) > 0 }) {
+		return nil, nil
+	}
+	present, err := a.present()
+	links := make(map[string]struct {
+		index int
+		err   error
+	})
+	for _, w := range wants {
+		if len(w.Addresses) == 0 {
+			continue
+		}
+		link, known := links[w.Interface]
+		if !known {
+			link.index, link.err = a.index(w.Interface)
+			links[w.Interface] = link
+		}
+		for _, x := range w.Addresses {
+			t, err := a.target(w, x, link.index, present, cmp.Or(err, link.err))
+			if err != nil {
+				failed = append(failed, AddressError{Owner: w.Owner, IP: x.IP, Err: err})
+				continue
+			}
+			targets = append(targets, t)
+		}
+	}
+	return targets, failed
+}
+
+// target looks at one address; wrong is what stands in the way of all of its want.
+func (a *Addresses) target(w Want, x Address, index int, present map[place]address, wrong error) (target, error) {
+	if wrong != nil {
+		return target{}, fmt.Errorf("set %s on %q: %w", x.IP, w.Interface, wrong)
+	}
+	p := place{index, x.IP}
+	found, there := present[p]
+	if there && !a.ours(found) {
+		return target{}, foreign(w.Interface, found)
+	}
+	return target{
+		Held:    Held{Owner: w.Owner, Interface: w.Interface, Index: index, IP: x.IP, Network: x.Network},
+		request: request{place: p, lifetime: w.Lifetime, exclusive: !there},
+		there:   there,
+		done:    there && w.Lifetime <= 0 && found.valid == forever,
+	}, nil
+}
+
+// foreign says who has an address that is not ours.
+func foreign(ifName string, x address) error {
+	kind := "permanent"
+	if x.valid != forever {
+		kind = fmt.Sprintf("valid for %d s", x.valid)
+	}
+	ip := x.prefix.Addr()
+	return fmt.Errorf("%s is on %s already and %w (%s, set by something else): remove it there, or with ip addr del %s dev %s",
+		ip, ifName, ErrForeign, kind, x.prefix, ifName)
+}
+
+// add sets the targets, each place once, and forgets those that the kernel refused.
+func (a *Addresses) add(targets []target) []AddressError {
+	asked := make(map[place]int, len(targets))
+	var list []request
+	for _, t := range targets {
+		if _, twice := asked[t.at()]; twice || t.done {
+			continue
+		}
+		asked[t.at()] = len(list)
+		list = append(list, t.request)
+	}
+	a.requests.do(list)
+	var failed []AddressError
+	for _, t := range targets {
+		r := a.held.owners[t.Owner][site{t.Interface, t.IP}]
+		if r == nil {
+			continue // wanted twice, and refused already
+		}
+		i, was := asked[t.at()]
+		if !was || list[i].err == nil {
+			r.sure = true
+			continue
+		}
+		failed = append(failed, AddressError{Owner: t.Owner, IP: t.IP, Err: refused(t.Held, list[i].err)})
+		r.sure = false
+		if !t.there {
+			a.held.drop(r)
+		}
+	}
+	return failed
+}
+
+// refused says why an address could not be set.
+func refused(h Held, err error) error {
+	if errors.Is(err, unix.EEXIST) {
+		// It came between our look and our hand, or is tentative on another way in: the next Set sees what it is.
+		return fmt.Errorf("%s is on %s already and %w (it came just now)", h.IP, h.Interface, ErrForeign)
+	}
+	return fmt.Errorf("set %s on %q: %w", h.IP, h.Interface, explain(err))
+}
+
+// stale lists and marks what the wants' owners hold and do not want.
+func (a *Addresses) stale(wants []Want) []*record {
+	var stale []*record
+	for _, w := range wants {
+		wanted := make(map[netip.Addr]bool, len(w.Addresses))
+		for _, x := range w.Addresses {
+			wanted[x.IP] = true
+		}
+		for _, r := range a.held.of(w.Owner) {
+			if r.Interface != w.Interface || !wanted[r.IP] {
+				r.stale = true
+				stale = append(stale, r)
+			}
+		}
+	}
+	return stale
+}
+
+// remove takes stale records' addresses away, each unless another owner wants it, and the records with them. The kernel
+// removes only what is alone in its network: no address of the host, whatever took our place.
+func (a *Addresses) remove(stale []*record) []AddressError {
+	var list []request
+	for _, r := range stale {
+		if !a.held.wanted(r.at()) {
+			list = append(list, request{place: r.at(), remove: true})
+		}
+	}
+	a.requests.do(list)
+	refused := make(map[place]error)
+	for _, q := range list {
+		if q.err != nil && !gone(q.err) {
+			refused[q.place] = q.err
+		}
+	}
+	var failed []AddressError
+	for _, r := range stale {
+		if err := refused[r.at()]; err != nil {
+			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from %q: %w", r.IP, r.Interface, explain(err))})
+			r.stale, r.sure = false, false
+			continue
+		}
+		a.held.drop(r)
+	}
+	return failed
+}

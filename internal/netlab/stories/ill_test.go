@@ -1,0 +1,117 @@
+package stories
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// illShape has an instance for both versions of the protocol, with and without preemption.
+func illShape() shape {
+	s := shape{hosts: []string{"lb1", "lb2"}, vips: map[string]time.Duration{}, nginx: "client_header_timeout 2s;"}
+	for n, kind := range []struct{ name, more string }{
+		{"v3", `advertise_interval = "200ms"`},
+		{"v3keeps", "advertise_interval = \"200ms\"\n  preempt = false"},
+		{"v2", "version = 2"},
+		{"v2keeps", "version = 2\n  preempt = false"},
+	} {
+		s.vips[fmt.Sprintf("10.0.0.%d", 101+n)] = 20 * time.Millisecond
+		s.config += fmt.Sprintf(`
+instance %q {
+  interface = "eth0"
+  vrid      = %d
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["10.0.0.%d"]
+  %s
+}
+`, kind.name, 1+n, 101+n, kind.more)
+	}
+	s.config += policyCheck("app", "")
+	return s
+}
+
+// The addresses of illShape whose better host takes them back, and those where it does not.
+var (
+	preempting = []netip.Addr{netip.MustParseAddr("10.0.0.101"), netip.MustParseAddr("10.0.0.103")}
+	keeping    = []netip.Addr{netip.MustParseAddr("10.0.0.102"), netip.MustParseAddr("10.0.0.104")}
+)
+
+// offer is what a host that yields sends: the advert of a handover, whose interval is a centisecond, and the release.
+var offer = []netlab.Rule{netlab.DropIn(netlab.VRRPPriority(0)), netlab.DropIn("meta l4proto 112 @th,32,16 1")}
+
+// TestAllUnhealthy tells that the address rests where it is while every host is unhealthy, and goes to the first that recovers,
+// whatever its priority and whatever preempt says.
+func TestAllUnhealthy(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, illShape())
+	c.start(t, "lb1")
+	c.only(t, "lb1", settleBound)
+	c.start(t, "lb2")
+	c.settled(t, "lb1")
+	for _, story := range []struct {
+		name  string
+		lost  []netlab.Rule // at the host that recovers first
+		bound time.Duration // until it has the address: rise takes 80 ms
+	}{
+		{"the backup recovers", nil, time.Second},
+		{"the backup recovers, and hears no offer", offer, 2 * time.Second},
+		{"the backup recovers, and hears nothing from the unhealthy master", append(offer, netlab.DropIn(netlab.VRRPPriority(1))), 4 * time.Second},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			// Both ways: the lower host recovers first, then the higher one.
+			c.rest(t, "lb2", "lb1")
+			c.recover(t, "lb2", story.lost, story.bound)
+			c.do(t, "lb2", "app", true)
+			c.rest(t, "", "lb2")
+			c.recover(t, "lb1", story.lost, story.bound)
+			// The lower host comes back to a healthy master.
+			from := c.do(t, "lb2", "app", false)
+			c.settled(t, "lb1")
+			c.rests(t, from, time.Since(from))
+		})
+	}
+	t.Run("the better host recovers last", func(t *testing.T) {
+		c.rest(t, "lb2", "lb1")
+		c.recover(t, "lb2", nil, time.Second)
+		from := c.do(t, "lb1", "app", false)
+		c.only(t, "lb1", settleBound, preempting...)
+		c.planned(t, from, "lb1", preempting...)
+		c.rests(t, from, time.Since(from)+500*time.Millisecond, keeping...)
+		c.only(t, "lb2", time.Millisecond, keeping...)
+	})
+}
+
+// rest makes two hosts unhealthy, the backup first, and asserts that the address stays with the master, which goes on offering
+// it. An empty backup is unhealthy already.
+func (c *cluster) rest(t *testing.T, backup, master string) {
+	t.Helper()
+	from := time.Now()
+	ill := func(host string, state node.State) {
+		for _, name := range []string{"v3", "v3keeps", "v2", "v2keeps"} {
+			c.host(host).awaitInstance(t, name, 8*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 1 && i.State == state })
+		}
+	}
+	if backup != "" {
+		c.do(t, backup, "app", true)
+		ill(backup, node.Backup)
+		c.do(t, master, "app", true)
+	}
+	ill(master, node.Master)
+	// Long enough for a last resort to be taken by mistake: 3 s and the skew of priority 1, and the first repeated offer.
+	c.rests(t, from, time.Since(from)+1500*time.Millisecond)
+}
+
+// recover makes the backup healthy, and asserts that it takes the addresses without loss.
+func (c *cluster) recover(t *testing.T, host string, lost []netlab.Rule, bound time.Duration) {
+	t.Helper()
+	h := c.host(host)
+	begin(t, func() error { return h.Firewall(t.Context(), lost...) })
+	from := c.do(t, host, "app", false)
+	c.only(t, host, bound+2*noise)
+	begin(t, func() error { return h.Firewall(t.Context()) })
+	c.planned(t, from, host)
+}

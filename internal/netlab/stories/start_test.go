@@ -1,0 +1,77 @@
+package stories
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// TestInterfaceComesLater tells what a daemon does whose interface is not usable at its start: it says why, waits, and goes on
+// when it is.
+func TestInterfaceComesLater(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, shape{
+		hosts: []string{"lb1", "lb2"},
+		vips:  map[string]time.Duration{"10.0.0.100": 20 * time.Millisecond, "fd00::100": 20 * time.Millisecond},
+		config: `
+instance "web" {
+  interface          = "eth0"
+  vrid               = 1
+  priority           = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses          = ["10.0.0.100", "fd00::100"]
+  advertise_interval = "200ms"
+}
+check "http" "page" {
+  url = "http://127.0.0.1/healthz"
+}
+`,
+	})
+	lb1 := c.host("lb1")
+	own := netip.MustParsePrefix("10.0.0.11/24")
+	ip := func(args ...string) func() error {
+		return func() error {
+			_, err := lb1.Exec(t.Context(), append([]string{"ip"}, args...)...)
+			return err
+		}
+	}
+	c.start(t, "lb2")
+	c.only(t, "lb2", settleBound)
+	for _, story := range []struct {
+		name string
+		hurt func() error
+		why  string
+		mend func() error
+	}{
+		{"it is missing", ip("link", "set", netlab.Interface, "down", "name", "elsewhere"), `interface "eth0" does not exist`, func() error {
+			if err := ip("link", "set", "elsewhere", "name", netlab.Interface)(); err != nil {
+				return err
+			}
+			return lb1.AdminUp()
+		}},
+		{"it is down", lb1.AdminDown, `interface "eth0" is down`, lb1.AdminUp},
+		{"it has no carrier", lb1.CarrierDown, `interface "eth0" has no carrier`, lb1.CarrierUp},
+		{"it has no address", func() error { return lb1.RemoveAddress(own) }, `interface "eth0" has no IPv4 address`, func() error { return lb1.AddAddress(own) }},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			begin(t, story.hurt)
+			from := begin(t, func() error { c.start(t, "lb1"); return nil })
+			lb1.awaitInstance(t, "web", 5*time.Second, func(i node.InstanceStatus) bool {
+				return i.State == node.Fault && strings.Contains(i.Why, story.why)
+			})
+			lb1.says(t, "to=fault why=.*"+strings.ReplaceAll(regexp.QuoteMeta(story.why), `"`, `\\"`), time.Second)
+			c.rests(t, from, time.Since(from)+500*time.Millisecond)
+			from = begin(t, story.mend)
+			c.settled(t, "lb1")
+			c.planned(t, from, "lb1")
+			lb1.stop(t)
+			c.only(t, "lb2", 5*time.Second)
+			labtest.Eventually(t, time.Second, func() (bool, string) { return c.host("lb2").settled(t, true) })
+		})
+	}
+}

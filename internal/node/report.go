@@ -1,0 +1,63 @@
+package node
+
+import "time"
+
+// Report is what status shows.
+type Report struct {
+	Version string        `json:"version"`
+	PID     int           `json:"pid"`
+	Started time.Time     `json:"started"`
+	Node    *Status       `json:"node"`
+	Checks  []CheckReport `json:"checks"`
+	Hooks   []HookReport  `json:"hooks,omitempty"`
+	Config  ConfigReport  `json:"config"`
+}
+
+// CheckReport is a check's last run and verdict.
+type CheckReport struct {
+	Name    string        `json:"name"`
+	Kind    string        `json:"kind"`
+	Known   bool          `json:"known"` // it has run at least once
+	Healthy bool          `json:"healthy"`
+	Reason  string        `json:"reason"`
+	Output  string        `json:"output,omitempty"`
+	Streak  int           `json:"streak"` // runs in a row that contradict the verdict,
+	Need    int           `json:"need"`   // of as many that change it
+	At      time.Time     `json:"at,omitzero"`
+	Took    time.Duration `json:"took_ns"`
+	Warning string        `json:"warning,omitempty"`
+}
+
+// HookReport is a hook's last run for one instance.
+type HookReport struct {
+	Name     string        `json:"name"`
+	Instance string        `json:"instance"`
+	State    string        `json:"state"`
+	At       time.Time     `json:"at"`
+	Took     time.Duration `json:"took_ns"`
+	Error    string        `json:"error,omitempty"`
+	Output   string        `json:"output,omitempty"`
+}
+
+// ConfigReport says what the daemon runs with, and whether the files say something else by now.
+type ConfigReport struct {
+	Paths    []string  `json:"paths"`
+	Loaded   time.Time `json:"loaded"`
+	Rejected string    `json:"rejected,omitempty"` // the diagnostics of the newest files, if they cannot be run
+	Since    time.Time `json:"rejected_at,omitzero"`
+}
+
+// Drained is the end of a drain.
+type Drained struct {
+	// Moved are the instances that another host took; Kept those that nobody took: this host serves on and offers again.
+	Moved []string `json:"moved"`
+	Kept  []string `json:"kept"`
+	// Unsaved says why the drain will not outlive this daemon.
+	Unsaved string `json:"unsaved,omitempty"`
+}
+
+// Reloaded is the end of a reload.
+type Reloaded struct {
+	Changed bool   `json:"changed"`
+	Summary string `json:"summary"`
+}
