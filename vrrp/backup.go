@@ -26,7 +26,9 @@ func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
 	case SetPriority:
 		m.backupPriority(now, ev.Priority)
 	case HandedOver:
-		if !m.lastResort() && m.shorten(now.Add(m.skewTime())) {
+		// This member's own offer may have been lost: what the other one learned from it holds here too.
+		wait := min(m.skewTime(), m.cfg.skew(m.priority, ev.Interval))
+		if !m.lastResort() && m.shorten(now.Add(wait)) {
 			m.pending = readiness{Handover, ev.Why}
 		}
 	case Witnessed:

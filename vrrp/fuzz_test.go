@@ -189,7 +189,7 @@ func (r *run) op(code, a, b byte) {
 	case opResume:
 		r.step(Resume{"resume"})
 	case opHandedOver:
-		r.step(HandedOver{"handed over"})
+		r.step(HandedOver{Why: "handed over", Interval: time.Second})
 	case opWitnessed:
 		r.step(Witnessed{"witnessed"})
 	case opReconfigure:

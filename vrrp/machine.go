@@ -161,8 +161,11 @@ type (
 	}
 	// Resume ends leaving without a successor: master again, with an advert at once.
 	Resume struct{ Why string }
-	// HandedOver says that the master gave up on another member of the group.
-	HandedOver struct{ Why string }
+	// HandedOver says that the master gave up on another member of the group, which had learned that interval by then.
+	HandedOver struct {
+		Why      string
+		Interval time.Duration
+	}
 	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert.
 	Witnessed struct{ Why string }
 	// Reconfigure changes the configuration in place; VRID, version and family stay.
@@ -212,6 +215,9 @@ func (m *Machine) State() State { return m.state }
 
 // Priority returns the effective priority.
 func (m *Machine) Priority() uint8 { return m.priority }
+
+// Learned returns Master_Adver_Interval: the master's interval, as far as it was heard.
+func (m *Machine) Learned() time.Duration { return m.learned }
 
 // Config returns the configuration.
 func (m *Machine) Config() *Config { return &m.cfg }

@@ -84,7 +84,7 @@ func (tr *tracer) event(name, rest string) (Event, error) {
 	case "resume":
 		return Resume{rest}, nil
 	case "handed-over":
-		return HandedOver{rest}, nil
+		return HandedOver{Why: rest, Interval: MaxIntervalV3}, nil
 	case "witnessed":
 		return Witnessed{rest}, nil
 	default:

@@ -187,7 +187,7 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	}
 	for _, other := range i.members {
 		if other != m {
-			n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From)}))
+			n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From), Interval: m.machine.Learned()}))
 		}
 	}
 }

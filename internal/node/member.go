@@ -70,7 +70,11 @@ func (m *member) accepted(n *Node, ev Heard, notices []vrrp.Notice) {
 		}
 	}
 	for _, notice := range notices {
-		if m.notices.add(ev.From, string(notice)) {
+		news := m.notices.add(ev.From, string(notice))
+		if notice == vrrp.NoticeLinkLocal && !m.machine.Config().Addresses[0].IsLinkLocalUnicast() {
+			continue // counted, but no news: this host's own adverts are the same
+		}
+		if news {
 			n.do(Warned{m.of.cfg.Name, fmt.Sprintf("%s from %s, accepted all the same: %s", notice, ev.From, m.explain(notice, ev.Advert))})
 		}
 	}
