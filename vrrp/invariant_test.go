@@ -108,6 +108,11 @@ func (r *run) checkActions(before *Machine, ev Event, actions []Action) {
 	}
 }
 
+func isHeard(ev Event) bool {
+	_, heard := ev.(Heard)
+	return heard
+}
+
 // checkSend says who may send what.
 func (r *run) checkSend(before *Machine, ev Event, s Send) {
 	r.t.Helper()
@@ -116,6 +121,8 @@ func (r *run) checkSend(before *Machine, ev Event, s Send) {
 	}
 	switch to := r.m.State(); {
 	case to == Master && s.Advert.Priority == r.m.priority && s.Advert.Interval == r.m.cfg.Interval:
+	case before.state == Master && to == Backup && isHeard(ev) && s.Advert.Priority == before.priority:
+		// The last word of a master that steps down for a better one.
 	case before.state == Master && to == Initialize && s.Advert.Priority == PriorityRelease:
 	case to == Leaving && (before.state == Leaving || before.state == Master):
 		switch ev.(type) {

@@ -52,6 +52,23 @@ func (c *cluster) slack(from, to time.Time) time.Duration {
 	return worst
 }
 
+// spoilt is for how long a planned move may leave an address to nobody, or lose what comes, when the machine is busy: the
+// successor has to be slower than the 20 ms for which the other host waits. It must not be the rule; see judge.
+const spoilt = 60 * time.Millisecond
+
+// tally counts what planned moves cost in a cluster's life.
+type tally struct {
+	moves, gaps, losses int // of one address each
+}
+
+// judge asserts that at most a quarter of the planned moves were spoilt by the machine.
+func (c *cluster) judge(t *testing.T) {
+	t.Logf("planned moves: %+v", c.tally)
+	if c.tally.gaps*4 > c.tally.moves || c.tally.losses*4 > c.tally.moves {
+		t.Errorf("planned moves: %+v: want at most a quarter with a gap or a loss", c.tally)
+	}
+}
+
 // planned asserts a move without loss: at every instant somebody had each address, both for a moment only, and no client
 // lost a new connection. It must have been to a host, once.
 func (c *cluster) planned(t *testing.T, from time.Time, to string, vips ...netip.Addr) {
@@ -60,16 +77,25 @@ func (c *cluster) planned(t *testing.T, from time.Time, to string, vips ...netip
 		vips = c.vips
 	}
 	now := time.Now().Add(after)
+	slack := c.slack(from, now)
 	for _, vip := range vips {
 		c.moved(t, vip, from, to)
 		history := c.owners.History()
-		if gap := history.Gap(vip, from, now); gap > c.slack(from, now) {
+		c.tally.moves++
+		gap := history.Gap(vip, from, now)
+		if gap > 0 {
+			t.Logf("nobody had %v for %v", vip, gap)
+			c.tally.gaps++
+		}
+		if gap > spoilt+slack {
 			t.Errorf("nobody had %v for %v", vip, gap)
 		}
-		if over := history.Overlap(vip, from, now); over > lingers+c.slack(from, now) {
+		if over := history.Overlap(vip, from, now); over > lingers+slack {
 			t.Errorf("two hosts had %v for %v", vip, over)
 		}
-		c.unharmed(t, vip, from, now)
+		if c.harmed(t, vip, from, now, spoilt+slack) > 0 {
+			c.tally.losses++
+		}
 	}
 }
 
@@ -82,24 +108,31 @@ func (c *cluster) moved(t *testing.T, vip netip.Addr, from time.Time, to string)
 	}
 }
 
-// unharmed asserts that the client of an address lost nothing. A connection takes about a millisecond, so that one or two may
-// be open at the instant of a move.
+// unharmed asserts that the client of an address lost nothing where nothing moved.
 func (c *cluster) unharmed(t *testing.T, vip netip.Addr, from, to time.Time) {
+	t.Helper()
+	c.harmed(t, vip, from, to, c.slack(from, to))
+}
+
+// harmed asserts that the client of an address lost no more new connections than it opens within a time, and returns how many.
+// A connection takes about a millisecond, so that some may also be open at the instant of a move.
+func (c *cluster) harmed(t *testing.T, vip netip.Addr, from, to time.Time, most time.Duration) int {
 	t.Helper()
 	client := c.clients[vip]
 	if client == nil {
-		return
+		return 0
 	}
 	saw := client.Between(from, to)
-	slack := int(c.slack(from, to) / (saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))))
+	limit := int(most / (saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))))
 	h := harmed(saw)
-	if len(h.lost) > slack {
+	if len(h.lost) > limit {
 		t.Errorf("%v: %d connections lost, the first at %s: %+v\n%v", vip, len(h.lost), stamp(h.lost[0].Start), h.lost[0], saw)
 	}
-	if h.open > slack+3 {
+	if h.open > limit+3 {
 		t.Errorf("%v: %d connections were open and lost\n%v", vip, h.open, saw)
 	}
-	t.Logf("%v: %v", vip, saw)
+	t.Logf("%v: %d lost, %d open: %v", vip, len(h.lost), h.open, saw)
+	return len(h.lost)
 }
 
 // outage asserts how long the clients waited at most, beside what the machine stalled, and who answers at the end.

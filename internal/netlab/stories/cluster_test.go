@@ -53,6 +53,7 @@ type cluster struct {
 	vips    []netip.Addr
 	clients map[netip.Addr]*netlab.Client
 	slowest time.Duration // time between two connections of the slowest client
+	tally   tally
 }
 
 // server is a host of the cluster.
@@ -128,6 +129,7 @@ func (c *cluster) end(t *testing.T) {
 			t.Errorf("the daemon on %s: %s", h.Name(), bad)
 		}
 	}
+	c.judge(t)
 	if !t.Failed() {
 		return
 	}

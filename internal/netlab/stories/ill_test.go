@@ -53,30 +53,35 @@ func TestAllUnhealthy(t *testing.T) {
 	c.start(t, "lb2")
 	c.settled(t, "lb1")
 	for _, story := range []struct {
-		name  string
-		lost  []netlab.Rule // at the host that recovers first
-		bound time.Duration // until it has the address: rise takes 80 ms
+		name   string
+		lost   []netlab.Rule // at the host that recovers first
+		v3, v2 time.Duration // until it has the address; the check takes 480 ms to pass
 	}{
-		{"the backup recovers", nil, time.Second},
-		{"the backup recovers, and hears no offer", offer, 2 * time.Second},
-		{"the backup recovers, and hears nothing from the unhealthy master", append(offer, netlab.DropIn(netlab.VRRPPriority(1))), 4 * time.Second},
+		// An advert of priority 1, which pauses while the master offers (300 ms, v2 1.1 s), and the skew.
+		{"the backup recovers", nil, 1200 * time.Millisecond, 3300 * time.Millisecond},
+		{"the backup recovers, and hears no offer", offer, 1200 * time.Millisecond, 3300 * time.Millisecond},
+		// Three intervals and the skew.
+		{"the backup recovers, and hears nothing", append(offer, netlab.DropIn(netlab.VRRPPriority(1))), 1300 * time.Millisecond, 4200 * time.Millisecond},
 	} {
-		t.Run(story.name, func(t *testing.T) {
+		ok := t.Run(story.name, func(t *testing.T) {
 			// Both ways: the lower host recovers first, then the higher one.
 			c.rest(t, "lb2", "lb1")
-			c.recover(t, "lb2", story.lost, story.bound)
+			c.recover(t, "lb2", story.lost, story.v3, story.v2)
 			c.do(t, "lb2", "app", true)
 			c.rest(t, "", "lb2")
-			c.recover(t, "lb1", story.lost, story.bound)
+			c.recover(t, "lb1", story.lost, story.v3, story.v2)
 			// The lower host comes back to a healthy master.
 			from := c.do(t, "lb2", "app", false)
 			c.settled(t, "lb1")
 			c.rests(t, from, time.Since(from))
 		})
+		if !ok {
+			t.Fatal("the pair is not where the next story begins")
+		}
 	}
 	t.Run("the better host recovers last", func(t *testing.T) {
 		c.rest(t, "lb2", "lb1")
-		c.recover(t, "lb2", nil, time.Second)
+		c.recover(t, "lb2", nil, 1200*time.Millisecond, 3300*time.Millisecond)
 		from := c.do(t, "lb1", "app", false)
 		c.only(t, "lb1", settleBound, preempting...)
 		c.planned(t, from, "lb1", preempting...)
@@ -106,12 +111,13 @@ func (c *cluster) rest(t *testing.T, backup, master string) {
 }
 
 // recover makes the backup healthy, and asserts that it takes the addresses without loss.
-func (c *cluster) recover(t *testing.T, host string, lost []netlab.Rule, bound time.Duration) {
+func (c *cluster) recover(t *testing.T, host string, lost []netlab.Rule, v3, v2 time.Duration) {
 	t.Helper()
 	h := c.host(host)
 	begin(t, func() error { return h.Firewall(t.Context(), lost...) })
 	from := c.do(t, host, "app", false)
-	c.only(t, host, bound+2*noise)
+	c.only(t, host, v3+noise, preempting[0], keeping[0])
+	c.only(t, host, time.Until(from.Add(v2+noise)), preempting[1], keeping[1])
 	begin(t, func() error { return h.Firewall(t.Context()) })
 	c.planned(t, from, host)
 }
