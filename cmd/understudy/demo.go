@@ -62,7 +62,6 @@ func demoCommand() *cobra.Command {
 func runDemo(ctx context.Context, opts demoOptions) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, demoBound, fmt.Errorf("the demo took longer than %v", demoBound))
 	defer cancel()
-	priority := netlab.Prioritise()
 	lab, err := netlab.New(ctx)
 	if err != nil {
 		return fmt.Errorf("make the demo's hosts: %w", err)
@@ -80,9 +79,6 @@ func runDemo(ctx context.Context, opts demoOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	if priority != nil {
-		d.print.line("On a busy machine this may measure the machine: %v.\n", priority)
-	}
 	return d.run(ctx)
 }
 

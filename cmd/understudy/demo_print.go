@@ -112,11 +112,11 @@ func stallNote(saw netlab.Attempts) string {
 
 // connections sums up what became of the client's connections.
 func connections(saw netlab.Attempts) string {
-	lost, reset := lostAndReset(saw)
+	lost, cut := lostAndCut(saw)
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d of %d connections lost", lost, len(saw.List))
-	if reset > 0 {
-		fmt.Fprintf(&text, ", %d open at the move reset", reset)
+	if cut > 0 {
+		fmt.Fprintf(&text, ", %d open at the move cut short", cut)
 	}
 	if late := len(saw.Delayed()); late > 0 {
 		fmt.Fprintf(&text, ", %d answered late", late)
@@ -142,7 +142,7 @@ func ownerBar(h netlab.History, host string, from, to time.Time) string {
 	return string(bar)
 }
 
-// clientBar shows when the client's connections were answered (-), late (~), or lost or reset (x).
+// clientBar shows when the client's connections were answered (-), late (~), or lost or cut short (x).
 func clientBar(saw netlab.Attempts, from, to time.Time) string {
 	bar := []byte(strings.Repeat(" ", demoWidth))
 	const order = " -~x"
@@ -182,7 +182,7 @@ func (p demoPrinter) summary(reports []demoReport, took time.Duration) {
 	p.line("")
 	p.line("%s", p.paint(bold, fmt.Sprintf("%-52s %-8s %9s %6s", "All as it should be:", "address", "waited", "lost")))
 	for _, r := range reports {
-		lost, _ := lostAndReset(r.saw)
+		lost, _ := lostAndCut(r.saw)
 		p.line("%-52s %-8s %9s %6d", r.step.title, r.step.owner, milliseconds(r.saw.Outage()), lost)
 	}
 	p.line("")

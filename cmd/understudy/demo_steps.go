@@ -20,7 +20,7 @@ const (
 	// demoTail is how long each step is watched after that.
 	demoTail = time.Second
 	// The longest waits that the steps allow the client: the machine may stall, and the address must not be gone.
-	demoBrief   = 500 * time.Millisecond
+	demoBrief   = time.Second
 	demoSilence = 5 * time.Second // three missed adverts and the skew
 )
 
@@ -175,21 +175,21 @@ func (d *demo) judge(r demoReport, settled error) []string {
 	if out, allowed := r.saw.Outage(), r.step.wait+r.saw.Stall(); out > allowed {
 		wrong = append(wrong, fmt.Sprintf("the client waited %s, more than %s", milliseconds(out), milliseconds(allowed)))
 	}
-	if lost, _ := lostAndReset(r.saw); r.step.lossless && lost > 0 {
+	if lost, _ := lostAndCut(r.saw); r.step.lossless && lost > 0 {
 		wrong = append(wrong, fmt.Sprintf("the client lost %d connections, and a planned move loses none", lost))
 	}
 	return wrong
 }
 
-// lostAndReset counts the connections that were never answered, and those that were open at the instant of a move: TCP's
-// state does not move along, so the new host resets them.
-func lostAndReset(saw netlab.Attempts) (lost, reset int) {
+// lostAndCut counts the connections that failed: those that found nobody, and those that were open at the instant of a move.
+// TCP's state does not move along: the old host no longer answers them, and the new one resets them.
+func lostAndCut(saw netlab.Attempts) (lost, cut int) {
 	for _, a := range saw.Failed() {
-		if errors.Is(a.Err, syscall.ECONNRESET) {
-			reset++
+		if a.Established > 0 || errors.Is(a.Err, syscall.ECONNRESET) {
+			cut++
 		} else {
 			lost++
 		}
 	}
-	return lost, reset
+	return lost, cut
 }

@@ -74,6 +74,9 @@ func demoStory() demoReport {
 	attempt := func(ms, took int, server string, err error) netlab.Attempt {
 		return netlab.Attempt{Start: demoAt(ms), Took: time.Duration(took) * time.Millisecond, Server: server, Err: err}
 	}
+	// It was open, its answer not yet sent, when its host let the address go.
+	hung := attempt(112, 1500, "", os.ErrDeadlineExceeded)
+	hung.Established = time.Millisecond
 	return demoReport{
 		step:    demoStep{title: "move it", owner: "lb2"},
 		from:    demoAt(0),
@@ -83,7 +86,7 @@ func demoStory() demoReport {
 		hosts:   []demoRow{{"lb1", "lb1 (cut)"}, {"lb2", "lb2"}},
 		saw: netlab.Attempts{From: demoAt(0), To: demoAt(600), List: []netlab.Attempt{
 			attempt(5, 1, "lb1", nil), attempt(102, 1, "", syscall.ECONNREFUSED), attempt(103, 1, "lb1", nil),
-			attempt(110, 1, "", syscall.ECONNRESET), attempt(125, 300, "lb2", nil), attempt(590, 1, "lb2", nil),
+			attempt(110, 1, "", syscall.ECONNRESET), hung, attempt(125, 300, "lb2", nil), attempt(590, 1, "lb2", nil),
 		}},
 		before: "02:00:00:00:00:01 (lb1)",
 		after:  "02:00:00:00:00:02 (lb2)",
@@ -100,7 +103,7 @@ func TestReport(t *testing.T) {
     client     -         xx~                                              -  600 ms
 
     the client waited 487 ms at most (this machine let it pause for 465 ms itself)
-    1 of 6 connections lost, 1 open at the move reset, 1 answered late; 2 answered by lb1; 2 answered by lb2
+    1 of 7 connections lost, 2 open at the move cut short, 1 answered late; 2 answered by lb1; 2 answered by lb2
     it had 192.0.2.10 at 02:00:00:00:00:01 (lb1), now at 02:00:00:00:00:02 (lb2)
 `
 	tests := []struct {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -36,7 +37,21 @@ func screen(r node.Report, now time.Time) string {
 		b.WriteString("\nhooks\n")
 		hookLines(&b, r.Hooks, now)
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// printable keeps what a check or hook wrote from steering the terminal, and cuts what ends a line unseen.
+func printable(text string) string {
+	lines := strings.Split(text, "\n")
+	for k, line := range lines {
+		lines[k] = strings.TrimRight(strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return '?'
+		}, line), " ")
+	}
+	return strings.Join(lines, "\n")
 }
 
 // instanceLines is one instance.
@@ -65,10 +80,11 @@ func sum(i node.InstanceStatus) string {
 	for _, t := range i.Terms {
 		terms = append(terms, fmt.Sprintf("%+d %s", t.Value, t.What))
 	}
+	total := strings.TrimPrefix(strings.Join(terms, " "), "+")
 	if len(i.Unhealthy) > 0 {
-		return fmt.Sprintf("%d: unhealthy (else %s)", i.Priority, strings.Join(terms, " "))
+		return fmt.Sprintf("%d: unhealthy (else %s)", i.Priority, total)
 	}
-	return fmt.Sprintf("%d = %s", i.Priority, strings.TrimPrefix(strings.Join(terms, " "), "+"))
+	return fmt.Sprintf("%d = %s", i.Priority, total)
 }
 
 // router says what one family's virtual router hears, and what is wrong with it.

@@ -37,7 +37,7 @@ var reports = map[string]node.Report{
 		}}},
 		Checks: []node.CheckReport{
 			{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: ago(400 * time.Millisecond), Took: 1234 * time.Microsecond},
-			{Name: "backends", Kind: "script", Known: true, Reason: "exit status 2: CRITICAL", Streak: 1, Need: 2, At: ago(time.Second), Took: time.Second},
+			{Name: "backends", Kind: "script", Known: true, Reason: "exit status 2: \x1b[2JCRITICAL", Streak: 1, Need: 2, At: ago(time.Second), Took: time.Second},
 		},
 		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "master", At: ago(2 * time.Hour), Took: 12 * time.Millisecond}},
 	},

@@ -194,6 +194,7 @@ func TestReleaseThatFailsIsTriedAgain(t *testing.T) {
 		s.kernel.refuse[vip1] = errors.New("no buffer space available")
 		s.set(wish("web", time.Time{}))
 		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
 		if n := len(s.kernel.did); n != 3 {
 			t.Errorf("%d tries in 2.5 s, want 3", n)
 		}
@@ -203,6 +204,7 @@ func TestReleaseThatFailsIsTriedAgain(t *testing.T) {
 		if bound.Err() == nil {
 			t.Error("drained, although an address is still there")
 		}
+		synctest.Wait()
 		clear(s.kernel.refuse)
 		s.drain(t.Context())
 		s.end()

@@ -75,6 +75,9 @@ func (d *Daemon) directories() map[string]bool {
 	}
 	for _, s := range d.cfg.Load().Sources {
 		dirs[filepath.Dir(s.Path)] = true
+		if target, err := filepath.EvalSymlinks(s.Path); err == nil {
+			dirs[filepath.Dir(target)] = true
+		}
 	}
 	return dirs
 }

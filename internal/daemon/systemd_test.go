@@ -149,6 +149,7 @@ func TestAlive(t *testing.T) {
 				if got := d.alive(t.Context(), time.Second); got != tt.want {
 					t.Errorf("alive is %t", got)
 				}
+				time.Sleep(time.Minute) // the loop ends before its bubble
 			})
 		})
 	}

@@ -141,6 +141,7 @@ func (a *Addresses) add(targets []target) []AddressError {
 		list = append(list, t.request)
 	}
 	a.requests.do(list)
+	a.awaitDelivery(list)
 	var failed []AddressError
 	for _, t := range targets {
 		r := a.held.owners[t.Owner][site{t.Interface, t.IP}]

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -190,9 +189,9 @@ func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
 	stop := endReads(ctx, c.pc)
 	defer stop()
 	defer c.reading.Store(false)
-	buffer, oob := make([]byte, maxPacket), make([]byte, maxControl)
+	read := c.packets()
 	for {
-		p, ok, err := c.read(buffer, oob)
+		p, ok, err := read()
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -206,38 +205,37 @@ func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
 	}
 }
 
-// read waits for one packet; ok is false for one that is malformed as an IP packet.
-func (c *Conn) read(buffer, oob []byte) (p Packet, ok bool, err error) {
-	var n, oobn, flags int
+// packets returns a function that waits for one packet; ok is false for one that is malformed as an IP packet.
+func (c *Conn) packets() func() (p Packet, ok bool, err error) {
+	buffer, oob := make([]byte, maxPacket), make([]byte, maxControl)
+	var oobn, flags int
 	var from unix.Sockaddr
-	var inner error
-	err = c.raw.Read(func(fd uintptr) bool {
+	r := newReader(c.raw, func(fd int) (n int, err error) {
 		c.reading.Store(true)
-		n, oobn, flags, from, inner = unix.Recvmsg(int(fd), buffer, oob, unix.MSG_DONTWAIT)
-		if errors.Is(inner, unix.EAGAIN) || errors.Is(inner, unix.EINTR) {
-			c.reading.Store(false)
-			return errors.Is(inner, unix.EINTR)
+		if c.v6 {
+			n, oobn, flags, from, err = unix.Recvmsg(fd, buffer, oob, unix.MSG_DONTWAIT)
+		} else {
+			n, err = unix.Read(fd, buffer) // all that is asked for is in the IP header
 		}
-		return true
+		if errors.Is(err, unix.EAGAIN) {
+			c.reading.Store(false)
+		}
+		return n, err
 	})
-	at := time.Now()
-	switch {
-	case errors.Is(inner, unix.EINTR) && err == nil:
-		return Packet{}, false, nil
-	case err != nil:
-		return Packet{}, false, err
-	case inner != nil:
-		return Packet{}, false, os.NewSyscallError("recvmsg", inner)
-	case flags&unix.MSG_TRUNC != 0:
-		return Packet{}, false, nil
+	return func() (p Packet, ok bool, err error) {
+		n, err := r.next()
+		at := time.Now()
+		switch {
+		case err != nil:
+			return Packet{}, false, err
+		case !c.v6:
+			p, ok = parse4(buffer[:n])
+		case flags&unix.MSG_TRUNC == 0:
+			p, ok = parse6(buffer[:n], oob[:oobn], from)
+		}
+		p.At = at
+		return p, ok, nil
 	}
-	if c.v6 {
-		p, ok = parse6(buffer[:n], oob[:oobn], from)
-	} else {
-		p, ok = parse4(buffer[:n])
-	}
-	p.At = at
-	return p, ok, nil
 }
 
 // Pending reports whether packets have arrived that Run has not delivered yet: in the socket, or between the socket

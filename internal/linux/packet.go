@@ -1,10 +1,10 @@
 package linux
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,11 +33,7 @@ func parse6(b, oob []byte, from unix.Sockaddr) (Packet, bool) {
 	if !ok {
 		return Packet{}, false
 	}
-	var cm ipv6.ControlMessage
-	if err := cm.Parse(oob); err != nil {
-		return Packet{}, false
-	}
-	destination, ok := netip.AddrFromSlice(cm.Dst)
+	hops, destination, ok := controls6(oob)
 	if !ok {
 		return Packet{}, false
 	}
@@ -46,6 +42,26 @@ func parse6(b, oob []byte, from unix.Sockaddr) (Packet, bool) {
 		Payload:     b,
 		Source:      netip.AddrFrom16(source.Addr),
 		Destination: destination,
-		TTL:         cm.HopLimit,
+		TTL:         hops,
 	}, true
+}
+
+// controls6 reads the hop limit and the destination from control messages. (The library's parser allocates for each.)
+func controls6(oob []byte) (hops int, destination netip.Addr, ok bool) {
+	hops = -1
+	for len(oob) > 0 {
+		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return 0, netip.Addr{}, false
+		}
+		oob = rest
+		switch {
+		case header.Level != unix.IPPROTO_IPV6:
+		case header.Type == unix.IPV6_HOPLIMIT && len(data) >= 4:
+			hops = int(int32(binary.NativeEndian.Uint32(data)))
+		case header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			destination = netip.AddrFrom16([16]byte(data))
+		}
+	}
+	return hops, destination, hops >= 0 && destination.IsValid()
 }

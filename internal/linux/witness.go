@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Announcement says that another MAC address claims an address: by an ARP request or reply from it, or a neighbour
@@ -93,22 +95,38 @@ func (w *Witness) SetAddresses(ips []netip.Addr) {
 	w.addresses.Store(&set)
 }
 
+// claims is how one protocol's frames claim an address.
+type claims struct {
+	at, size int // where the address is, for a first look: nearly all that a link carries is about others
+	parse    func(frame []byte) (Announcement, bool)
+}
+
+var (
+	arpClaims = claims{ethernetHeader + 14, 4, parseARP}                            // sender protocol address
+	ndClaims  = claims{ethernetHeader + ipv6HeaderSize + 8, 16, parseAdvertisement} // target address
+)
+
 // Run reports each frame of another host about one of the addresses, until ctx ends. seen is called from two
 // goroutines.
 func (w *Witness) Run(ctx context.Context, seen func(Announcement)) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return w.read(ctx, w.arp, parseARP, seen) })
-	group.Go(func() error { return w.read(ctx, w.nd, parseAdvertisement, seen) })
+	group.Go(func() error { return w.read(ctx, w.arp, arpClaims, seen) })
+	group.Go(func() error { return w.read(ctx, w.nd, ndClaims, seen) })
 	return group.Wait()
 }
 
 // read reports what one socket receives.
-func (w *Witness) read(ctx context.Context, conn *packet.Conn, parse func([]byte) (Announcement, bool), seen func(Announcement)) error {
+func (w *Witness) read(ctx context.Context, conn *packet.Conn, c claims, seen func(Announcement)) error {
 	stop := endReads(ctx, conn)
 	defer stop()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watch ARP and ND on %q: %w", w.ifName, err)
+	}
 	buffer := make([]byte, maxPacket)
+	r := newReader(raw, func(fd int) (int, error) { return unix.Read(fd, buffer) })
 	for {
-		n, _, err := conn.ReadFrom(buffer)
+		n, err := r.next()
 		at := time.Now()
 		if ctx.Err() != nil {
 			return nil
@@ -116,15 +134,24 @@ func (w *Witness) read(ctx context.Context, conn *packet.Conn, parse func([]byte
 		if err != nil {
 			return fmt.Errorf("watch ARP and ND on %q: %w", w.ifName, explain(err))
 		}
-		a, ok := parse(buffer[:n])
-		if !ok || a.MAC.String() == w.mac.String() {
-			continue
-		}
-		if _, ours := (*w.addresses.Load())[a.Address]; ours {
+		if a, ok := w.claim(buffer[:n], c); ok {
 			a.At = at
 			seen(a)
 		}
 	}
+}
+
+// claim reads a frame of another host about one of the addresses.
+func (w *Witness) claim(frame []byte, c claims) (Announcement, bool) {
+	if len(frame) < c.at+c.size {
+		return Announcement{}, false
+	}
+	about, _ := netip.AddrFromSlice(frame[c.at : c.at+c.size])
+	if _, ours := (*w.addresses.Load())[about]; !ours {
+		return Announcement{}, false
+	}
+	a, ok := c.parse(frame)
+	return a, ok && a.Address == about && !bytes.Equal(a.MAC, w.mac)
 }
 
 // Close releases the sockets. Run must have ended.

@@ -153,6 +153,11 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if !i.owns(ev.IP) {
 		return
 	}
+	if i.wary.on {
+		i.wary.answered = ev.MAC
+		n.settle(now, i)
+		return
+	}
 	if i.linger != nil {
 		i.linger.seen[ev.IP] = true
 		i.linger.shorten(now, len(i.ips()))

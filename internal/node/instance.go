@@ -36,6 +36,7 @@ type instance struct {
 	announcer  announcer
 	renewal    time.Time // when the lease is renewed next
 	failure    failure
+	wary       wary
 	mute       mute
 	repair     repair
 
@@ -106,7 +107,7 @@ func (i *instance) deadline() time.Time {
 	if i.state != Leaving {
 		d = earliest(d, i.failure.retry)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.calm} {
+	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.calm} {
 		d = earliest(d, at)
 	}
 	return d
@@ -128,6 +129,7 @@ func (n *Node) tick(now time.Time, i *instance) {
 	}
 	n.reassert(now, i)
 	n.tickMute(now, i)
+	n.tickWary(now, i)
 	n.tickAddresses(now, i)
 	n.tickHandover(now, i)
 	n.settle(now, i)

@@ -141,6 +141,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	m.accepted(n, ev, cfg.Notices(ev.Advert, priority))
 	if m.machine.State() == vrrp.Initialize {
+		n.trust(now, m.of)
 		return
 	}
 	if ev.Advert.Priority != vrrp.PriorityRelease && m.of.doubtful(now) {

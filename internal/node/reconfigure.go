@@ -21,6 +21,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 			n.change(now, i, &cfg.Instances[k])
 		} else {
 			n.add(now, &cfg.Instances[k])
+			n.instances[len(n.instances)-1].beWary(n.index)
 		}
 	}
 	for _, i := range before {

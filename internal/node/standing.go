@@ -63,6 +63,7 @@ func (n *Node) assess(now time.Time, i *instance) {
 	if s.cannot == "" {
 		s.cannot = i.mute.why
 	}
+	n.assessWary(now, i, &s)
 	n.assessChecks(i, &s)
 	n.assessAdopted(i, &s)
 	if i.repair.yields(now) {

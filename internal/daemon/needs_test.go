@@ -1,0 +1,107 @@
+package daemon
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// on is an instance as configured.
+func on(name, ifName string, vrid uint8, addresses ...string) node.Instance {
+	i := node.Instance{Name: name, Interface: ifName, VRID: vrid, Version: vrrp.V3, Priority: 100}
+	for _, a := range addresses {
+		i.Addresses = append(i.Addresses, node.Address{IP: netip.MustParseAddr(a)})
+	}
+	return i
+}
+
+func TestNeedsOfAnInterface(t *testing.T) {
+	first := &config.Config{Node: "lb1", Instances: []node.Instance{
+		on("web", "eth0", 71, "192.0.2.10", "2001:db8::10"),
+		on("mail", "eth0", 72, "192.0.2.11"),
+		on("inside", "eth1", 71, "10.9.0.1"),
+	}}
+	first.Instances[0].Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.7")}}
+	ips := func(all ...string) (list []netip.Addr) {
+		for _, a := range all {
+			list = append(list, netip.MustParseAddr(a))
+		}
+		return list
+	}
+	tests := []struct {
+		name   string
+		to     *config.Config // the configuration after a reload; what runs is still the first one
+		want   map[string]needs
+		wanted []string
+	}{
+		{"what is configured", first, map[string]needs{
+			"eth0": {map[vrrp.Family][]uint8{vrrp.IPv4: {71, 72}, vrrp.IPv6: {71}}, ips("192.0.2.10", "192.0.2.11", "198.51.100.7", "2001:db8::10")},
+			"eth1": {map[vrrp.Family][]uint8{vrrp.IPv4: {71}}, ips("10.9.0.1")},
+			"eth2": {map[vrrp.Family][]uint8{}, nil},
+		}, []string{"eth0", "eth1"}},
+		{"what a reload removes is needed until it has handed over", &config.Config{Node: "lb1", Instances: []node.Instance{
+			on("mail", "eth0", 72, "192.0.2.12"), on("new", "eth2", 73, "10.8.0.1"),
+		}}, map[string]needs{
+			"eth0": {map[vrrp.Family][]uint8{vrrp.IPv4: {72, 71}, vrrp.IPv6: {71}}, ips("192.0.2.10", "192.0.2.11", "192.0.2.12", "198.51.100.7", "2001:db8::10")},
+			"eth1": {map[vrrp.Family][]uint8{vrrp.IPv4: {71}}, ips("10.9.0.1")},
+			"eth2": {map[vrrp.Family][]uint8{vrrp.IPv4: {73}}, ips("10.8.0.1")},
+		}, []string{"eth0", "eth1", "eth2"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDaemon(first, Options{Log: hclog.NewNullLogger()})
+			d.cfg.Store(tt.to)
+			for ifName, want := range tt.want {
+				if diff := cmp.Diff(want, d.needsOf(ifName), cmp.AllowUnexported(needs{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", ifName, diff)
+				}
+			}
+			if diff := cmp.Diff(tt.wanted, d.wanted()); diff != "" {
+				t.Errorf("wanted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestVirtualAddresses(t *testing.T) {
+	cfg := &config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, "192.0.2.10")}}
+	cfg.Instances[0].Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.7")}}
+	d := newDaemon(cfg, Options{Log: hclog.NewNullLogger()})
+	for ip, want := range map[string]bool{"192.0.2.10": true, "198.51.100.7": true, "192.0.2.11": false, "2001:db8::10": false} {
+		if got := d.virtual(netip.MustParseAddr(ip)); got != want {
+			t.Errorf("%s is virtual: %t", ip, got)
+		}
+	}
+}
+
+func TestSummaryIsShort(t *testing.T) {
+	var many []node.Instance
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+		many = append(many, on(name, "eth0", 1, "192.0.2.10"))
+	}
+	tests := []struct {
+		name      string
+		instances []node.Instance
+		statuses  map[string]string
+		want      string
+	}{
+		{"one", many[:1], map[string]string{"a": "master"}, "a: master"},
+		{"one of which nothing is known", many[:1], nil, "a: init"},
+		{"as many as fit", many[:8], map[string]string{"b": "backup"}, "a: init, b: backup, c: init, d: init, e: init, f: init, g: init, h: init"},
+		{"more", many, map[string]string{"j": "master"}, "a: init, b: init, c: init, d: init, e: init, f: init, g: init, h: init, and 2 more"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := &loop{Daemon: newDaemon(&config.Config{Instances: tt.instances}, Options{Log: hclog.NewNullLogger()}), statuses: tt.statuses}
+			if got := l.summary(); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}

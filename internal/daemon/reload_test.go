@@ -1,0 +1,408 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// text is a configuration with a priority, and what else is written.
+func text(priority int, more ...string) string {
+	return fmt.Sprintf("instance \"web\" {\n  interface = \"eth0\"\n  vrid      = 71\n  priority  = %d\n  addresses = [\"192.0.2.10\"]\n}\n", priority) +
+		strings.Join(more, "\n")
+}
+
+const (
+	tcpCheck  = "check \"tcp\" \"listener\" {\n  address = \"127.0.0.1:1\"\n}\n"
+	slowCheck = "check \"tcp\" \"listener\" {\n  address = \"127.0.0.1:1\"\n  interval = \"5s\"\n}\n"
+	badText   = "instance \"web\" {\n  vrid = 300\n"
+)
+
+// logs is a log that a test reads while it is written.
+type logs struct {
+	mu sync.Mutex // guards what follows
+	b  strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// reloading is a daemon without a loop: the test is the loop.
+type reloading struct {
+	*Daemon
+	log *logs
+}
+
+func newReloading(t *testing.T, path string) *reloading {
+	t.Helper()
+	cfg, diags := config.Load([]string{path}, config.Options{Node: "lb1"})
+	if cfg == nil {
+		t.Fatal(diags)
+	}
+	dir, err := os.MkdirTemp("", "rl") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r := &reloading{log: &logs{}}
+	log := hclog.New(&hclog.LoggerOptions{Output: r.log, DisableTime: true})
+	r.Daemon = newDaemon(cfg, Options{Paths: []string{path}, Config: config.Options{Node: "lb1"}, RuntimeDir: dir, Log: log})
+	if err := r.prepare(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if r.control, err = control.Listen(dir, cfg.Control.SteerGroup, r); err != nil {
+		t.Fatal(err)
+	}
+	if r.watcher, err = linux.OpenWatcher(r.wanted(), r.virtual); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	tasks.Go(func() { // in the place of the sockets
+		for {
+			select {
+			case <-r.changes:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	tasks.Go(func() { _ = r.runReload(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		tasks.Wait()
+	})
+	return r
+}
+
+// write replaces a file's content in place.
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reload asks for a reload and waits for its end.
+func (r *reloading) ask(t *testing.T) (node.Reloaded, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	return r.Reload(ctx)
+}
+
+func (r *reloading) priority() int { return int(r.cfg.Load().Instances[0].Priority) }
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(bound); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", bound, what)
+		}
+	}
+}
+
+// noWatch turns the watching off, so that only the test reloads.
+const noWatch = "reload {\n  watch = false\n}\n"
+
+func TestReloadUnchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150, noWatch))
+	r := newReloading(t, path)
+	before := r.cfg.Load()
+	write(t, path, "# only a comment\n"+text(150, noWatch))
+	got, err := r.ask(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(node.Reloaded{Summary: "unchanged"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if r.cfg.Load() != before || len(r.events) > 0 {
+		t.Error("something was done about a configuration that did not change")
+	}
+}
+
+func TestReloadChanged(t *testing.T) {
+	hook := "notify \"script\" \"tell\" {\n  on = [\"master\"]\n  command = [\"/bin/true\"]\n}\n"
+	tests := []struct {
+		name, from, to string
+		want           string
+		events         int // what the node is told
+	}{
+		{"an instance", text(150, noWatch), text(120, noWatch), "instance web changed", 1},
+		{"a check", text(150, noWatch, tcpCheck), text(150, noWatch, slowCheck), "check listener changed", 1},
+		{"a new check", text(150, noWatch), text(150, noWatch, tcpCheck), "instance web changed, check listener added", 1},
+		{"a hook", text(150, noWatch), text(150, noWatch, hook), "notify tell added", 1},
+		{"the log", text(150, noWatch), text(150, noWatch, "log {\n  level = \"debug\"\n}\n"), "log changed", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "understudy.hcl")
+			write(t, path, tt.from)
+			r := newReloading(t, path)
+			write(t, path, tt.to)
+			got, err := r.ask(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(node.Reloaded{Changed: true, Summary: tt.want}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if n := len(r.events); n != tt.events {
+				t.Errorf("the node is told %d things, want %d", n, tt.events)
+			}
+			if again, err := r.ask(t); err != nil || again.Changed {
+				t.Errorf("the second time: %+v, %v", again, err)
+			}
+			if !strings.Contains(r.log.String(), "configuration reloaded: why=\"asked for\" changes=") {
+				t.Errorf("the log does not say what changed:\n%s", r.log)
+			}
+		})
+	}
+}
+
+func TestReloadRejected(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150, noWatch))
+	r := newReloading(t, path)
+	before := r.cfg.Load()
+	write(t, path, badText)
+	for range 2 {
+		_, err := r.ask(t)
+		if err == nil || !strings.Contains(err.Error(), path+":") {
+			t.Fatalf("error %v; want the place", err)
+		}
+		if got := r.loaded.Load().Rejected; got != err.Error() {
+			t.Errorf("status says %q, want %q", got, err)
+		}
+	}
+	if r.cfg.Load() != before || len(r.events) > 0 {
+		t.Error("something was done about a configuration that is not valid")
+	}
+	if n := strings.Count(r.log.String(), "configuration rejected; the running one goes on"); n != 1 {
+		t.Errorf("the same mistake is logged %d times:\n%s", n, r.log)
+	}
+	if m := r.systemd.message(); !strings.Contains(m, "configuration rejected: "+path+":") {
+		t.Errorf("the service manager is told %q", m)
+	}
+	write(t, path, text(150, noWatch))
+	if got, err := r.ask(t); err != nil || got.Changed {
+		t.Errorf("the old text again: %+v, %v", got, err)
+	}
+	if got := r.loaded.Load().Rejected; got != "" {
+		t.Errorf("status still says %q", got)
+	}
+	if m := r.systemd.message(); strings.Contains(m, "rejected") || m == "" {
+		t.Errorf("the service manager is told %q", m)
+	}
+}
+
+func TestReloadOfAMissingFileIsRejected(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150, noWatch))
+	r := newReloading(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ask(t); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("error %v", err)
+	}
+	if r.priority() != 150 {
+		t.Error("the running configuration is gone with the file")
+	}
+}
+
+func TestReloadAfterTheEnd(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})
+	close(d.ended)
+	if _, err := d.Reload(t.Context()); err == nil || err.Error() != "the daemon stops" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFilesAreFollowed(t *testing.T) {
+	// Each test begins with priority 150 and a path, and changes the files so that it becomes 120.
+	tests := []struct {
+		name   string
+		path   string
+		before func(t *testing.T, dir string)
+		change func(t *testing.T, dir string)
+	}{
+		{
+			"written in place", "understudy.hcl",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "understudy.hcl"), text(120)) },
+		},
+		{
+			"renamed into place by an editor", "understudy.hcl",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "understudy.hcl~"), text(120))
+				rename(t, filepath.Join(dir, "understudy.hcl~"), filepath.Join(dir, "understudy.hcl"))
+			},
+		},
+		{
+			"a ConfigMap's swap of a link", ".",
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "..v1", "understudy.hcl"), text(150))
+				link(t, "..v1", filepath.Join(dir, "..data"))
+				link(t, "..data/understudy.hcl", filepath.Join(dir, "understudy.hcl"))
+			},
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "..v2", "understudy.hcl"), text(120))
+				link(t, "..v2", filepath.Join(dir, "..data_tmp"))
+				rename(t, filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data"))
+			},
+		},
+		{
+			"another directory in its place", "etc",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "new", "understudy.hcl"), text(120))
+				rename(t, filepath.Join(dir, "etc"), filepath.Join(dir, "old"))
+				rename(t, filepath.Join(dir, "new"), filepath.Join(dir, "etc"))
+			},
+		},
+		{
+			"a fragment in a directory that was not there", "etc",
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), tcpCheck)
+				write(t, filepath.Join(dir, "etc", "conf.d", "web.hcl"), text(150))
+			},
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "conf.d", "web.hcl"), text(120))
+				write(t, filepath.Join(dir, "etc", "checks.d", "more.hcl"), strings.ReplaceAll(tcpCheck, "listener", "more"))
+			},
+		},
+		{
+			"broken, then mended", "understudy.hcl",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "understudy.hcl"), badText)
+				time.Sleep(2 * settled) // long enough to be read, or not: both are well
+				write(t, filepath.Join(dir, "understudy.hcl"), text(120))
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			tt.before(t, dir)
+			r := newReloading(t, filepath.Join(dir, tt.path))
+			tt.change(t, dir)
+			eventually(t, "the change is followed", func() bool { return r.priority() == 120 && r.loaded.Load().Rejected == "" })
+			// And the next one too: what is watched is what is there now.
+			path := filepath.Join(dir, tt.path)
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				path = filepath.Join(path, "understudy.hcl")
+			}
+			if tt.name != "a fragment in a directory that was not there" {
+				write(t, path, text(110))
+				eventually(t, "the next change is followed", func() bool { return r.priority() == 110 })
+			}
+		})
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWatchCanBeTurnedOffAndOnAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150, noWatch))
+	r := newReloading(t, path)
+	write(t, path, text(120, noWatch))
+	time.Sleep(restless) // nothing may happen in this time
+	if r.priority() != 150 {
+		t.Fatal("reloaded, although watch is false")
+	}
+	write(t, path, text(120))
+	if _, err := r.ask(t); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, text(110))
+	eventually(t, "the change is followed once watch is true", func() bool { return r.priority() == 110 })
+}
+
+// A file that is written all the time is read all the same.
+func TestRestlessFileIsReadInTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150))
+	r := newReloading(t, path)
+	write(t, path, text(120))
+	deadline := time.Now().Add(bound)
+	for r.priority() != 120 {
+		if time.Now().After(deadline) {
+			t.Fatal("never read")
+		}
+		write(t, filepath.Join(filepath.Dir(path), "noise"), "x")
+		time.Sleep(settled / 10)
+	}
+}
+
+// Where the kernel has no watch left, the daemon reloads when it is asked.
+func TestWithoutWatchesReloadWorks(t *testing.T) {
+	var f files
+	if f.follow(map[string]bool{"/": true}) {
+		t.Error("a directory is watched by nobody")
+	}
+	f.close()
+	select {
+	case <-f.events:
+		t.Error("an event of nobody")
+	default:
+	}
+}
+
+func TestCheckThatCannotBeMadeIsSaidWithItsPlace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150, noWatch))
+	r := newReloading(t, path)
+	write(t, path, text(150, noWatch, "check \"http\" \"page\" {\n  url = \"https://127.0.0.1/\"\n  ca_file = \"/nonexistent/ca.pem\"\n}\n"))
+	if _, err := r.ask(t); err == nil || !strings.Contains(err.Error(), path+":") {
+		t.Errorf("error %v; want the place", err)
+	}
+	if r.loaded.Load().Rejected == "" || len(r.cfg.Load().Checks) != 0 {
+		t.Error("half of the configuration was applied")
+	}
+}
