@@ -87,6 +87,9 @@ func pair(t testing.TB, programs ...string) (self, peer *host) {
 	eventually(t, "v0 has its carrier and its routes know", func() bool {
 		return strings.Contains(self.run("ip link show v0"), "state UP") && !strings.Contains(self.run("ip route"), "linkdown")
 	})
+	peer.do(func() {
+		eventually(t, "v1 has its carrier", func() bool { return strings.Contains(peer.run("ip link show v1"), "state UP") })
+	})
 	return self, peer
 }
 

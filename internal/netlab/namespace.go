@@ -20,8 +20,9 @@ import (
 const (
 	// namespaceDir is where iproute2 keeps named network namespaces.
 	namespaceDir = "/run/netns"
-	// killBound is how long the processes of a namespace may take to disappear after SIGKILL.
-	killBound = 5 * time.Second
+	// killBound is how long the processes of a namespace may take to disappear after SIGKILL, and then the namespace. The
+	// kernel takes down one after another; on a loaded machine that was seen to take more than 5 s.
+	killBound = 30 * time.Second
 )
 
 // namespace is a named network namespace with a netlink socket in it.

@@ -35,6 +35,9 @@ type sample struct {
 
 	// Outage is the longest time between the starts of two successive connections that were answered within 100 ms.
 	Outage milliseconds `json:"outage_ms"`
+	// Felt is the longest such time in which a connection was started that was not answered so. An outage that is longer is
+	// a stall.
+	Felt milliseconds `json:"felt_ms"`
 	// Stall is the longest time between the starts of any two successive connections: what the machine kept the client from.
 	Stall milliseconds `json:"stall_ms"`
 	// Settled is when, after the step's begin, the last connection was started that the host that has the address in the end
@@ -43,6 +46,8 @@ type sample struct {
 	// TwoOwners and Nobody are the longest times for which two hosts, or none, had the address.
 	TwoOwners milliseconds `json:"two_owners_ms"`
 	Nobody    milliseconds `json:"nobody_ms"`
+	// Stays says that two hosts had the address at the end.
+	Stays bool `json:"two_owners_stay,omitempty"`
 	// Moves is how often the address changed its host.
 	Moves int `json:"moves"`
 
@@ -64,8 +69,8 @@ type sample struct {
 
 // String is the sample in one line.
 func (s sample) String() string {
-	text := fmt.Sprintf("%-16s outage %8.1f  lost %4d  reset %3d  unanswered %4d  slow %4d  two owners %8.1f  nobody %7.1f  stall %5.1f",
-		s.Row, s.Outage, s.Lost, s.Reset, s.Unanswered, s.Slow, s.TwoOwners, s.Nobody, s.Stall)
+	text := fmt.Sprintf("%-16s outage %7.1f felt %7.1f stall %5.1f  lost %4d reset %2d unanswered %3d slow %3d  two owners %7.1f nobody %7.1f",
+		s.Row, s.Outage, s.Felt, s.Stall, s.Lost, s.Reset, s.Unanswered, s.Slow, s.TwoOwners, s.Nobody)
 	if s.Missed != "" {
 		text += "  (" + s.Missed + ")"
 	}
@@ -133,11 +138,13 @@ func (r *sample) own(history netlab.History, from, to time.Time) {
 	r.TwoOwners = ms(history.Overlap(vip, from, to))
 	r.Nobody = ms(history.Gap(vip, from, to))
 	r.Moves = history.Moves(vip, from, to)
+	r.Stays = len(history.Owners(vip, to)) > 1
 }
 
 // attempts fills in what the new connections saw. An error means that the client itself could not work.
 func (r *sample) attempts(saw netlab.Attempts) error {
 	r.Outage, r.Stall, r.Connections = ms(saw.Outage()), ms(saw.Stall()), len(saw.List)
+	r.Felt = ms(felt(saw))
 	last := saw.LastServer()
 	for _, a := range saw.List {
 		v := judge(a)
@@ -158,6 +165,25 @@ func (r *sample) attempts(saw netlab.Attempts) error {
 		}
 	}
 	return nil
+}
+
+// felt is the outage without the times in which nobody tried to connect.
+func felt(saw netlab.Attempts) time.Duration {
+	last, tried, longest := saw.From, false, time.Duration(0)
+	for _, a := range saw.List {
+		if judge(a) != prompt {
+			tried = true
+			continue
+		}
+		if tried {
+			longest = max(longest, a.Start.Sub(last))
+		}
+		last, tried = a.Start, false
+	}
+	if tried {
+		longest = max(longest, saw.To.Sub(last))
+	}
+	return longest
 }
 
 // verdict is what became of one new connection.

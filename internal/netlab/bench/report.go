@@ -16,7 +16,7 @@ fall 2, rise 2. "keepalived" goes to FAULT when a check fails; "keepalived-weigh
 The client starts a new connection every 2 ms, whether or not earlier ones have ended; each has 1.5 s, no retry, no keep-alive.
 **Outage** is the longest time between the starts of two successive connections that were answered within 100 ms, so 2 ms and a
 late timer are no outage. **Stall** is the longest time between the starts of any two successive connections: what the machine
-did to the client, and an outage is known no better than that. **Lost** connections were refused or not established within
+did to the client, and an outage is known no better than that; **felt** is the longest outage in which anybody tried to connect. **Lost** connections were refused or not established within
 100 ms; **reset** ones were open at the instant of the move. Of 8 keep-alive connections and 4 slow downloads that lay open, the
 table counts how many broke. **Settled** is when the last connection was started that the host that has the address in the end
 did not answer in time. Owners come from the kernel's address events. Figures are median / maximum of the runs, in milliseconds.
@@ -39,8 +39,8 @@ func (r *results) markdown() string {
 
 func (r *results) table(b *strings.Builder, interval milliseconds) {
 	fmt.Fprintf(b, "\n## Advertisements every %v ms\n\n", interval)
-	b.WriteString("| fault | daemon | runs | outage | lost | reset | no or late answer | two owners | nobody | settled | keep-alive | downloads | stall |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| fault | daemon | runs | outage | felt | lost | reset | no or late answer | two owners | nobody | settled | keep-alive | downloads | stall |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, s := range r.Summary {
 		if s.Interval != interval {
 			continue
@@ -49,8 +49,12 @@ func (r *results) table(b *strings.Builder, interval milliseconds) {
 		if s.Missed > 0 {
 			runs += fmt.Sprintf(" (%d did not end as they should)", s.Missed)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %v | %v | %v | %v | %v | %v | %v | %v of %d | %v of %d | %v |\n", rowTitle(s.Row), s.Daemon, runs,
-			s.Outage, s.Lost, s.Reset, s.Unanswered, s.TwoOwners, s.Nobody, s.Settled, s.KeepAlive, keepAlives, s.Downloads, downloads, s.Stall)
+		two := s.TwoOwners.String()
+		if s.Stays > 0 {
+			two = fmt.Sprintf("stay, %d of %d runs", s.Stays, s.Runs)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %v | %v | %v | %v | %v | %v | %v | %v | %v of %d | %v of %d | %v |\n", rowTitle(s.Row), s.Daemon, runs,
+			s.Outage, s.Felt, s.Lost, s.Reset, s.Unanswered, two, s.Nobody, s.Settled, s.KeepAlive, keepAlives, s.Downloads, downloads, s.Stall)
 	}
 }
 
@@ -91,10 +95,10 @@ func (r *results) targetTable(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n## Targets of understudy at 1 s\n\n| fault | figure | at most | measured | |\n|---|---|---|---|---|\n")
 	for _, t := range r.Targets {
-		met := "met"
-		if !t.Met {
-			met = "**not met**"
+		verdict := t.Verdict
+		if verdict == unmet {
+			verdict = "**" + unmet + "**"
 		}
-		fmt.Fprintf(b, "| %s | %s | %.4g %s | %.4g %s | %s |\n", rowTitle(t.Row), t.Title, t.Limit, t.Unit, t.Got, t.Unit, met)
+		fmt.Fprintf(b, "| %s | %s | %.4g %s | %.4g %s | %s |\n", rowTitle(t.Row), t.Title, t.Limit, t.Unit, t.Got, t.Unit, verdict)
 	}
 }

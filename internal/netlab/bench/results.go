@@ -47,7 +47,10 @@ type summary struct {
 	Runs     int          `json:"runs"`
 	Missed   int          `json:"missed"` // runs in which the daemons did not reach what they should
 
+	Stays    int          `json:"two_owners_stay"` // runs that ended with two owners
+
 	Outage    spread `json:"outage_ms"`
+	Felt      spread `json:"felt_ms"`
 	Stall     spread `json:"stall_ms"`
 	Settled   spread `json:"settled_ms"`
 	TwoOwners spread `json:"two_owners_ms"`
@@ -110,6 +113,7 @@ func sum(list []sample) summary {
 	s := summary{
 		Row: list[0].Row, Daemon: list[0].Daemon, Interval: list[0].Interval, Runs: len(list),
 		Outage:     of(func(s sample) milliseconds { return s.Outage }),
+		Felt:       of(func(s sample) milliseconds { return s.Felt }),
 		Stall:      of(func(s sample) milliseconds { return s.Stall }),
 		Settled:    of(func(s sample) milliseconds { return s.Settled }),
 		TwoOwners:  of(func(s sample) milliseconds { return s.TwoOwners }),
@@ -124,6 +128,9 @@ func sum(list []sample) summary {
 	for _, one := range list {
 		if one.Missed != "" {
 			s.Missed++
+		}
+		if one.Stays {
+			s.Stays++
 		}
 	}
 	return s
@@ -161,10 +168,10 @@ func find(list []summary, row, daemon string, interval milliseconds) *summary {
 	return nil
 }
 
-// unmet counts the targets that were measured and are not met.
+// unmet counts the targets that were measured and are not met, the machine's stalls aside.
 func (r *results) unmet() (n int) {
 	for _, t := range r.Targets {
-		if !t.Met {
+		if t.Verdict == unmet {
 			n++
 		}
 	}
