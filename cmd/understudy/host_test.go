@@ -229,6 +229,10 @@ func TestOneHost(t *testing.T) {
 		}
 		s.await(exitOK)
 		s.holds(true)
+		// So short that the end may be all that is seen of it; the packet sockets break all the same.
+		s.exec("sh", "-c", "ip link set eth0 down; ip link set eth0 up")
+		s.await(exitOK)
+		s.holds(true)
 		s.exec("ip", "link", "set", "eth0", "down")
 		s.exec("ip", "link", "set", "eth0", "name", "other0")
 		s.await(exitFault)

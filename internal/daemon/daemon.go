@@ -49,10 +49,11 @@ type Server interface {
 
 // Daemon runs one node. Make it with New, run it once with Run.
 type Daemon struct {
-	opts    Options
-	log     hclog.Logger
-	started time.Time
-	cfg     atomic.Pointer[config.Config]
+	opts     Options
+	log      hclog.Logger
+	started  time.Time
+	cfg      atomic.Pointer[config.Config]
+	virtuals atomic.Pointer[virtuals]
 
 	events  chan node.Event
 	ports   chan portChange
@@ -169,16 +170,31 @@ func (d *Daemon) prepare(cfg *config.Config) error {
 
 // virtual says whether an address is one of ours, which is never a source and whose loss is to be repaired.
 func (d *Daemon) virtual(ip netip.Addr) bool {
-	for _, i := range d.cfg.Load().Instances {
+	cfg := d.cfg.Load()
+	v := d.virtuals.Load()
+	if v == nil || v.of != cfg {
+		v = virtualsOf(cfg)
+		d.virtuals.Store(v)
+	}
+	return v.ips[ip]
+}
+
+// virtuals is the set of a configuration's addresses.
+type virtuals struct {
+	of  *config.Config
+	ips map[netip.Addr]bool
+}
+
+func virtualsOf(cfg *config.Config) *virtuals {
+	v := &virtuals{cfg, map[netip.Addr]bool{}}
+	for _, i := range cfg.Instances {
 		for _, list := range [][]node.Address{i.Addresses, i.Unadvertised} {
 			for _, a := range list {
-				if a.IP == ip {
-					return true
-				}
+				v.ips[a.IP] = true
 			}
 		}
 	}
-	return false
+	return v
 }
 
 // Run runs the daemon until ctx ends and every instance has handed over, the addresses are released and the `stop` hooks

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"github.com/understudy-ha/understudy/checks"
@@ -31,9 +32,7 @@ func newMonitors(report func(checks.Result)) *monitors {
 
 // prepare takes the first configuration's monitors; runAll starts them.
 func (m *monitors) prepare(p *plan) {
-	for name, monitor := range p.monitors {
-		m.waiting[name] = monitor
-	}
+	maps.Copy(m.waiting, p.monitors)
 }
 
 // runAll runs the checks until ctx ends.

@@ -47,7 +47,7 @@ type summary struct {
 	Runs     int          `json:"runs"`
 	Missed   int          `json:"missed"` // runs in which the daemons did not reach what they should
 
-	Stays    int          `json:"two_owners_stay"` // runs that ended with two owners
+	Stays int `json:"two_owners_stay"` // runs that ended with two owners
 
 	Outage    spread `json:"outage_ms"`
 	Felt      spread `json:"felt_ms"`

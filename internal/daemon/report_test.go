@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/notify"
+)
+
+func TestHookRunsKeepTheLastOfEachInstance(t *testing.T) {
+	h := hookRuns{last: map[hookKey]notify.Report{}}
+	for _, r := range []notify.Report{
+		{Hook: "tell", Instance: "web", Transition: notify.Transition{State: notify.Master}, Err: errors.New("exit status 1")},
+		{Hook: "tell", Instance: "mail", Transition: notify.Transition{State: notify.Backup}, Took: time.Second},
+		{Hook: "a", Instance: "web", Transition: notify.Transition{State: notify.Fault}, Err: errors.New("timed out"), Output: "so far"},
+		{Hook: "tell", Instance: "web", Transition: notify.Transition{State: notify.Backup}},
+	} {
+		h.add(r)
+	}
+	var got []string
+	for _, r := range h.list() {
+		got = append(got, r.Name+" "+r.Instance+" "+r.State+" "+r.Error+" "+r.Output+" "+r.Took.String())
+	}
+	want := []string{"a web fault timed out so far 0s", "tell mail backup   1s", "tell web backup   0s"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A check's first success is news to the node, each failure is (its reason may be another), a success that lasts is not.
+func TestWhatTheNodeHearsOfChecks(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})
+	tests := []struct {
+		name string
+		r    checks.Result
+		want int
+	}{
+		{"the first success", checks.Result{Check: "nginx", Healthy: true, Changed: true}, 1},
+		{"another success", checks.Result{Check: "nginx", Healthy: true}, 0},
+		{"a failure that changes nothing yet", checks.Result{Check: "nginx", Healthy: true, Reason: "refused"}, 0},
+		{"the failure that changes the verdict", checks.Result{Check: "nginx", Changed: true, Reason: "refused"}, 1},
+		{"a failure for another reason", checks.Result{Check: "nginx", Reason: "timed out"}, 1},
+	}
+	for _, tt := range tests {
+		d.checked(tt.r)
+		if got := len(d.events); got != tt.want {
+			t.Errorf("%s: the node hears %d things, want %d", tt.name, got, tt.want)
+		}
+		for len(d.events) > 0 {
+			if ev, ok := (<-d.events).(node.CheckChanged); !ok || ev.Check != "nginx" || ev.Healthy != tt.r.Healthy || ev.Reason != tt.r.Reason {
+				t.Errorf("%s: the node hears %+v", tt.name, ev)
+			}
+		}
+	}
+}
+
+func TestReadersMayComeBeforeTheLoopRuns(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, "192.0.2.10")}}, Options{Log: hclog.NewNullLogger()})
+	r := d.Report()
+	if r.Node == nil || len(r.Node.Instances) != 1 || r.Node.Instances[0].State != node.Init {
+		t.Errorf("report: %+v", r.Node)
+	}
+}
+
+func TestSteeringAfterTheEndIsRefused(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger(), StateDir: t.TempDir(), RuntimeDir: t.TempDir()})
+	close(d.ended)
+	if _, err := d.Drain(t.Context(), "admin"); !errors.Is(err, errStopping) {
+		t.Errorf("drain: %v", err)
+	}
+	if diff := cmp.Diff([]string{"admin"}, load(t, d.drains)); diff != "" {
+		t.Errorf("the drain is kept for the next start (-want +got):\n%s", diff)
+	}
+	if err := d.Undrain(t.Context(), "admin"); !errors.Is(err, errStopping) {
+		t.Errorf("undrain: %v", err)
+	}
+}
+
+func TestPostNeverWaitsForALoopThatEnded(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})
+	close(d.ended)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range eventQueue + 10 {
+			d.post(t.Context(), node.Elapsed{})
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(bound):
+		t.Fatal("it waits")
+	}
+}

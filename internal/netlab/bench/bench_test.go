@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+)
+
+// TestBench measures a stop with both daemons at a short interval, and one instance's move, for real.
+func TestBench(t *testing.T) {
+	labtest.Root(t)
+	labtest.Require(t, "nginx", "keepalived", "nft", "curl")
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "understudy")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../../cmd/understudy")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var out, errs bytes.Buffer
+	code := run([]string{"-understudy", binary, "-out", dir, "-faults", "stop", "-daemons", "understudy,keepalived", "-interval", "100ms",
+		"-runs", "1", "-scale", "none", "-trace"}, &out, &errs)
+	if code != exitOK {
+		t.Fatalf("exit %d: %s%s", code, out.String(), errs.String())
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r results
+	if err := json.Unmarshal(data, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Summary) != 4 {
+		t.Fatalf("want a stop and a return for each daemon:\n%s", data)
+	}
+	for _, s := range r.Summary {
+		if s.Missed > 0 || s.Moves.Median != 1 || s.KeepAlive.Median == 0 || s.Downloads.Median == 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+	// Its backup waits for its skew, (256 - 100)/256 of 100 ms.
+	if s := find(r.Summary, "stop", "keepalived", 100); s.Nobody.Median < 40 || s.Felt.Median < 40 || s.Lost.Median == 0 {
+		t.Errorf("keepalived's stop: %+v", s)
+	}
+	for _, want := range []string{"=== daemon stopped (SIGTERM), understudy at 100ms", "lb2 GETS the address", "client: "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the trace lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	p, err := startProcess("a busy shell", t.TempDir(), "sh", "-c", "sh -c 'while :; do :; done' & echo up; wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.kill(); err != nil {
+			t.Error(err)
+		}
+	}()
+	labtest.Eventually(t, 10*time.Second, func() (bool, string) {
+		cpu, err := p.cpuTime()
+		return err == nil && cpu > 20*time.Millisecond && len(tree(p.pid())) == 2, "the child's time is not counted: " + cpu.String()
+	})
+	if pss, err := p.pss(); err != nil || pss <= 0 || pss > 50 {
+		t.Errorf("PSS of two shells is %v MiB, %v", pss, err)
+	}
+	if l := p.between(time.Time{}, time.Now()); len(l) != 1 || l[0].text != "up" || p.tail() != "up" {
+		t.Errorf("the output is %v", l)
+	}
+	children := tree(p.pid())
+	if err := p.kill(); err != nil || p.running() {
+		t.Errorf("it runs: %t, %v", p.running(), err)
+	}
+	labtest.Eventually(t, 5*time.Second, func() (bool, string) {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(children[1]) + "/stat")
+		return err != nil || strings.Contains(string(text), ") Z "), "the child outlives its parent"
+	})
+}
+
+func TestScaleInstances(t *testing.T) {
+	for _, c := range allScales() {
+		seen := make(map[string]bool)
+		perLink := make(map[string]int)
+		for _, i := range c.all() {
+			seen[i.addr.String()] = true
+			perLink[i.link]++
+			if i.vrid < 1 || i.vrid > 255 || !i.addr.IsPrivate() {
+				t.Errorf("%s: %+v", c.name, i)
+			}
+		}
+		if len(seen) != c.instances || len(perLink) != c.links() {
+			t.Errorf("%s: %d addresses on %d links, want %d on %d", c.name, len(seen), len(perLink), c.instances, c.links())
+		}
+	}
+}
