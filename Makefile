@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: all build demo test check race stories fuzz fmt clean
+.PHONY: all build demo test check race stories fuzz bench bench-quick fmt clean
 
 all: build
 
@@ -44,6 +44,14 @@ stories: build
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
+
+# Parts of it: make bench BENCH='-faults stop,cut -interval 1s -runs 3 -scale none'; the results are in dist/bench.
+bench: build
+	.ci/setup ip nginx keepalived nft curl
+	go run ./internal/netlab/bench $(BENCH)
+
+bench-quick:
+	@$(MAKE) --no-print-directory bench BENCH='-quick'
 
 fmt:
 	gofmt -w .

@@ -68,11 +68,11 @@ type sample struct {
 }
 
 // String is the sample in one line.
-func (s sample) String() string {
+func (r sample) String() string {
 	text := fmt.Sprintf("%-16s outage %7.1f felt %7.1f stall %5.1f  lost %4d reset %2d unanswered %3d slow %3d  two owners %7.1f nobody %7.1f",
-		s.Row, s.Outage, s.Felt, s.Stall, s.Lost, s.Reset, s.Unanswered, s.Slow, s.TwoOwners, s.Nobody)
-	if s.Missed != "" {
-		text += "  (" + s.Missed + ")"
+		r.Row, r.Outage, r.Felt, r.Stall, r.Lost, r.Reset, r.Unanswered, r.Slow, r.TwoOwners, r.Nobody)
+	if r.Missed != "" {
+		text += "  (" + r.Missed + ")"
 	}
 	return text
 }

@@ -226,8 +226,6 @@ func (p *pair) follows(s *server) func() (bool, string) {
 }
 
 // masterDown is the backup's Master_Down_Interval (RFC 9568 section 6.1).
-func (p *pair) masterDown() time.Duration { return masterDown(p.interval) }
-
 func masterDown(interval time.Duration) time.Duration {
 	return 3*interval + (256-worse)*interval/256
 }

@@ -78,10 +78,10 @@ func TestTargetsAreJudged(t *testing.T) {
 		got[v.Row+": "+v.Title] = v.Verdict
 	}
 	for what, want := range map[string]string{
-		"stop: outage, median":                                stalled,
-		"stop: lost, maximum":                                 met,
-		"nginx-killed: outage, median":                        unmet,
-		"nginx-killed: two owners, maximum":                   met,
+		"stop: outage, median":                                 stalled,
+		"stop: lost, maximum":                                  met,
+		"nginx-killed: outage, median":                         unmet,
+		"nginx-killed: two owners, maximum":                    met,
 		"scale 255: CPU of the master, 1.5 times keepalived's": unmet,
 	} {
 		if got[what] != want {

@@ -3,6 +3,7 @@ package stories
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,14 +57,18 @@ func (c *cluster) slack(from, to time.Time) time.Duration {
 // successor has to be slower than the 20 ms for which the other host waits. It must not be the rule; see judge.
 const spoilt = 60 * time.Millisecond
 
-// tally counts what planned moves cost in a cluster's life.
+// tally counts what planned moves cost in a cluster's life, those left out during which the machine stood still.
 type tally struct {
 	moves, gaps, losses int // of one address each
 }
 
-// judge asserts that at most a quarter of the planned moves were spoilt by the machine.
+// judge asserts that at most a quarter of the planned moves were spoilt by the machine. Of a few moves it says nothing.
 func (c *cluster) judge(t *testing.T) {
 	t.Logf("planned moves: %+v", c.tally)
+	const few = 8
+	if c.tally.moves < few {
+		return
+	}
 	if c.tally.gaps*4 > c.tally.moves || c.tally.losses*4 > c.tally.moves {
 		t.Errorf("planned moves: %+v: want at most a quarter with a gap or a loss", c.tally)
 	}
@@ -78,24 +83,31 @@ func (c *cluster) planned(t *testing.T, from time.Time, to string, vips ...netip
 	}
 	now := time.Now().Add(after)
 	slack := c.slack(from, now)
+	history := c.owners.History()
 	for _, vip := range vips {
 		c.moved(t, vip, from, to)
-		history := c.owners.History()
-		c.tally.moves++
-		gap := history.Gap(vip, from, now)
-		if gap > 0 {
-			t.Logf("nobody had %v for %v", vip, gap)
-			c.tally.gaps++
-		}
+		gap, over := history.Gap(vip, from, now), history.Overlap(vip, from, now)
 		if gap > spoilt+slack {
 			t.Errorf("nobody had %v for %v", vip, gap)
 		}
-		if over := history.Overlap(vip, from, now); over > lingers+slack {
+		if over > lingers+slack {
 			t.Errorf("two hosts had %v for %v", vip, over)
 		}
-		if c.harmed(t, vip, from, now, spoilt+slack) > 0 {
-			c.tally.losses++
+		lost := c.harmed(t, vip, from, now, spoilt+slack)
+		if slack == 0 {
+			c.tally.add(gap > 0, lost > 0)
 		}
+	}
+}
+
+// add counts one move.
+func (y *tally) add(gap, loss bool) {
+	y.moves++
+	if gap {
+		y.gaps++
+	}
+	if loss {
+		y.losses++
 	}
 }
 
@@ -166,22 +178,13 @@ func (c *cluster) rests(t *testing.T, from time.Time, until time.Duration, vips 
 	to := from.Add(until)
 	labtest.Eventually(t, until+noise, func() (bool, string) { return !time.Now().Before(to), "time passes" })
 	for _, change := range c.owners.History() {
-		if change.At.After(from) && change.At.Before(to) && among(vips, change.Addr) {
+		if change.At.After(from) && change.At.Before(to) && slices.Contains(vips, change.Addr) {
 			t.Errorf("%s at %s: %v held=%t, want no change since %s", change.Host, stamp(change.At), change.Addr, change.Held, stamp(from))
 		}
 	}
 	for _, vip := range vips {
 		c.unharmed(t, vip, from, to)
 	}
-}
-
-func among(vips []netip.Addr, ip netip.Addr) bool {
-	for _, v := range vips {
-		if v == ip {
-			return true
-		}
-	}
-	return false
 }
 
 // reaches waits until the user's neighbour entry of an address names a host.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,7 +167,7 @@ func (h *server) log() string {
 func (c *cluster) start(t *testing.T, names ...string) {
 	t.Helper()
 	for _, h := range c.hosts {
-		if len(names) > 0 && !contains(names, h.Name()) {
+		if len(names) > 0 && !slices.Contains(names, h.Name()) {
 			continue
 		}
 		h.past = h.log()
@@ -177,10 +178,6 @@ func (c *cluster) start(t *testing.T, names ...string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func contains(names []string, name string) bool {
-	return strings.Contains(" "+strings.Join(names, " ")+" ", " "+name+" ")
 }
 
 // stop stops the daemon as a service manager does. It must end with status 0.

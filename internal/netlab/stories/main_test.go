@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// labsAtOnce is how many labs run at a time: their hosts mostly wait.
-const labsAtOnce = "3"
+// labsAtOnce is how many labs run at a time, on any machine: their hosts mostly wait, and they measure time.
+const labsAtOnce = "2"
 
 // program is the daemon: what UNDERSTUDY names, or one that is built for the tests.
 var program = os.Getenv("UNDERSTUDY")

@@ -105,10 +105,11 @@ func TestPair(t *testing.T) {
 	c.start(t)
 	c.settled(t, "lb1")
 	for _, vip := range c.vips {
-		if moves := c.owners.History().Moves(vip, from, time.Now()); moves > 0 {
+		// The other one may have been first, when its daemon started sooner.
+		if moves := c.owners.History().Moves(vip, from, time.Now()); moves > 1 {
 			t.Errorf("%v moved %d times in the first election", vip, moves)
 		}
-		c.overlap(t, vip, from, 0)
+		c.overlap(t, vip, from, lingers)
 	}
 	for _, story := range []struct {
 		name string

@@ -73,7 +73,7 @@ func policyShape() shape {
 		// The check returns the words of a plan, one at a time; the last one again and again.
 		scripts: map[string]string{"plan": `
 read -r result rest <"$1/plan"
-[ -z "$rest" ] || echo "$rest" >"$1/plan"
+[ -z "$rest" ] || { echo "$rest" >"$1/plan.rest" && mv "$1/plan.rest" "$1/plan"; }
 echo "the plan says $result"
 exit "$result"`},
 		config: policyInstance("small", 1, `"10.0.0.101"`, ranked) + policyCheck("small", "weight = -49") +
@@ -83,8 +83,8 @@ exit "$result"`},
 			policyInstance("rising", 5, `"10.0.0.105"`, ranked) + `
 check "script" "rising" {
   command          = ["SCRIPTS/plan", "LAB/${hostname}"]
-  interval         = "100ms"
-  pending_interval = "50ms"
+  interval         = "600ms"
+  pending_interval = "100ms"
   rise             = 4
   fall             = 3
 }
@@ -187,8 +187,8 @@ func (h *server) plan(t *testing.T, results string) {
 	}
 }
 
-// planned waits until the plan has come to its end.
-func (h *server) planned(t *testing.T) {
+// performed waits until the plan has come to its end.
+func (h *server) performed(t *testing.T) {
 	t.Helper()
 	labtest.Eventually(t, 10*time.Second, func() (bool, string) {
 		left, err := os.ReadFile(filepath.Join(h.Dir(), "plan"))
@@ -200,17 +200,17 @@ func riseAndFall(t *testing.T, c *cluster) {
 	lb1 := c.host("lb1")
 	// fall is 3: one or two failures in a row are nothing.
 	from := begin(t, func() error { lb1.plan(t, "2 0 2 2 0 2 2 0"); return nil })
-	lb1.planned(t)
+	lb1.performed(t)
 	c.rests(t, from, time.Since(from)+300*time.Millisecond, rising)
 	// Three are enough, and rise is 4: three successes in a row are nothing.
 	from = begin(t, func() error { lb1.plan(t, "2 2 2 0 2 0 0 0 2 0 0 0 2"); return nil })
 	c.only(t, "lb2", 10*time.Second, rising)
-	lb1.planned(t)
+	lb1.performed(t)
 	c.rests(t, time.Now(), 300*time.Millisecond, rising)
 	c.moved(t, rising, from, "lb2")
 	lb1.says(t, `unhealthy: check=rising why="the plan says 2 \(exit status 2\)`, time.Second)
 	from = begin(t, func() error { lb1.plan(t, "0 0 0 2 0 0 0 2 0 0 0 0"); return nil })
-	lb1.planned(t)
+	lb1.performed(t)
 	c.only(t, "lb1", 10*time.Second, rising)
 	c.moved(t, rising, from, "lb1")
 }

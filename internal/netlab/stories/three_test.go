@@ -2,6 +2,7 @@ package stories
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -88,6 +89,16 @@ func TestThreeHosts(t *testing.T) {
 		c.overlap(t, trio6, from, 200*time.Millisecond+lingers)
 		c.reaches(t, trio4, "lb1")
 		c.reaches(t, trio6, "lb1")
+	})
+	t.Run("the master's daemon is frozen and thawed", func(t *testing.T) {
+		from := begin(t, func() error { return lb1.daemon.Signal(syscall.SIGSTOP) })
+		c.only(t, "lb2", 5*time.Second)
+		c.ends(t, from, "lb2", 2500*time.Millisecond+noise)
+		c.outage(t, trio4, from, 707*time.Millisecond+noise, "lb2")
+		from = begin(t, func() error { return lb1.daemon.Signal(syscall.SIGCONT) })
+		c.settled(t, "lb1")
+		c.planned(t, from, "lb1")
+		lb1.says(t, "woke late", time.Second)
 	})
 	t.Run("all backups are stopped", func(t *testing.T) {
 		from := time.Now()
