@@ -11,11 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
-
-	"github.com/understudy-ha/understudy/internal/node"
 )
-
-type controlCheck = node.CheckReport
 
 // strange are packets of IP protocol 112 that must move nothing; the VRIDs and addresses are the pair's.
 var strange = []struct {

@@ -1,0 +1,33 @@
+# Two hosts, lb1 and lb2, one address of each family, nginx on both. The same file on both hosts.
+
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["192.0.2.10", "2001:db8::10"]
+
+  # What the other host has: validate proves with it that a failing check moves the addresses.
+  expect "lb1" {}
+  expect "lb2" {}
+}
+
+# The kernel tells when nginx's master ends; nothing waits for a poll.
+check "process" "nginx" {
+  pid_file = "/run/nginx.pid"
+}
+
+# nginx answers: see nginx-healthz.conf beside this file.
+check "http" "answers" {
+  url = "http://127.0.0.1:8080/healthz"
+}
+
+# nginx -t, then reload, when this host becomes master: for configurations that name the virtual address.
+notify "nginx" "reload" {
+  on = ["master"]
+}
+
+# Any notify script that was written for keepalived.
+notify "script" "tell" {
+  on      = ["master", "backup", "fault", "stop"]
+  command = ["/etc/understudy/notify.d/tell"]
+}
