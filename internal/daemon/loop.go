@@ -41,6 +41,7 @@ type loop struct {
 	due       <-chan time.Time  // when a snapshot that had to wait is made
 	dirty     bool              // something that readers ask for changed
 	suspended time.Duration     // the sum of all sleeps of this machine
+	woken     bool              // the machine slept: the sockets are read dry before the next Elapsed
 	statuses  map[string]string // instance -> its word in the service manager's status line
 }
 
@@ -53,6 +54,7 @@ func (d *Daemon) loop(stop, work context.Context) {
 		l.arm()
 		select {
 		case ev := <-d.events:
+			l.wokeUp()
 			l.step(ev)
 			l.more()
 		case c := <-d.ports:
@@ -138,18 +140,24 @@ func (l *loop) arm() {
 // elapsed acts on the timer. When that is late, the adverts that came in the meantime are heard first.
 func (l *loop) elapsed() {
 	l.armed = time.Time{}
+	l.wokeUp()
 	at, ok := l.node.Deadline()
 	if !ok || time.Now().Before(at) {
 		return
 	}
-	gap := l.slept()
-	if gap > 0 || time.Since(at) > lateElapsed {
+	if l.woken || time.Since(at) > lateElapsed {
 		l.readDry()
-	}
-	if gap > 0 {
-		l.step(node.Woke{Gap: gap})
+		l.woken = false
 	}
 	l.step(node.Elapsed{})
+}
+
+// wokeUp tells the node of a sleep before it hears of anything else.
+func (l *loop) wokeUp() {
+	if gap := l.slept(); gap > 0 {
+		l.woken = true
+		l.step(node.Woke{Gap: gap})
+	}
 }
 
 // slept says how long the machine was suspended since the last call; little is the noise of reading two clocks.

@@ -72,7 +72,7 @@ type (
 	// Reconfigured replaces the configuration.
 	Reconfigured struct{ Config Config }
 	// Woke says that the host slept, and for how long, without the monotonic clock having counted it. The VRRP sockets
-	// have been read dry.
+	// are to be read dry before the Elapsed that is then due.
 	Woke struct{ Gap time.Duration }
 	// Elapsed says that Deadline may have come.
 	Elapsed struct{}

@@ -36,6 +36,7 @@ type instance struct {
 	announcer  announcer
 	renewal    time.Time // when the lease is renewed next
 	failure    failure
+	woken      time.Time // it slept, and has not looked yet who is master now
 	wary       wary
 	mute       mute
 	repair     repair
@@ -107,7 +108,7 @@ func (i *instance) deadline() time.Time {
 	if i.state != Leaving {
 		d = earliest(d, i.failure.retry)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.calm} {
+	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.woken, i.calm} {
 		d = earliest(d, at)
 	}
 	return d
@@ -115,6 +116,7 @@ func (i *instance) deadline() time.Time {
 
 // tick does what is due.
 func (n *Node) tick(now time.Time, i *instance) {
+	i.woken = time.Time{}
 	if i.doubtful(now) {
 		n.wake(now, i)
 	}

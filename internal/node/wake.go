@@ -44,12 +44,13 @@ func (n *Node) listen(now time.Time, i *instance, why string) {
 	n.enter(now, i, Backup, why)
 }
 
-// woke takes note of a sleep that the monotonic clock did not count (suspend).
+// woke takes note of a sleep that the monotonic clock did not count (suspend). Whoever became doubtful by it looks at the next
+// Elapsed, which is due at once.
 func (n *Node) woke(now time.Time, gap time.Duration) {
 	for _, i := range n.instances {
 		i.advertised = i.advertised.Add(-gap)
 		if i.doubtful(now) {
-			n.wake(now, i)
+			i.woken = now
 		}
 		n.plan(i)
 	}
