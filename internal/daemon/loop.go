@@ -248,20 +248,21 @@ func (l *loop) publish(now time.Time) {
 	close(*l.published.Swap(new(make(chan struct{}))))
 }
 
-// summary is the line that `systemctl status` shows.
+// summary is the line that `systemctl status` shows. It is made anew at each change, so it goes through the first instances
+// only.
 func (l *loop) summary() string {
-	var words []string
+	const most = 8
 	instances := l.cfg.Load().Instances
-	for _, i := range instances {
+	var words []string
+	for _, i := range instances[:min(len(instances), most)] {
 		state := l.statuses[i.Name]
 		if state == "" {
 			state = string(node.Init)
 		}
 		words = append(words, fmt.Sprintf("%s: %s", i.Name, state))
 	}
-	const most = 8
-	if len(words) > most {
-		words = append(words[:most], fmt.Sprintf("and %d more", len(instances)-most))
+	if len(instances) > most {
+		words = append(words, fmt.Sprintf("and %d more", len(instances)-most))
 	}
 	return strings.Join(words, ", ")
 }

@@ -1,0 +1,32 @@
+package pairtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Build builds the daemon for tests, with the race detector where they have it, and returns the way to it and what removes it.
+// The environment variable UNDERSTUDY names one that is there already. Without root, which its hosts need, it builds nothing.
+func Build(race bool) (program string, remove func(), err error) {
+	if program = os.Getenv("UNDERSTUDY"); program != "" || os.Geteuid() != 0 {
+		return program, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "understudy-pairtest-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	program = filepath.Join(dir, "understudy")
+	args := []string{"build", "-buildvcs=false", "-o", program}
+	if race {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "github.com/understudy-ha/understudy/cmd/understudy")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("build the daemon: %w\n%s", err, out)
+	}
+	return program, remove, nil
+}
