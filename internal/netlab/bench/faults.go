@@ -16,6 +16,8 @@ const (
 	lossTime   = 20 * time.Second
 	// moveBound is how long the address may take to move after a fault, beside the daemon's own times.
 	moveBound = 8 * time.Second
+	// leaseBound is how long a dead daemon may leave its address behind before it counts as left for good.
+	leaseBound = 6 * time.Second
 	// stuckBound is how long a client is watched that still sends to the wrong host.
 	stuckBound = 60 * time.Second
 	// quitBound is how long Debian's unit lets nginx serve open requests to their end, before it kills it.
@@ -99,7 +101,7 @@ func nginxFaults() []fault {
 func daemonFaults() []fault {
 	return []fault{
 		{name: "killed", undo: nothing, steps: []step{{row: "killed", title: "all processes of the daemon killed (SIGKILL), no cleanup",
-			do: func(_ context.Context, p *pair) error { return p.lb1.daemon.kill() }, until: lb2Takes, bound: moveBound}}},
+			do: func(_ context.Context, p *pair) error { return p.lb1.daemon.kill() }, until: toLB2, bound: leaseBound}}},
 		{name: "frozen", undo: nothing, steps: []step{{row: "frozen", title: fmt.Sprintf("daemon stopped for %v (SIGSTOP, SIGCONT)", freezeTime),
 			do: freeze, until: toLB1, bound: moveBound}}},
 		{name: "address-deleted", undo: nothing, steps: []step{{row: "address-deleted", title: "address deleted by hand",

@@ -1,0 +1,236 @@
+package mechanisms
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+const (
+	// settleBound is how long a cluster may take until it is at home: two elections at the default interval, and checks.
+	settleBound = 20 * time.Second
+	// moveBound is how long a move may take that waits for no timer of a second.
+	moveBound = 5 * time.Second
+	noise     = pairtest.Noise
+	// down is the Master_Down_Interval of a host of priority 100 at the default interval.
+	down = 3*time.Second + 610*time.Millisecond
+)
+
+// The addresses of nearly every story.
+var (
+	web4 = netip.MustParseAddr("10.0.0.100")
+	web6 = netip.MustParseAddr("fd00::100")
+)
+
+// every is how often the clients of a cluster connect.
+const every = 5 * time.Millisecond
+
+// page is the check of nginx that the stories have which are not about checks.
+const page = `
+check "http" "page" {
+  url      = "http://127.0.0.1/healthz"
+  interval = "400ms"
+}
+`
+
+// instance is an instance of VRID 71 with an IPv4 address.
+func instance(more string) string { return instanceOf(`"10.0.0.100"`, more) }
+
+// instanceOf is an instance of VRID 71 on up to three hosts.
+func instanceOf(addresses, more string) string {
+	return fmt.Sprintf(`
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = { lb1 = 150, lb2 = 100, lb3 = 99 }[hostname]
+  addresses = [%s]
+  %s
+}
+`, addresses, more)
+}
+
+// switched is a check that sick switches.
+func switched(name, more string) string {
+	return fmt.Sprintf(`
+check "script" %[1]q {
+  command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick-%[1]s"]
+  interval = "200ms"
+  rise     = 1
+  fall     = 1
+  %[2]s
+}
+`, name, more)
+}
+
+// sick makes a check of a host fail from its next run on, or succeed again.
+func sick(h *pairtest.Server, check string, ill bool) error {
+	path := filepath.Join(h.Dir(), "sick-"+check)
+	if ill {
+		return os.WriteFile(path, nil, 0o644)
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// pair makes lb1 and lb2 with one configuration and starts both; lb1 has everything.
+func pair(t *testing.T, config string, vips ...netip.Addr) *pairtest.Cluster {
+	t.Helper()
+	c := cluster(t, []string{"lb1", "lb2"}, config, vips...)
+	begin(t, c)
+	return c
+}
+
+// cluster makes hosts, and starts no daemon. Without addresses it has web4.
+func cluster(t *testing.T, hosts []string, config string, vips ...netip.Addr) *pairtest.Cluster {
+	t.Helper()
+	if len(vips) == 0 {
+		vips = []netip.Addr{web4}
+	}
+	s := pairtest.Shape{Program: program, Hosts: hosts, Config: config, VIPs: map[string]time.Duration{}}
+	for _, vip := range vips {
+		s.VIPs[vip.String()] = every
+	}
+	return pairtest.New(t, s)
+}
+
+// begin starts every daemon; the first host has everything in the end.
+func begin(t *testing.T, c *pairtest.Cluster) {
+	t.Helper()
+	for _, h := range c.Hosts {
+		h.Start(t)
+	}
+	settled(t, c, c.Hosts[0].Name())
+}
+
+// settled waits until every address is on one host, and every daemon is in the state that follows from it, with its checks
+// healthy.
+func settled(t *testing.T, c *pairtest.Cluster, owner string) {
+	t.Helper()
+	c.Only(t, owner, settleBound)
+	for _, h := range c.Hosts {
+		if h.Daemon == nil {
+			continue
+		}
+		labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, h, h.Name() == owner) })
+	}
+}
+
+func atHome(t *testing.T, h *pairtest.Server, owner bool) (bool, string) {
+	r, err := control.Dial(h.Run).Report(t.Context())
+	if err != nil {
+		return false, err.Error()
+	}
+	for _, k := range r.Checks {
+		if !k.Healthy || k.Streak > 0 {
+			return false, fmt.Sprintf("check %s on %s: %s", k.Name, h.Name(), k.Reason)
+		}
+	}
+	for _, i := range r.Node.Instances {
+		if owner != (i.State == node.Master && i.Confirmed) || !owner && (i.State != node.Backup || i.Holding) {
+			return false, fmt.Sprintf("%s on %s is %s: %s", i.Name, h.Name(), i.State, i.Why)
+		}
+	}
+	return true, ""
+}
+
+// ask asks a host's daemon for an instance.
+func ask(t *testing.T, h *pairtest.Server, name string) (node.InstanceStatus, error) {
+	r, err := control.Dial(h.Run).Report(t.Context())
+	if err != nil {
+		return node.InstanceStatus{}, err
+	}
+	for _, i := range r.Node.Instances {
+		if i.Name == name {
+			return i, nil
+		}
+	}
+	return node.InstanceStatus{}, fmt.Errorf("no instance %s on %s", name, h.Name())
+}
+
+// status is the instance web on a host.
+func status(t *testing.T, h *pairtest.Server) node.InstanceStatus {
+	t.Helper()
+	i, err := ask(t, h, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// await waits until the instance web on a host is as wanted, and returns it.
+func await(t *testing.T, h *pairtest.Server, bound time.Duration, want func(node.InstanceStatus) bool) node.InstanceStatus {
+	t.Helper()
+	var last node.InstanceStatus
+	labtest.Eventually(t, bound, func() (bool, string) {
+		var err error
+		if last, err = ask(t, h, "web"); err != nil {
+			return false, err.Error()
+		}
+		return want(last), fmt.Sprintf("web on %s is %s (%s), priority %d, routers %+v", h.Name(), last.State, last.Why, last.Priority, last.Routers)
+	})
+	return last
+}
+
+// state waits for a state of the instance web on a host, whose reason has some words.
+func state(t *testing.T, h *pairtest.Server, s node.State, why string, bound time.Duration) {
+	t.Helper()
+	await(t, h, bound, func(i node.InstanceStatus) bool { return i.State == s && strings.Contains(i.Why, why) })
+}
+
+// capture begins to print what a host sees on the wire, each line with its time in seconds since 1970.
+func capture(t *testing.T, h *netlab.Host, filter string) *netlab.Proc {
+	t.Helper()
+	labtest.Require(t, "tcpdump")
+	p, err := h.Start("tcpdump", "-ttlnn", "--immediate-mode", "-i", netlab.Interface, filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labtest.Eventually(t, moveBound, func() (bool, string) {
+		return strings.Contains(p.Output(), "listening on"), "tcpdump says " + p.Output()
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s saw:\n%s", h.Name(), p.Output())
+		}
+	})
+	return p
+}
+
+// seen is when a host saw the packets whose lines have some words.
+func seen(t *testing.T, p *netlab.Proc, words string) []time.Time {
+	t.Helper()
+	var at []time.Time
+	for line := range strings.Lines(p.Output()) {
+		stamp, rest, _ := strings.Cut(line, " ")
+		var sec, micro int64
+		if n, _ := fmt.Sscanf(stamp, "%d.%d", &sec, &micro); n == 2 && strings.Contains(rest, words) {
+			at = append(at, time.Unix(sec, micro*1000))
+		}
+	}
+	return at
+}
+
+// between counts the instants between two others.
+func between(at []time.Time, from, to time.Time) int {
+	n := 0
+	for _, a := range at {
+		if a.After(from) && a.Before(to) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,196 @@
+package mechanisms
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// other4 is the address of a second instance, which the removal of the first one must not touch.
+var other4 = netip.MustParseAddr("10.0.0.101")
+
+// other is that instance.
+const other = `
+instance "other" {
+  interface = "eth0"
+  vrid      = 72
+  priority  = { lb1 = 150, lb2 = 100, lb3 = 99 }[hostname]
+  addresses = ["10.0.0.101"]
+  checks    = ["page"]
+}
+`
+
+// TestHandover tells of every planned loss of mastership: nobody's new connection is lost, and the address is on the other host
+// without a wait for the skew of 610 ms.
+func TestHandover(t *testing.T) {
+	t.Parallel()
+	whole := instanceOf(`"10.0.0.100", "fd00::100"`, "") + other + page + switched("app", "") + switched("site", `on_failure = "release"`)
+	c := pair(t, whole, web4, web6, other4)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	back := func(t *testing.T, do func() error) {
+		t.Helper()
+		from := pairtest.Step(t, do)
+		settled(t, c, "lb1")
+		c.Planned(t, from, "lb1", web4, web6)
+	}
+	webs := []netip.Addr{web4, web6}
+	within := func(t *testing.T, from time.Time) {
+		t.Helper()
+		c.Only(t, "lb2", moveBound, webs...)
+		if took := time.Since(from); took > 250*time.Millisecond+2*noise {
+			t.Errorf("the move took %v", took)
+		}
+		c.Planned(t, from, "lb2", webs...)
+	}
+
+	t.Run("drain and undrain", func(t *testing.T) {
+		from := time.Now()
+		if out := lb1.Does(t, 0, "drain"); !strings.Contains(out, "another host has") || !strings.Contains(out, "web") {
+			t.Errorf("drain says %q", out)
+		}
+		within(t, from)
+		lb1.Does(t, 4, "status", "web")
+		lb2.Does(t, 0, "status", "web")
+		back(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
+	})
+	t.Run("a check yields", func(t *testing.T) {
+		pairtest.Step(t, func() error { return sick(lb1, "app", true) })
+		state(t, lb1, node.Leaving, "", moveBound)
+		within(t, status(t, lb1).Since)
+		back(t, func() error { return sick(lb1, "app", false) })
+	})
+	t.Run("a check releases", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { return sick(lb1, "site", true) })
+		c.Only(t, "lb2", moveBound, webs...)
+		c.Planned(t, from, "lb2", webs...)
+		state(t, lb1, node.Fault, `check "site"`, time.Second)
+		back(t, func() error { return sick(lb1, "site", false) })
+	})
+	t.Run("a reload removes the instance", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { lb1.Configure(t, other+page); return nil })
+		c.Only(t, "lb2", moveBound, webs...)
+		c.Planned(t, from, "lb2", webs...)
+		c.Rests(t, from, time.Now().Add(200*time.Millisecond), other4)
+		back(t, func() error { lb1.Configure(t, whole); return nil })
+	})
+	t.Run("a reload removes a family", func(t *testing.T) { familyRemoved(t, c, whole) })
+}
+
+// familyRemoved takes IPv6 out of the instance, on the master first: IPv4 notices nothing, and in the end nobody has the address.
+func familyRemoved(t *testing.T, c *pairtest.Cluster, whole string) {
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	less := strings.Replace(whole, `"10.0.0.100", "fd00::100"`, `"10.0.0.100"`, 1)
+	from := pairtest.Step(t, func() error { lb1.Configure(t, less); return nil })
+	lb1.SaysAgain(t, "configuration reloaded", 0, moveBound)
+	await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return len(i.Routers) == 1 && i.State == node.Master })
+	pairtest.Until(t, from.Add(5*time.Second)) // the one that was removed has left by then, after two waits
+	c.Only(t, "lb1", time.Second, web4, other4)
+	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+	pairtest.Step(t, func() error { lb2.Configure(t, less); return nil })
+	c.Only(t, "", settleBound, web6)
+	c.Only(t, "lb1", time.Second, web4, other4)
+	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+}
+
+// TestHandoverToNobodyBetter tells that an unhealthy host takes the addresses of one that goes for good, and none of one that can
+// stay.
+func TestHandoverToNobodyBetter(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance("")+page+switched("app", ""))
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	pairtest.Step(t, func() error { return sick(lb2, "app", true) })
+	await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 })
+
+	t.Run("a drain", func(t *testing.T) {
+		from := time.Now()
+		if out := lb1.Does(t, 4, "drain"); !strings.Contains(out, "nobody took over web") {
+			t.Errorf("drain says %q", out)
+		}
+		// Longer than a last resort would wait, and the first repeated offers.
+		c.Rests(t, from, time.Now().Add(5*time.Second))
+		lb1.Does(t, 0, "undrain")
+		c.Rests(t, from, time.Now().Add(500*time.Millisecond))
+		await(t, lb1, time.Second, func(i node.InstanceStatus) bool { return i.Priority == 150 && i.State == node.Master })
+	})
+	t.Run("a drain, and then the other one recovers", func(t *testing.T) {
+		lb1.Does(t, 4, "drain")
+		from := pairtest.Step(t, func() error { return sick(lb2, "app", false) })
+		c.Only(t, "lb2", moveBound)
+		c.Planned(t, from, "lb2")
+		from = pairtest.Step(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
+		settled(t, c, "lb1")
+		c.Planned(t, from, "lb1")
+		pairtest.Step(t, func() error { return sick(lb2, "app", true) })
+		await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 })
+	})
+	t.Run("a stop", func(t *testing.T) {
+		from := time.Now()
+		lb1.Stop(t)
+		c.Only(t, "lb2", moveBound)
+		c.Planned(t, from, "lb2")
+		lb1.Start(t)
+		c.Only(t, "lb1", settleBound)
+	})
+}
+
+// TestHandoverToOneThatCannot tells that a successor which cannot set the address counts for nothing: who offered it serves on.
+func TestHandoverToOneThatCannot(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page, web4, web6)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	foreign := netip.PrefixFrom(web4, 24)
+	// Somebody's leftover, which its owner keeps quiet about: nobody's packets may go there.
+	pairtest.Step(t, func() error { return lb2.Sysctl("net.ipv4.conf.eth0.arp_ignore", "8") })
+	from := pairtest.Step(t, func() error { return lb2.AddAddress(foreign) })
+
+	t.Run("it is the successor", func(t *testing.T) {
+		lb1.Does(t, 4, "drain")
+		state(t, lb2, node.Fault, web4.String(), moveBound)
+		if i := status(t, lb2); !i.Retry.After(time.Now()) {
+			t.Errorf("the retry of an address that cannot be set is planned at %v", i.Retry)
+		}
+		c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+		c.Unharmed(t, web6, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+		c.Only(t, "lb1", time.Second, web6)
+	})
+	t.Run("it is tried again", func(t *testing.T) {
+		// Still there after the first 5 s, gone by the second try 10 s later.
+		lb2.SaysAgain(t, `to=fault why="cannot set`, 1, 15*time.Second)
+		c.Unharmed(t, web4, from, time.Now(), 120*time.Millisecond+c.Slack(from, time.Now()))
+		pairtest.Step(t, func() error { return lb2.RemoveAddress(foreign) })
+		pairtest.Step(t, func() error { return lb2.Sysctl("net.ipv4.conf.eth0.arp_ignore", "0") })
+		c.Only(t, "lb2", 20*time.Second)
+		lb1.Does(t, 0, "undrain")
+		settled(t, c, "lb1")
+		c.Unharmed(t, web4, from, time.Now(), 240*time.Millisecond+c.Slack(from, time.Now()))
+	})
+}
+
+// TestSeveralBackups tells that of two backups whose timers end together one stays, the better one, at no cost.
+func TestSeveralBackups(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, []string{"lb1", "lb2", "lb3"}, instance("")+page)
+	begin(t, c)
+	lb1 := c.Get("lb1")
+	for range 3 {
+		from := time.Now()
+		lb1.Does(t, 0, "drain")
+		c.Only(t, "lb2", moveBound)
+		pairtest.Until(t, time.Now().Add(200*time.Millisecond))
+		c.Only(t, "lb2", time.Millisecond)
+		c.Overlap(t, web4, from, pairtest.Lingers+c.Slack(from, time.Now()))
+		if gap := c.Owners.History().Gap(web4, from, time.Now()); gap > 60*time.Millisecond+c.Slack(from, time.Now()) {
+			t.Errorf("nobody had %v for %v", web4, gap)
+		}
+		c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+		c.Reaches(t, web4, "lb2", time.Second)
+		lb1.Does(t, 0, "undrain")
+		labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb1, true) })
+		settled(t, c, "lb1")
+	}
+}
