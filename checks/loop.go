@@ -24,6 +24,7 @@ type loop struct {
 
 	running bool
 	stuck   bool // the running one was already reported as failing
+	hedges  bool // the check may look again while it still waits
 	again   bool // something changed while it ran, so it may have seen the old state
 	started time.Time
 	warning warning
@@ -56,7 +57,8 @@ func (l *loop) run(ctx context.Context) {
 func (l *loop) due(ctx context.Context) {
 	if !l.running {
 		l.running, l.stuck, l.again, l.started = true, false, false, time.Now()
-		l.wg.Go(func() { l.outcomes <- l.perform(ctx) })
+		hedge := l.hedges && l.verdict.known && l.verdict.healthy
+		l.wg.Go(func() { l.outcomes <- l.perform(ctx, hedge) })
 		l.timer.Reset(l.timing.Timeout + stuckGrace)
 		return
 	}

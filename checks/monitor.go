@@ -2,9 +2,7 @@ package checks
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -52,6 +50,8 @@ type Monitor struct {
 	checker Checker
 	timing  Timing
 	report  func(Result)
+	tasks   *sync.WaitGroup // Run's
+	ahead   *attempt        // a second look that began while the first still waited; its outcome is the next run's
 }
 
 // NewMonitor makes a Monitor with a complete and valid Timing. It calls report with each result, one at a time, from
@@ -61,7 +61,7 @@ func NewMonitor(name string, c Checker, t Timing, report func(Result)) *Monitor 
 }
 
 // Run checks until ctx ends: the first time at once, then at the timing's intervals, and at once when a Watcher sees a
-// change. There are never two runs at a time. It returns when its goroutines ended, except that one which ignores its
+// change. There are never two runs at a time, but for the early second look of a hedger. It returns when its goroutines ended, except that one which ignores its
 // context is waited for no longer than two seconds.
 func (m *Monitor) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -75,6 +75,8 @@ func (m *Monitor) Run(ctx context.Context) {
 		changed:  make(chan struct{}, 1),
 		warnings: make(chan warning),
 	}
+	_, l.hedges = m.checker.(hedger)
+	m.tasks = &wg
 	if w, ok := m.checker.(Watcher); ok {
 		wg.Go(func() { l.watch(ctx, w) })
 	}
@@ -96,36 +98,6 @@ func waitAtMost(wg *sync.WaitGroup, limit time.Duration) {
 	case <-ended:
 	case <-late.C:
 	}
-}
-
-// outcome is how one run ended.
-type outcome struct {
-	finding Finding
-	err     error
-	took    time.Duration
-}
-
-// perform runs the check once. Whatever the check does, there is an outcome, and one that came too late is a failure.
-func (m *Monitor) perform(ctx context.Context) (o outcome) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.timing.Timeout, timedOut(m.timing.Timeout))
-	defer cancel()
-	start := time.Now()
-	defer func() {
-		o.took = time.Since(start)
-		if p := recover(); p != nil {
-			o.finding = Finding{Output: string(debug.Stack())}
-			o.err = fmt.Errorf("the check itself crashed: %v; please report this", p)
-		}
-	}()
-	if e, ok := m.checker.(Examiner); ok {
-		o.finding, o.err = e.Examine(ctx)
-	} else {
-		o.err = m.checker.Check(ctx)
-	}
-	if o.err == nil && ctx.Err() != nil {
-		o.err = context.Cause(ctx)
-	}
-	return o
 }
 
 // timedOut is the cause of a context that ended by a check's timeout.

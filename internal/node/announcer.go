@@ -8,6 +8,13 @@ import (
 // staleAnnouncement is how late a round of announcements may leave the host.
 const staleAnnouncement = 500 * time.Millisecond
 
+// Bounds of the answers to another host's announcements: clients follow whoever spoke last, so the master has the last word;
+// but where two masters do not hear each other's adverts they must not make the clients flap for ever.
+const (
+	answerGap  = 20 * time.Millisecond
+	maxAnswers = 8
+)
+
 // restartGap bounds how often contention starts the announcements again.
 const restartGap = 100 * time.Millisecond
 
@@ -23,6 +30,9 @@ type announcer struct {
 	next    time.Time // the next round
 	queue   []netip.Addr
 	emitted time.Time // the last address that left the queue
+
+	answer  time.Time // an extra round, in answer to another host's announcement
+	answers int       // how many there were in this contention
 }
 
 // start begins with the first round at once.
@@ -45,14 +55,26 @@ func (a *announcer) restart(now time.Time) {
 	}
 }
 
+// contradict announces once more, soon: another host was seen to announce or answer.
+func (a *announcer) contradict(now time.Time) {
+	if a.began.IsZero() || !a.answer.IsZero() || a.answers >= maxAnswers {
+		return
+	}
+	a.answers++
+	a.answer = now
+	if next := a.emitted.Add(answerGap); next.After(now) {
+		a.answer = next
+	}
+}
+
 // stop drops what is queued.
 func (a *announcer) stop() {
-	*a = announcer{cfg: a.cfg, emitted: a.emitted}
+	*a = announcer{cfg: a.cfg, emitted: a.emitted, answers: a.answers}
 }
 
 // deadline is when take has something to give.
 func (a *announcer) deadline() time.Time {
-	d := a.next
+	d := earliest(a.next, a.answer)
 	if len(a.queue) > 0 {
 		d = earliest(d, a.emitted.Add(a.cfg.Interval))
 	}
@@ -61,6 +83,10 @@ func (a *announcer) deadline() time.Time {
 
 // take returns the addresses that are to be announced now: all that are queued, or one at a time where a pace is set.
 func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
+	if due(now, a.answer) {
+		a.answer = time.Time{}
+		a.enqueue(ips)
+	}
 	if due(now, a.next) {
 		a.plan(now, ips)
 	}
@@ -80,11 +106,16 @@ func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
 	return out
 }
 
-// plan queues a round. A round that is still queued is not queued twice: the pace is then slower than the rounds.
-func (a *announcer) plan(now time.Time, ips []netip.Addr) {
+// enqueue queues every address. A round that is still queued is not queued twice: the pace is then slower than the rounds.
+func (a *announcer) enqueue(ips []netip.Addr) {
 	if len(a.queue) == 0 {
 		a.queue = append(a.queue, ips...)
 	}
+}
+
+// plan queues a round, and says when the next one is.
+func (a *announcer) plan(now time.Time, ips []netip.Addr) {
+	a.enqueue(ips)
 	a.round++
 	switch {
 	case a.round < len(rounds):

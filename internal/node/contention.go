@@ -68,7 +68,7 @@ func (n *Node) reassert(now time.Time, i *instance) {
 	if !due(now, i.calm) {
 		return
 	}
-	i.calm = time.Time{}
+	i.calm, i.announcer.answers = time.Time{}, 0
 	if i.state == Master && i.told == Master && i.confirmed {
 		n.notify(now, i, Master, Master, true)
 	}

@@ -169,6 +169,9 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	}
 	if i.state == Master {
 		i.contend(now, Contention{IP: ev.IP, MAC: ev.MAC})
+		if i.standing.priority() != vrrp.PriorityIll {
+			i.announcer.contradict(now)
+		}
 	}
 	if i.standing.priority() == vrrp.PriorityIll {
 		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))

@@ -42,8 +42,8 @@ func frr(t *testing.T, h *netlab.Host) *netlab.Proc {
 	config := "interface eth0\n vrrp 71 version 3\n vrrp 71 priority 100\n vrrp 71 advertisement-interval 1000\n vrrp 71 ip 10.0.0.100\n"
 	err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(filepath.Join(dir, "zebra.conf"), nil, 0o644),
 		os.WriteFile(filepath.Join(dir, "vrrpd.conf"), []byte(config), 0o644),
-		// While the macvlan is off, its parent must not answer for it.
-		h.Sysctl("net.ipv4.conf.eth0.arp_ignore", "1"))
+		// While the macvlan is off its parent must not answer for it, and never ask in its name.
+		h.Sysctl("net.ipv4.conf.eth0.arp_ignore", "1"), h.Sysctl("net.ipv4.conf.eth0.arp_announce", "2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +103,9 @@ func TestFRRSucceeds(t *testing.T) {
 	labtest.Eventually(t, moveBound, func() (bool, string) {
 		return strings.Contains(p.Output(), "Initialize -> Backup"), "FRR does not listen: " + p.Output()
 	})
-	for _, way := range planned(t, lb1) {
-		t.Run(way.name, func(t *testing.T) {
-			from := pairtest.Step(t, way.go_)
+	for _, w := range ways(t, lb1) {
+		t.Run(w.name, func(t *testing.T) {
+			from := pairtest.Step(t, w.leave)
 			answers(t, c, "lb2", moveBound)
 			c.Outage(t, web4, from, noise, "lb2")
 			mac, err := c.User.Neighbour(web4)
@@ -116,7 +116,7 @@ func TestFRRSucceeds(t *testing.T) {
 				held, err := lb1.Holds(web4)
 				return err == nil && !held, fmt.Sprintf("lb1 still has %v; %v", web4, err)
 			})
-			from = pairtest.Step(t, way.ret)
+			from = pairtest.Step(t, w.enter)
 			labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb1, true) })
 			answers(t, c, "lb1", moveBound)
 			c.Outage(t, web4, from, noise, "lb1")

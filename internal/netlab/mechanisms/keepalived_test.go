@@ -1,7 +1,6 @@
 package mechanisms
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -75,15 +74,15 @@ func keepalived(t *testing.T, h *netlab.Host, config string) *netlab.Proc {
 	return p
 }
 
-// planned are the ways for a host to go that a peer of another make must not notice, and how it comes back.
-func planned(t *testing.T, h *pairtest.Server) []struct {
-	name     string
-	go_, ret func() error
-} {
-	return []struct {
-		name     string
-		go_, ret func() error
-	}{
+// way is how a host goes that a peer of another make must not notice, and how it comes back.
+type way struct {
+	name         string
+	leave, enter func() error
+}
+
+// ways are all of them.
+func ways(t *testing.T, h *pairtest.Server) []way {
+	return []way{
 		{"a stop", func() error { return h.Daemon.Signal(syscall.SIGTERM) }, func() error { <-h.Daemon.Done(); h.Start(t); return nil }},
 		{"a drain", func() error { h.Does(t, 0, "drain"); return nil }, func() error { h.Does(t, 0, "undrain"); return nil }},
 		{"a check yields", func() error { return sick(h, "app", true) }, func() error { return sick(h, "app", false) }},
@@ -104,10 +103,10 @@ func TestKeepalivedSucceeds(t *testing.T) {
 
 	outages := map[netip.Addr][]time.Duration{}
 	moves := map[netip.Addr][]time.Duration{}
-	for _, way := range planned(t, lb1) {
-		t.Run(way.name, func(t *testing.T) {
+	for _, w := range ways(t, lb1) {
+		t.Run(w.name, func(t *testing.T) {
 			offers := lb1.Logged(`from=master to=leaving`)
-			from := pairtest.Step(t, way.go_)
+			from := pairtest.Step(t, w.leave)
 			c.Only(t, "lb2", moveBound)
 			for _, vip := range c.VIPs {
 				c.Moved(t, vip, from, "lb2")
@@ -118,7 +117,7 @@ func TestKeepalivedSucceeds(t *testing.T) {
 			if now := lb1.Logged(`from=master to=leaving`); now != offers+2 {
 				t.Errorf("%d handovers, want one for each instance", now-offers)
 			}
-			from = pairtest.Step(t, way.ret)
+			from = pairtest.Step(t, w.enter)
 			settled(t, c, "lb1")
 			c.Planned(t, from, "lb1")
 		})
@@ -133,7 +132,7 @@ func TestKeepalivedSucceeds(t *testing.T) {
 	// VRRPv3 learns the interval, and the skew with it; the first two ways wait for no check.
 	for n, took := range moves[web4][:2] {
 		if took > 250*time.Millisecond+noise/2 {
-			t.Errorf("%s: keepalived had %v after %v", planned(t, lb1)[n].name, web4, took)
+			t.Errorf("%s: keepalived had %v after %v", ways(t, lb1)[n].name, web4, took)
 		}
 	}
 }
@@ -170,7 +169,7 @@ func TestKeepalivedIsRelieved(t *testing.T) {
 	settled(t, c, "lb1")
 	for _, vip := range c.VIPs {
 		c.Moved(t, vip, from, "lb1")
-		// keepalived lets go at our first advert, before the kernel here has the address: see measured outages in the benchmark.
+		// keepalived lets go at once when it hears our first advert.
 		c.Outage(t, vip, from, noise, "lb1")
 		c.Reaches(t, vip, "lb1", time.Second)
 	}
@@ -179,7 +178,5 @@ func TestKeepalivedIsRelieved(t *testing.T) {
 		t.Error(err)
 	}
 	c.Rests(t, from, time.Now().Add(500*time.Millisecond))
-	if len(c.Owners.Owners(web4)) != 1 {
-		t.Error(fmt.Sprint("owners of ", web4, ": ", c.Owners.Owners(web4)))
-	}
+	c.Only(t, "lb1", time.Millisecond)
 }

@@ -1,0 +1,78 @@
+package mechanisms
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// frozenFor is how long a daemon is stopped: long enough for another host to take over, and to be master for a while.
+const frozenFor = 7 * time.Second
+
+// freeze stops a host's daemon for a while, and returns when it was stopped and when it went on.
+func freeze(t *testing.T, h *pairtest.Server) (stopped, thawed time.Time) {
+	t.Helper()
+	stopped = pairtest.Step(t, func() error { return h.Daemon.Signal(syscall.SIGSTOP) })
+	pairtest.Until(t, stopped.Add(frozenFor))
+	return stopped, pairtest.Step(t, func() error { return h.Daemon.Signal(syscall.SIGCONT) })
+}
+
+// TestFrozenMaster tells of a master that sleeps at the default interval, as a paused machine does: never are there two owners,
+// and when it wakes it listens before it speaks.
+func TestFrozenMaster(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page, web4, web6)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	adverts := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+	stopped, thawed := freeze(t, lb1)
+	state(t, lb1, node.Backup, "", time.Second)
+	lb1.Says(t, "woke late", time.Second)
+	for _, vip := range c.VIPs {
+		c.Overlap(t, vip, stopped, 0)
+		c.Outage(t, vip, stopped, down-1400*time.Millisecond+noise, "lb2")
+		if owners := c.Owners.History().Owners(vip, thawed); len(owners) != 1 || owners[0] != "lb2" {
+			t.Errorf("%v was on %v when lb1 woke", vip, owners)
+		}
+	}
+	settled(t, c, "lb1")
+	c.Planned(t, thawed, "lb1")
+	// Preemption takes its ordinary time, three of the other host's intervals and the skew of priority 150.
+	const patience = 3*time.Second + 410*time.Millisecond
+	if took := gets(c.Owners.History(), "lb1", web4, thawed).Sub(thawed); took < patience-time.Second-noise {
+		t.Errorf("lb1 took over %v after it woke", took)
+	}
+	if n := between(seen(t, adverts, "vrid 71"), stopped.Add(noise), thawed.Add(patience-time.Second-noise)); n > 0 {
+		t.Errorf("lb1 sent %d adverts before it had listened", n)
+	}
+	if n := lb2.Logged("two masters"); n > 0 {
+		t.Error("lb2 saw two masters")
+	}
+}
+
+// TestFrozenBackup tells that a backup which sleeps notices nothing of it, and a better one that keeps to its place neither.
+func TestFrozenBackup(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance("preempt = false")+page)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	t.Run("a worse one", func(t *testing.T) {
+		stopped, thawed := freeze(t, lb2)
+		c.Rests(t, stopped, thawed.Add(1500*time.Millisecond))
+		state(t, lb2, node.Backup, "", time.Second)
+	})
+	t.Run("a better one that does not preempt", func(t *testing.T) {
+		lb1.Does(t, 0, "drain")
+		c.Only(t, "lb2", moveBound)
+		lb1.Does(t, 0, "undrain")
+		await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 150 && i.State == node.Backup && !i.Holding })
+		adverts := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+		stopped, thawed := freeze(t, lb1)
+		c.Rests(t, stopped, thawed.Add(1500*time.Millisecond))
+		state(t, lb1, node.Backup, "", time.Second)
+		if n := len(seen(t, adverts, "vrid 71")); n > 0 {
+			t.Errorf("lb1 sent %d adverts", n)
+		}
+	})
+}

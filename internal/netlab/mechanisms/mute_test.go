@@ -1,0 +1,142 @@
+package mechanisms
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// rejecting is a firewall that answers what it does not let out.
+const rejecting = `nft add table inet rejecting && nft 'add chain inet rejecting out { type filter hook output priority 0; }' &&
+nft add rule inet rejecting out meta l4proto 112 reject`
+
+// TestMute tells of a master whose own firewall keeps its adverts in.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance(`advertise_interval = "200ms"`)+page)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	shell := func(script string) func() error {
+		return func() error {
+			_, err := lb1.Exec(t.Context(), "sh", "-c", script)
+			return err
+		}
+	}
+	drop := func() error { return lb1.Firewall(t.Context(), netlab.DropOut(netlab.VRRPv4)) }
+	pass := func() error { return lb1.Firewall(t.Context()) }
+	for _, story := range []struct {
+		name       string
+		hurt, mend func() error
+	}{
+		{"they are dropped", drop, pass},
+		{"they are rejected", shell(rejecting), shell("nft delete table inet rejecting")},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			before := lb1.Logged("did not leave")
+			from := pairtest.Step(t, story.hurt)
+			state(t, lb1, node.Fault, "operation not permitted", moveBound)
+			if i := status(t, lb1); !strings.Contains(i.Why, "10.0.0.12 is master") {
+				t.Errorf("lb1 is in fault because %q", i.Why)
+			}
+			c.Only(t, "lb2", moveBound)
+			lb1.SaysAgain(t, "did not leave.*operation not permitted", before, time.Second)
+			c.Outage(t, web4, from, noise, "lb2")
+			// lb2 rises after its Master_Down_Interval; lb1 hears it, and by then nothing has left for three intervals.
+			c.Overlap(t, web4, from, 800*time.Millisecond+pairtest.Lingers)
+			lb1.Does(t, 4, "status", "web")
+			pairtest.Until(t, time.Now().Add(time.Second))
+			from = pairtest.Step(t, story.mend)
+			settled(t, c, "lb1") // within 5 s it tries again
+			c.Planned(t, from, "lb1")
+		})
+	}
+	t.Run("nobody else is there", func(t *testing.T) {
+		lb2.Stop(t)
+		from := pairtest.Step(t, drop)
+		await(t, lb1, moveBound, func(i node.InstanceStatus) bool {
+			return i.State == node.Master && strings.Contains(i.Routers[0].SendError, "operation not permitted") && i.Routers[0].Counters.SendFailures > 0
+		})
+		c.Rests(t, from, time.Now().Add(1500*time.Millisecond))
+		if out := lb1.Does(t, 0, "status"); !strings.Contains(out, "operation not permitted") {
+			t.Errorf("status says nothing of the adverts that do not leave:\n%s", out)
+		}
+		pairtest.Step(t, pass)
+		await(t, lb1, time.Second+noise, func(i node.InstanceStatus) bool { return i.Routers[0].SendError == "" })
+		c.Rests(t, from, time.Now().Add(300*time.Millisecond))
+	})
+}
+
+// TestRepair tells of addresses that something else deletes.
+func TestRepair(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page, web4, web6)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	remove := func(vip netip.Addr) func() error {
+		return func() error { return lb1.RemoveAddress(netip.PrefixFrom(vip, vip.BitLen())) }
+	}
+	repaired := func(t *testing.T, vip netip.Addr, from time.Time) {
+		t.Helper()
+		c.Only(t, "lb1", time.Second, vip)
+		if gap := c.Owners.History().Gap(vip, from, time.Now()); gap > 50*time.Millisecond+c.Slack(from, time.Now()) {
+			t.Errorf("%v was gone for %v", vip, gap)
+		}
+		c.Outage(t, vip, from, 50*time.Millisecond, "lb1")
+	}
+
+	t.Run("one by hand", func(t *testing.T) {
+		announced := capture(t, c.User, "arp")
+		from := pairtest.Step(t, remove(web4))
+		repaired(t, web4, from)
+		labtest.Eventually(t, time.Second, func() (bool, string) {
+			return between(seen(t, announced, "Reply 10.0.0.100 is-at "+lb1.MAC().String()), from, time.Now()) > 0, "not announced again"
+		})
+		lb1.Says(t, "something else deleted 10.0.0.100", time.Second)
+	})
+	t.Run("both at once", func(t *testing.T) {
+		from := pairtest.Step(t, func() error {
+			if err := remove(web4)(); err != nil {
+				return err
+			}
+			return remove(web6)()
+		})
+		repaired(t, web4, from)
+		repaired(t, web6, from)
+	})
+	t.Run("again and again", func(t *testing.T) {
+		// Whoever deletes them will not stop: another host may have more luck.
+		from := time.Now()
+		for range 8 {
+			if held, err := lb1.Holds(web4); err != nil || !held {
+				break
+			}
+			pairtest.Step(t, remove(web4))
+			pairtest.Until(t, time.Now().Add(100*time.Millisecond))
+		}
+		c.Only(t, "lb2", moveBound)
+		c.Outage(t, web6, from, noise, "lb2")
+		await(t, lb1, time.Second, func(i node.InstanceStatus) bool {
+			return i.Priority == 1 && strings.Contains(fmt.Sprint(i.Unhealthy), "keep being deleted")
+		})
+	})
+	t.Run("again and again, and nobody else is there", func(t *testing.T) {
+		lb2.Stop(t)
+		c.Only(t, "lb1", settleBound)
+		for range 5 {
+			deleted := pairtest.Step(t, remove(web4))
+			c.Only(t, "lb1", 2*time.Second, web4)
+			if took := gets(c.Owners.History(), "lb1", web4, deleted).Sub(deleted); took > time.Second+noise {
+				t.Errorf("%v was set again after %v", web4, took)
+			}
+		}
+		gone := c.Owners.History().Gap(web4, time.Now().Add(-2500*time.Millisecond), time.Now())
+		if gone < 700*time.Millisecond {
+			t.Errorf("the longest time without %v is %v: it must be set once a second, no more", web4, gone)
+		}
+	})
+}
