@@ -19,6 +19,8 @@ const (
 	// An address that something deletes this often within the window is handed over for a while.
 	maxLosses  = 5
 	lossWindow = 10 * time.Second
+	// What is lost within this time was lost at once: all addresses of an interface are flushed in several goes.
+	lossAtOnce = 50 * time.Millisecond
 	yieldFor   = time.Minute
 	slowRepair = time.Second
 )
@@ -43,9 +45,11 @@ type repair struct {
 // yields says whether the deletions are too many to hold the addresses here.
 func (r *repair) yields(now time.Time) bool { return now.Before(r.until) }
 
-// lost takes note of one deletion, and says whether to set the address again at once.
+// lost takes note of a deletion, and says whether to set the address again at once.
 func (r *repair) lost(now time.Time) (atOnce bool) {
-	r.losses = append(r.losses, now)
+	if last := len(r.losses) - 1; last < 0 || now.Sub(r.losses[last]) > lossAtOnce {
+		r.losses = append(r.losses, now)
+	}
 	if len(r.losses) > maxLosses {
 		r.losses = r.losses[1:]
 	}

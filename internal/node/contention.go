@@ -13,6 +13,8 @@ const (
 	contentionGap = 10 * time.Second
 	// contentionTold is how long it must last for that: of two backups that rise together one is gone within milliseconds.
 	contentionTold = 100 * time.Millisecond
+	// contentionSeen is the same where only announcements and answers are seen: who hands over still answers for a while.
+	contentionSeen = time.Second
 )
 
 // Contention is the evidence of a second master.
@@ -37,14 +39,12 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 		i.announcer.restart(now)
 		return
 	}
-	if i.contend(now, Contention{Advertiser: p.Address, Priority: p.Priority}) {
-		n.do(Warned{i.cfg.Name, fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d): two masters", p.Address, p.Priority, m.machine.Priority())})
-	}
+	n.contend(now, i, Contention{Advertiser: p.Address, Priority: p.Priority})
 	i.announcer.restart(now)
 }
 
-// contend keeps the newest evidence, and says whether it is time to tell of it.
-func (i *instance) contend(now time.Time, c Contention) (news bool) {
+// contend keeps the newest evidence, and tells the log when it is time.
+func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	c.At, c.began = now, now
 	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
 		c.began, c.told = old.began, old.told
@@ -56,10 +56,32 @@ func (i *instance) contend(now time.Time, c Contention) (news bool) {
 		}
 	}
 	i.calm = now.Add(time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval)
-	news = !c.told && c.Advertiser.IsValid() && now.Sub(c.began) >= contentionTold
-	c.told = c.told || news
+	lasts := contentionTold
+	if !c.Advertiser.IsValid() {
+		lasts = contentionSeen
+	}
+	if !c.told && now.Sub(c.began) >= lasts {
+		c.told = true
+		n.do(Warned{i.cfg.Name, c.describe(i)})
+	}
 	i.contention = &c
-	return news
+}
+
+// describe is the evidence in words, with what usually causes it.
+func (c *Contention) describe(i *instance) string {
+	const adverts = "a firewall that drops IP protocol 112, multicast snooping, another interval, version or key"
+	answers := ""
+	if c.IP.IsValid() {
+		answers = fmt.Sprintf("%s answers for %s", c.MAC, c.IP)
+	}
+	if !c.Advertiser.IsValid() {
+		return fmt.Sprintf("%s while this host is master, and no advert of it is heard: two masters; look on both hosts for %s", answers, adverts)
+	}
+	if answers != "" {
+		answers = ", and " + answers
+	}
+	return fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d)%s: two masters; if it lasts, look there for %s",
+		c.Advertiser, c.Priority, i.standing.priority(), answers, adverts)
 }
 
 // reassert runs the hooks of a master once more when a contention is over that did not change its state: the other master's

@@ -168,7 +168,7 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 		i.leave.seen[ev.IP] = true
 	}
 	if i.state == Master {
-		i.contend(now, Contention{IP: ev.IP, MAC: ev.MAC})
+		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if i.standing.priority() != vrrp.PriorityIll {
 			i.announcer.contradict(now)
 		}

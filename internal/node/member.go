@@ -127,6 +127,10 @@ func (n *Node) perform(now time.Time, m *member, actions []vrrp.Action) {
 
 // send marshals an advert.
 func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
+	if !m.source.IsValid() {
+		m.sendFailed(n, now, errNoSource)
+		return
+	}
 	group := m.family.Group()
 	payload, err := a.Advert.Append(nil, m.source, group, m.of.cfg.Checksum)
 	if err != nil {

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -12,6 +14,9 @@ const (
 	muteRetry  = 5 * time.Second
 	muteAnswer = 10 * time.Millisecond // a failed send is known long before
 )
+
+// errNoSource is why an advert cannot be sent at all.
+var errNoSource = errors.New("the interface has no address of its own to send it from")
 
 // mute is a fault: this host's adverts do not leave, and another master is heard.
 type mute struct {
@@ -41,16 +46,16 @@ func (m *member) sending() {
 	m.failed = false
 }
 
-// silenced says whether a master's adverts have not left for so long that the other master, which was just heard, cannot
-// know of it: then the other is right.
+// silenced looks, when an advert did not leave, whether none has for so long that the other master which is heard cannot know
+// of this one: then the other is right.
 func (n *Node) silenced(now time.Time, m *member) {
-	i := m.of
+	i, other := m.of, m.machine.Peer()
 	long := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
-	if i.state != Master || !m.failed || m.failing.IsZero() || now.Sub(m.failing) < long {
+	if i.state != Master || now.Sub(m.failing) < long || other.Priority == vrrp.PriorityRelease || now.Sub(other.Heard) >= long {
 		return
 	}
 	i.mute = mute{
-		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, m.sendError, m.machine.Peer().Address),
+		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, m.sendError, other.Address),
 		at:  now.Add(muteRetry),
 	}
 	n.quit(now, i, i.mute.why)
@@ -69,6 +74,10 @@ func (n *Node) tickMute(now time.Time, i *instance) {
 		i.mute.tried, i.mute.at = false, now.Add(muteRetry)
 		return
 	}
+	if !i.anySource() {
+		i.mute.at = now.Add(muteRetry) // the interface is away: nothing can be tried
+		return
+	}
 	i.mute.tried, i.mute.at = true, now.Add(muteAnswer)
 	for _, m := range i.members {
 		c := m.machine.Config()
@@ -79,12 +88,12 @@ func (n *Node) tickMute(now time.Time, i *instance) {
 	}
 }
 
+// anySource says whether a member has an address to send from.
+func (i *instance) anySource() bool {
+	return slices.ContainsFunc(i.members, func(m *member) bool { return m.source.IsValid() })
+}
+
 // anyFailed says whether a member's last advert did not leave.
 func (i *instance) anyFailed() bool {
-	for _, m := range i.members {
-		if m.failed {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(i.members, func(m *member) bool { return m.failed })
 }

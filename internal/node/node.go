@@ -37,6 +37,7 @@ type memberKey struct {
 type link struct {
 	Link
 	since time.Time
+	bare  time.Time // since when it lacks an address of its own that it had; zero: it lost none since it came up
 }
 
 // verdict is a check's.
@@ -149,7 +150,6 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)
-	n.silenced(now, m)
 	n.settle(now, m.of)
 	n.plan(m.of)
 }
@@ -169,6 +169,7 @@ func (n *Node) sendFailed(now time.Time, ev SendFailed) {
 		for _, m := range i.members {
 			if m.family == ev.Family {
 				m.sendFailed(n, now, ev.Err)
+				n.silenced(now, m)
 			}
 		}
 	})
@@ -183,11 +184,14 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 	}
 	cameUp := l.Up && (old == nil || !old.Up)
 	moved := old != nil && old.MAC != l.MAC
-	n.links[l.Name] = &link{l, since}
+	n.links[l.Name] = &link{l, since, bareSince(now, old, l)}
 	n.onInterface(l.Name, func(i *instance) {
 		for _, m := range i.members {
-			m.source = l.source(m.family)
-			m.machine.Step(now, vrrp.SetSource{Source: m.source})
+			// A source that is lost is kept until it is sure that it does not come back; see assessLink.
+			if s := l.source(m.family); s.IsValid() || !l.Up {
+				m.source = s
+				m.machine.Step(now, vrrp.SetSource{Source: s})
+			}
 		}
 		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)
@@ -195,6 +199,18 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 		}
 		n.settle(now, i)
 	})
+}
+
+// bareSince says when a link that stays up lost an address of its own.
+func bareSince(now time.Time, old *link, l Link) time.Time {
+	switch {
+	case old == nil || !old.Up || !l.Up:
+		return time.Time{}
+	case old.Source4.IsValid() && !l.Source4.IsValid(), old.Source6.IsValid() && !l.Source6.IsValid():
+		return now
+	default:
+		return old.bare
+	}
 }
 
 // drain adds or lifts one name's drain.

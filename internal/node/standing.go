@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,6 +15,9 @@ const (
 	minPriority = 2
 	maxPriority = 254
 )
+
+// maxBare bounds how long an interface may be without an address of its own.
+const maxBare = 500 * time.Millisecond
 
 // standing is what an instance's inputs say it should be, whatever it is now.
 type standing struct {
@@ -102,14 +106,31 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 	}
 	for _, m := range i.members {
 		if !l.source(m.family).IsValid() {
-			s.linkDown, s.cannot = true, fmt.Sprintf("interface %q has no %s address of its own to send adverts from", l.Name, m.kindOfSource())
-			return
+			if until := l.bare.Add(i.bareGrace()); i.running() && now.Before(until) {
+				i.linkReady = until
+				continue
+			}
+			m.source = netip.Addr{}
+			if s.cannot == "" {
+				s.cannot = fmt.Sprintf("interface %q has no %s address of its own to send adverts from", l.Name, m.kindOfSource())
+			}
 		}
+	}
+	// The other family can still hand over for both.
+	s.linkDown = s.cannot != "" && !i.anySource()
+	if s.cannot != "" {
+		return
 	}
 	if until := l.since.Add(i.cfg.LinkDelay); now.Before(until) {
 		s.pending = fmt.Sprintf("link_delay: interface %q came up less than %s ago", l.Name, i.cfg.LinkDelay)
 		i.linkReady = until
 	}
+}
+
+// bareGrace is how long an instance goes on without an address to send from: a network manager that starts again takes the
+// interface's addresses away and sets them anew. No longer than the other hosts wait for an advert.
+func (i *instance) bareGrace() time.Duration {
+	return min(maxBare, time.Duration(i.cfg.DeadAdverts)*i.cfg.Interval)
 }
 
 // assessChecks applies each check's effect. A check without a verdict keeps an instance from taking part; one that a

@@ -80,9 +80,20 @@ func TestRepair(t *testing.T) {
 	remove := func(vip netip.Addr) func() error {
 		return func() error { return lb1.RemoveAddress(netip.PrefixFrom(vip, vip.BitLen())) }
 	}
+	// back waits until an address that was deleted is on lb1 again: the record of both comes a little later than the deed.
+	back := func(t *testing.T, vip netip.Addr, from time.Time) time.Duration {
+		t.Helper()
+		var took time.Duration
+		labtest.Eventually(t, 2*time.Second, func() (bool, string) {
+			history := c.Owners.History()
+			took = gets(history, "lb1", vip, loses(history, "lb1", vip, from)).Sub(from)
+			return took < time.Hour, fmt.Sprintf("%v is not back on lb1:\n%v", vip, history)
+		})
+		return took
+	}
 	repaired := func(t *testing.T, vip netip.Addr, from time.Time) {
 		t.Helper()
-		c.Only(t, "lb1", time.Second, vip)
+		back(t, vip, from)
 		if gap := c.Owners.History().Gap(vip, from, time.Now()); gap > 50*time.Millisecond+c.Slack(from, time.Now()) {
 			t.Errorf("%v was gone for %v", vip, gap)
 		}
@@ -127,16 +138,17 @@ func TestRepair(t *testing.T) {
 	t.Run("again and again, and nobody else is there", func(t *testing.T) {
 		lb2.Stop(t)
 		c.Only(t, "lb1", settleBound)
+		from := time.Now()
 		for range 5 {
 			deleted := pairtest.Step(t, remove(web4))
-			c.Only(t, "lb1", 2*time.Second, web4)
-			if took := gets(c.Owners.History(), "lb1", web4, deleted).Sub(deleted); took > time.Second+noise {
+			took := back(t, web4, deleted)
+			if took > time.Second+noise {
 				t.Errorf("%v was set again after %v", web4, took)
 			}
 		}
-		gone := c.Owners.History().Gap(web4, time.Now().Add(-2500*time.Millisecond), time.Now())
-		if gone < 700*time.Millisecond {
-			t.Errorf("the longest time without %v is %v: it must be set once a second, no more", web4, gone)
+		// Once a second; at the repeated offers, after 1 and 2 s, the addresses are looked at too.
+		if took := time.Since(from); took < 2500*time.Millisecond {
+			t.Errorf("5 deletions were repaired within %v", took)
 		}
 	})
 }

@@ -1,0 +1,201 @@
+package mechanisms
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// both waits until two hosts have an address.
+func both(t *testing.T, c *pairtest.Cluster, bound time.Duration) {
+	t.Helper()
+	labtest.Eventually(t, bound, func() (bool, string) {
+		owners := c.Owners.Owners(web4)
+		return fmt.Sprint(owners) == "[lb1 lb2]", fmt.Sprintf("owners of %v are %v", web4, owners)
+	})
+}
+
+// TestHeal tells of silent cuts that heal: the two masters meet, one goes, and the clients follow the other at once, whichever of
+// them speaks first.
+func TestHeal(t *testing.T) {
+	t.Parallel()
+	const interval = 500 * time.Millisecond
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "500ms"`)+page, web4, web6)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	wire := capture(t, c.User, "ip proto 112")
+	first := map[string]int{}
+	for heal := range 6 {
+		pairtest.Step(t, lb1.Cut)
+		both(t, c, moveBound)
+		for _, vip := range c.VIPs {
+			c.Reaches(t, vip, "lb2", moveBound)
+		}
+		// Right after an advert of the one, the other is first.
+		speaks := []*pairtest.Server{lb1, lb2}[heal%2]
+		sent := status(t, speaks).Routers[0].Counters.Sent
+		await(t, speaks, 2*interval, func(i node.InstanceStatus) bool { return i.Routers[0].Counters.Sent > sent })
+		pairtest.Until(t, time.Now().Add(30*time.Millisecond))
+
+		from := pairtest.Step(t, lb1.Heal)
+		for _, vip := range c.VIPs {
+			c.Reaches(t, vip, "lb1", interval+200*time.Millisecond)
+		}
+		reached := time.Since(from)
+		c.Only(t, "lb1", interval+pairtest.Lingers)
+		for _, vip := range c.VIPs {
+			c.Overlap(t, vip, from, interval+pairtest.Lingers+c.Slack(from, time.Now()))
+			saw := c.Clients[vip].Between(from, time.Now().Add(200*time.Millisecond))
+			if saw.Outage() > netlab.Prompt+saw.Stall() || saw.LastServer() != "lb1" {
+				t.Errorf("heal %d: %v", heal, saw)
+			}
+		}
+		// It stays so: what either of them had still planned to announce is not the last word.
+		pairtest.Until(t, time.Now().Add(300*time.Millisecond))
+		for _, vip := range c.VIPs {
+			c.Reaches(t, vip, "lb1", time.Millisecond)
+		}
+		order := "the loser"
+		if after := firstAfter(t, wire, from, "10.0.0.11", "10.0.0.12"); after == "10.0.0.11" {
+			order = "the winner"
+		}
+		first[order]++
+		t.Logf("heal %d: %s was first; the client reached lb1 after %v", heal, order, reached)
+	}
+	t.Logf("who was first: %v", first)
+	if len(first) != 2 {
+		t.Errorf("of both orders only one was seen: %v", first)
+	}
+}
+
+// firstAfter is which of some addresses was the first to send after an instant.
+func firstAfter(t *testing.T, p *netlab.Proc, from time.Time, sources ...string) string {
+	t.Helper()
+	first, who := from.Add(time.Hour), ""
+	for _, source := range sources {
+		for _, at := range seen(t, p, source+" >") {
+			if at.After(from) && at.Before(first) {
+				first, who = at, source
+			}
+		}
+	}
+	return who
+}
+
+// TestContention tells of a backup that cannot hear the master, and becomes one too: each has its word of the other, and when it
+// is over the master's hooks run once more.
+func TestContention(t *testing.T) {
+	t.Parallel()
+	scripts := commandtest.Dir(t)
+	commandtest.Script(t, scripts, "tell", `echo "$3 $UNDERSTUDY_PREVIOUS" >>"$0.$UNDERSTUDY_NODE"`)
+	c := pairtest.New(t, pairtest.Shape{
+		Program: program, Hosts: []string{"lb1", "lb2"}, Scripts: scripts, VIPs: map[string]time.Duration{web4.String(): every},
+		Config: instance(`advertise_interval = "200ms"`) + page + `
+notify "script" "tell" {
+  on      = ["master", "backup", "fault", "stop"]
+  command = ["SCRIPTS/tell"]
+}
+`,
+	})
+	begin(t, c)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	told := func(host string) []string {
+		text, err := os.ReadFile(filepath.Join(scripts, "tell."+host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+	labtest.Eventually(t, moveBound, func() (bool, string) {
+		return len(told("lb1")) == 2 && len(told("lb2")) == 1, fmt.Sprintf("the hooks were told %q and %q", told("lb1"), told("lb2"))
+	})
+
+	from := pairtest.Step(t, func() error { return lb2.Firewall(t.Context(), netlab.DropIn(netlab.VRRPPriority(150))) })
+	both(t, c, moveBound)
+	pairtest.Until(t, time.Now().Add(time.Second))
+	lb1.Says(t, `10\.0\.0\.12 advertises priority 100 for the same VRID while this host is master \(priority 150\), and `+lb2.MAC().String()+` answers for 10\.0\.0\.100: two masters.*IP protocol 112`, time.Second)
+	evidence(t, lb1, "10.0.0.12", lb2.MAC().String())
+	mended := pairtest.Step(t, func() error { return lb2.Firewall(t.Context()) })
+	settled(t, c, "lb1")
+	c.Overlap(t, web4, mended, 200*time.Millisecond+pairtest.Lingers)
+	c.Reaches(t, web4, "lb1", 200*time.Millisecond+noise)
+	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+	labtest.Eventually(t, moveBound, func() (bool, string) {
+		got := fmt.Sprint(told("lb1"))
+		return got == "[BACKUP init MASTER backup MASTER master]", "the hook on lb1 was told " + got
+	})
+	if got := fmt.Sprint(told("lb2")); got != "[BACKUP init MASTER backup BACKUP master]" {
+		t.Errorf("the hook on lb2 was told %s", got)
+	}
+	if n := lb1.Logged("two masters"); n != 1 {
+		t.Errorf("lb1 told of one contention %d times", n)
+	}
+}
+
+// evidence asserts what status --json says of the second master.
+func evidence(t *testing.T, h *pairtest.Server, address, mac string) {
+	t.Helper()
+	out := h.Does(t, 0, "status", "web", "--json")
+	var r node.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("status --json: %v\n%s", err, out)
+	}
+	k := r.Node.Instances[0].Contention
+	if k == nil || k.Advertiser.String() != address || k.Priority != 100 || k.MAC != mac || k.IP != web4 {
+		t.Errorf("status --json has the contention %+v, want %s at %s", k, address, mac)
+	}
+}
+
+// TestAdvertLoss tells that a user does not notice when three of ten adverts are lost at the default interval, for 20 s.
+func TestAdvertLoss(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance("")+page)
+	lossy := netlab.DropIn(netlab.VRRPv4 + " numgen random mod 100 < 30")
+	from := time.Now()
+	for _, h := range c.Hosts {
+		pairtest.Step(t, func() error { return h.Firewall(t.Context(), lossy) })
+	}
+	pairtest.Until(t, from.Add(20*time.Second))
+	for _, h := range c.Hosts {
+		pairtest.Step(t, func() error { return h.Firewall(t.Context()) })
+	}
+	c.Outage(t, web4, from, netlab.Prompt, c.Clients[web4].Between(time.Now().Add(-100*time.Millisecond), time.Now()).LastServer())
+	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+	settled(t, c, "lb1")
+	c.Reaches(t, web4, "lb1", time.Second)
+}
+
+// TestDeaf tells of the usual split, two hosts whose firewalls let no advert in: both are masters, both say what they see of each
+// other and where to look, and it ends when the adverts get through.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance(`advertise_interval = "200ms"`)+page)
+	for _, h := range c.Hosts {
+		pairtest.Step(t, func() error { return h.Firewall(t.Context(), netlab.DropIn(netlab.VRRPv4)) })
+	}
+	both(t, c, moveBound)
+	for n, h := range c.Hosts {
+		other := c.Hosts[1-n]
+		h.Says(t, other.MAC().String()+` answers for 10\.0\.0\.100 while this host is master, and no advert of it is heard: two masters.*IP protocol 112`, moveBound)
+		if k := status(t, h).Contention; k == nil || k.MAC != other.MAC().String() || k.Advertiser.IsValid() {
+			t.Errorf("%s has the contention %+v", h.Name(), k)
+		}
+	}
+	from := time.Now()
+	for _, h := range c.Hosts {
+		pairtest.Step(t, func() error { return h.Firewall(t.Context()) })
+	}
+	settled(t, c, "lb1")
+	c.Overlap(t, web4, from, 200*time.Millisecond+pairtest.Lingers)
+	c.Reaches(t, web4, "lb1", 200*time.Millisecond+noise)
+	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+}
