@@ -131,6 +131,9 @@ func compile(option, text string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
+// Preflight tells whether this host has the CA file, and whether there is a certificate in it.
+func (o *HTTPOptions) Preflight() error { return o.tls().preflight() }
+
 // New makes the Checker; it reads the CA.
 func (o *HTTPOptions) New() (Checker, error) {
 	u, err := url.Parse(o.URL)

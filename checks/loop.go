@@ -2,9 +2,11 @@ package checks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 )
@@ -120,6 +122,8 @@ func (l *loop) add(o outcome) {
 	}
 	if o.err != nil {
 		r.Reason = o.err.Error()
+		_, process := l.checker.(*processChecker)
+		r.Absent = process || errors.Is(o.err, syscall.ECONNREFUSED)
 	}
 	r.Reason = oneLine(r.Reason)
 	r.Changed = l.verdict.add(r.Passed)

@@ -30,6 +30,8 @@ type Result struct {
 	Changed bool
 	// Passed is this run's own outcome.
 	Passed bool
+	// Absent tells that it failed because nobody is there: no process, or a connection refused.
+	Absent bool
 	// Reason is one line: why the run failed, or in short what it saw.
 	Reason string
 	// Output is what is kept of the run for people who look closer.

@@ -73,6 +73,9 @@ func splitAddress(s string) (network, address, host string, err error) {
 	return "tcp", s, host, nil
 }
 
+// Preflight tells whether this host has the CA file, and whether there is a certificate in it.
+func (o *TCPOptions) Preflight() error { return o.tls().preflight() }
+
 // New makes the Checker; it reads the CA.
 func (o *TCPOptions) New() (Checker, error) {
 	network, address, host, err := splitAddress(o.Address)

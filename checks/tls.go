@@ -45,6 +45,12 @@ func (s tlsSettings) validate(used bool, how string) []OptionError {
 	return errs
 }
 
+// preflight reads the files that config needs.
+func (s tlsSettings) preflight() error {
+	_, err := s.config()
+	return err
+}
+
 // config reads the CA and makes a client configuration.
 func (s tlsSettings) config() (*tls.Config, error) {
 	c := &tls.Config{ServerName: s.serverName, InsecureSkipVerify: s.skipVerify, MinVersion: tls.VersionTLS12}

@@ -17,7 +17,8 @@ func validateCommand() *cobra.Command {
 		Use:   "validate [PATH ...]",
 		Short: "Check a configuration, and prove that each failing check can move the addresses",
 		Long: "Checks a configuration file of any name, a fragment, or a directory. It needs no rights, no network and no running\n" +
-			"daemon. Exits 0 when the configuration can be run, 1 when it cannot (with --strict also when it warns).",
+			"daemon. What this machine lacks (a script, a CA file) is a warning, since the file may be another machine's; run refuses it.\n" +
+			"Exits 0 when the configuration can be run, 1 when it cannot (with --strict also when it warns).",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths := f.config
 			if len(args) > 0 {
@@ -61,5 +62,13 @@ func verdict(r config.Report, strict bool) string {
 	if !r.OK(strict) {
 		word = "not valid"
 	}
-	return fmt.Sprintf("%s for %v: %d errors, %d warnings", word, r.Nodes, r.Count(config.Error), r.Count(config.Warning))
+	return fmt.Sprintf("%s for %v: %s, %s", word, r.Nodes, count(r.Count(config.Error), "error"), count(r.Count(config.Warning), "warning"))
+}
+
+// count is a number of things in words.
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -208,6 +208,9 @@ func advice(v *view) findings {
 	var found findings
 	for _, in := range v.instances {
 		if !in.block.has("peers") && len(in.block.nestedOf("auth")) == 0 {
+			if in.Interface == "" {
+				continue
+			}
 			found.notef(in.block.at, "", "every host on %s is a peer of %q: it has neither peers nor auth", in.Interface, in.Name)
 		}
 	}

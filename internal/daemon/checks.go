@@ -12,7 +12,7 @@ import (
 // checked takes one run of a check: the node hears of verdicts and of new reasons, the log of verdicts.
 func (d *Daemon) checked(r checks.Result) {
 	if !r.Healthy {
-		r.Reason += d.nonlocalHint(r.Check)
+		r.Reason += d.nonlocalHint(r)
 	}
 	before, known := d.monitors.results.Swap(r.Check, r)
 	log := d.log.Named("check").With("check", r.Check)
@@ -36,17 +36,17 @@ func (d *Daemon) checked(r checks.Result) {
 
 // nonlocalHint explains a check that fails on a host without the addresses: an nginx that listens on one of them by name
 // cannot start there while the kernel forbids it.
-func (d *Daemon) nonlocalHint(check string) string {
+func (d *Daemon) nonlocalHint(r checks.Result) string {
 	status := d.snapshot.Load()
-	if status == nil {
+	if status == nil || !r.Absent {
 		return ""
 	}
 	applies := map[string]bool{}
 	for _, i := range d.cfg.Load().Instances {
-		_, applies[i.Name] = i.Checks[check]
+		_, applies[i.Name] = i.Checks[r.Check]
 	}
 	for _, i := range status.Instances {
-		if !applies[i.Name] || i.Holding {
+		if !applies[i.Name] || i.State != node.Backup || i.Holding {
 			continue
 		}
 		for _, ip := range i.Addresses {

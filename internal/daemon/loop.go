@@ -43,6 +43,7 @@ type loop struct {
 	suspended time.Duration     // the sum of all sleeps of this machine
 	woken     bool              // the machine slept: the sockets are read dry before the next Elapsed
 	statuses  map[string]string // instance -> its word in the service manager's status line
+	unsent    []node.SendFailed // adverts that did not leave, for the node to hear of
 }
 
 // loop runs until the node has stopped, or work ends because a task broke. stop's end begins the handover.
@@ -122,6 +123,12 @@ func (l *loop) step(ev node.Event) {
 	for _, a := range l.node.Step(time.Now(), ev) {
 		l.perform(a)
 		l.dirty = l.dirty || tells(a)
+	}
+	// Only now: what the node wants because of a failure must not be overtaken by what it wanted before it knew.
+	for len(l.unsent) > 0 {
+		failed := l.unsent[0]
+		l.unsent = l.unsent[1:]
+		l.step(failed)
 	}
 }
 

@@ -42,9 +42,7 @@ func (l *loop) send(a node.Send) {
 		err = p.conn(a.Family).Send(a.Payload, a.Source, a.Destination)
 	}
 	if err != nil {
-		for _, more := range l.node.Step(time.Now(), node.SendFailed{Instance: a.Instance, Family: a.Family, Err: err}) {
-			l.perform(more)
-		}
+		l.unsent = append(l.unsent, node.SendFailed{Instance: a.Instance, Family: a.Family, Err: err})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
@@ -98,6 +99,9 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 		return d.reject(fmt.Errorf("no instance in %v", d.opts.Paths))
 	}
 	p, err := planFor(from, to, d.checked)
+	if err == nil {
+		err = guard(p.changes, linux.HasSource)
+	}
 	if err != nil {
 		return d.reject(err)
 	}
@@ -138,7 +142,7 @@ func (d *Daemon) accepted() {
 
 // apply makes a plan true: first the sockets, so that nothing new is deaf, then the node, then checks and hooks.
 func (d *Daemon) apply(ctx context.Context, p *plan) error {
-	d.cfg.Store(p.cfg)
+	from := d.cfg.Swap(p.cfg)
 	d.watcher.SetInterfaces(d.wanted())
 	select {
 	case d.changes <- struct{}{}:
@@ -148,6 +152,9 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.notifier.Replace(p.hooks)
 	if d.control != nil {
 		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
+	}
+	if was := from.Log.Format; was != p.cfg.Log.Format {
+		d.log.Warn("log.format takes effect at the next start of the daemon", "running", was, "configured", p.cfg.Log.Format)
 	}
 	d.log.SetLevel(hclog.LevelFromString(p.cfg.Log.Level))
 	d.saveInstances(d.nodeConfig(p.cfg))
