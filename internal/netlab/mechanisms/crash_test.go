@@ -24,8 +24,12 @@ func TestCrash(t *testing.T) {
 			t.Errorf("cleanup says %q", out)
 		}
 		c.Only(t, "lb2", time.Second)
-		if took := time.Since(from); took > time.Second+noise {
-			t.Errorf("the addresses moved within %v", took)
+		most := time.Second
+		if raceEnabled {
+			most += time.Second // the command itself needs that to start
+		}
+		if took := gets(c.Owners.History(), "lb2", web4, from).Sub(from); took > most {
+			t.Errorf("lb2 had %v %v after the death", web4, took)
 		}
 		c.Planned(t, from, "lb2")
 		from = pairtest.Step(t, func() error { lb1.Start(t); return nil })

@@ -122,7 +122,8 @@ notify "script" "tell" {
 	from := pairtest.Step(t, func() error { return lb2.Firewall(t.Context(), netlab.DropIn(netlab.VRRPPriority(150))) })
 	both(t, c, moveBound)
 	pairtest.Until(t, time.Now().Add(time.Second))
-	lb1.Says(t, `10\.0\.0\.12 advertises priority 100 for the same VRID while this host is master \(priority 150\), and `+lb2.MAC().String()+` answers for 10\.0\.0\.100: two masters.*IP protocol 112`, time.Second)
+	lb1.Says(t, `10\.0\.0\.12 advertises priority 100 for the same VRID while this host is master \(priority 150\), and `+
+		lb2.MAC().String()+` answers for 10\.0\.0\.100: two masters.*IP protocol 112`, time.Second)
 	evidence(t, lb1, "10.0.0.12", lb2.MAC().String())
 	mended := pairtest.Step(t, func() error { return lb2.Firewall(t.Context()) })
 	settled(t, c, "lb1")

@@ -3,6 +3,7 @@ package mechanisms
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 // stopped and started.
 func TestNginxStop(t *testing.T) {
 	t.Parallel()
-	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page+"check \"process\" \"nginx\" {\n  pid_file = \"LAB/${hostname}/nginx/nginx.pid\"\n}\n", web4, web6)
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page+
+		"check \"process\" \"nginx\" {\n  pid_file = \"LAB/${hostname}/nginx/nginx.pid\"\n}\n", web4, web6)
 	lb1 := c.Get("lb1")
 	steer := fmt.Sprintf("%%s --for nginx-stop --runtime-dir %s --state-dir %s", lb1.Run, lb1.StateDir())
 	script := strings.Join([]string{
@@ -70,18 +72,7 @@ func TestDrainsAreKept(t *testing.T) {
 		await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.State != node.Init })
 	}
 	nothing := func() {}
-	// What a reboot leaves of /run.
-	reboot := func() {
-		entries, err := os.ReadDir(lb1.Run)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if err := os.RemoveAll(lb1.Run + "/" + e.Name()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	reboot := func() { empty(t, lb1.Run) }
 	stays := func(t *testing.T, who string) {
 		t.Helper()
 		i := await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.State == node.Backup && i.Priority == 1 })
@@ -129,4 +120,18 @@ func TestDrainsAreKept(t *testing.T) {
 		settled(t, c, "lb1")
 		c.Planned(t, from, "lb1")
 	})
+}
+
+// empty removes what is in a directory: what a reboot leaves of /run.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

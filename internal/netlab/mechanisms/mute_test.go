@@ -80,20 +80,9 @@ func TestRepair(t *testing.T) {
 	remove := func(vip netip.Addr) func() error {
 		return func() error { return lb1.RemoveAddress(netip.PrefixFrom(vip, vip.BitLen())) }
 	}
-	// back waits until an address that was deleted is on lb1 again: the record of both comes a little later than the deed.
-	back := func(t *testing.T, vip netip.Addr, from time.Time) time.Duration {
-		t.Helper()
-		var took time.Duration
-		labtest.Eventually(t, 2*time.Second, func() (bool, string) {
-			history := c.Owners.History()
-			took = gets(history, "lb1", vip, loses(history, "lb1", vip, from)).Sub(from)
-			return took < time.Hour, fmt.Sprintf("%v is not back on lb1:\n%v", vip, history)
-		})
-		return took
-	}
 	repaired := func(t *testing.T, vip netip.Addr, from time.Time) {
 		t.Helper()
-		back(t, vip, from)
+		back(t, c, vip, from)
 		if gap := c.Owners.History().Gap(vip, from, time.Now()); gap > 50*time.Millisecond+c.Slack(from, time.Now()) {
 			t.Errorf("%v was gone for %v", vip, gap)
 		}
@@ -141,7 +130,7 @@ func TestRepair(t *testing.T) {
 		from := time.Now()
 		for range 5 {
 			deleted := pairtest.Step(t, remove(web4))
-			took := back(t, web4, deleted)
+			took := back(t, c, web4, deleted)
 			if took > time.Second+noise {
 				t.Errorf("%v was set again after %v", web4, took)
 			}
@@ -151,4 +140,17 @@ func TestRepair(t *testing.T) {
 			t.Errorf("5 deletions were repaired within %v", took)
 		}
 	})
+}
+
+// back waits until an address that was deleted is on lb1 again, and returns when after an instant that was. The record of both
+// comes a little later than the deed.
+func back(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time.Time) time.Duration {
+	t.Helper()
+	var took time.Duration
+	labtest.Eventually(t, 2*time.Second, func() (bool, string) {
+		history := c.Owners.History()
+		took = gets(history, "lb1", vip, loses(history, "lb1", vip, from)).Sub(from)
+		return took < time.Hour, fmt.Sprintf("%v is not back on lb1:\n%v", vip, history)
+	})
+	return took
 }
