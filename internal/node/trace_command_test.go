@@ -153,6 +153,8 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.Lag = d
 		return err
+	case "firewall": // firewall a WHY: its adverts do not leave it; firewall a: they do again
+		h.Firewall = rest
 	case "woke": // woke a 5s: the host was suspended, and the monotonic clock did not count it
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -19,6 +20,8 @@ type Host struct {
 	Name string
 	// Lag is how much later the process performs what the node asked for.
 	Lag time.Duration
+	// Firewall is why its adverts do not leave the host; empty when they do.
+	Firewall string
 
 	c      *Cluster
 	cfg    node.Config
@@ -257,6 +260,11 @@ func (h *Host) perform(a node.Action) {
 	h.record(a)
 	switch a := a.(type) {
 	case node.Send:
+		if h.Firewall != "" {
+			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, Err: errors.New(h.Firewall)}
+			h.c.after(0, func() { h.feed(failed) })
+			return
+		}
 		h.later(a.Until, func() { h.c.carryAdvert(h, a) })
 	case node.SetAddresses:
 		h.kernel.set(a)
