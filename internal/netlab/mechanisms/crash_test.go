@@ -59,7 +59,7 @@ func TestCrash(t *testing.T) {
 			c.Moved(t, vip, from, "lb2")
 			c.Overlap(t, vip, from, 0)
 			c.Outage(t, vip, from, down-1400*time.Millisecond+noise, "lb2")
-			if lease := loses(c.Owners.History(), "lb1", vip, from).Sub(from); lease < 900*time.Millisecond || lease > 2500*time.Millisecond+noise {
+			if lease := loses(c.Owners.History(), "lb1", vip, from).Sub(from); lease < 600*time.Millisecond || lease > 2500*time.Millisecond+noise {
 				t.Errorf("the lease of %v ended %v after the death", vip, lease)
 			}
 		}
@@ -95,7 +95,8 @@ func TestCrashAlone(t *testing.T) {
 		cleaned := time.Now()
 		c.Only(t, "", 15*time.Second)
 		for _, vip := range c.VIPs {
-			if stayed := loses(c.Owners.History(), "lb1", vip, from).Sub(cleaned); stayed < 9*time.Second || stayed > 12*time.Second {
+			// The kernel is up to 0.6 s early, and the command ends some time after it has set the lease.
+			if stayed := loses(c.Owners.History(), "lb1", vip, from).Sub(cleaned); stayed < 8*time.Second || stayed > 12*time.Second {
 				t.Errorf("%v stayed for %v after the cleanup", vip, stayed)
 			}
 		}
