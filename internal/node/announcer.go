@@ -62,7 +62,8 @@ func (a *announcer) contradict(now time.Time) {
 	}
 	a.answers++
 	a.answer = now
-	if next := a.emitted.Add(answerGap); next.After(now) {
+	// Ever later: two that answer each other must not use up their answers before one of them has stepped down.
+	if next := a.emitted.Add(answerGap << (a.answers - 1)); next.After(now) {
 		a.answer = next
 	}
 }
