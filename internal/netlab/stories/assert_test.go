@@ -54,7 +54,7 @@ func (c *cluster) slack(from, to time.Time) time.Duration {
 }
 
 // spoilt is for how long a planned move may leave an address to nobody, or lose what comes, when the machine is busy: the
-// successor has to be slower than the 20 ms for which the other host waits. It must not be the rule; see judge.
+// successor has to be slower than the 80 ms for which the other host waits. It must not be the rule; see judge.
 const spoilt = 60 * time.Millisecond
 
 // tally counts what planned moves of one address each cost in a cluster's life. A move during which the machine stood still
