@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,8 @@ const (
 	headerLen   = 8
 	authDataLen = 8 // VRRPv2's authentication data, always present
 	typeAdvert  = 1
+	// TrailerLen is the size of keepalived's auth_hmac trailer, which follows an advert.
+	TrailerLen = 28
 	// MaxAddresses is the most addresses that one advert can carry: the count has one byte.
 	MaxAddresses = 255
 )
@@ -97,48 +100,78 @@ func CheckInterval(v Version, d time.Duration) error {
 	return nil
 }
 
+// Received is an advert as it arrived, with what the receive rules look at beside it.
+type Received struct {
+	Advert
+	// Form is the checksum's, where there are two.
+	Form ChecksumForm
+	// From is the sender, To the group or an address of this host.
+	From, To netip.Addr
+	// HopLimit is the packet's TTL or hop limit.
+	HopLimit int
+	// Sealed is a copy of the whole message where an authentication trailer follows the advert; nil otherwise.
+	Sealed []byte
+}
+
 // Parse reads and checks one VRRP message: everything in RFC 9568 section 7.1 and RFC 3768 section 7.1 that needs no
-// configuration. hopLimit is the packet's TTL or hop limit. For VRRPv3 over IPv4 both checksum forms are accepted, and
-// the one that was found is returned. On an error, which is one of this package's Err values, the advert holds what had
-// been read by then, so that a refusal can be counted under its VRID.
-func Parse(b []byte, source, destination netip.Addr, hopLimit int) (Advert, ChecksumForm, error) {
-	var a Advert
+// configuration; Config.Refuse does the rest. hopLimit is the packet's TTL or hop limit. For VRRPv3 over IPv4 both checksum
+// forms are accepted. On an error, which is one of this package's Err values, the result holds what had been read by then,
+// so that a refusal can be counted under its VRID.
+func Parse(b []byte, source, destination netip.Addr, hopLimit int) (Received, error) {
+	r := Received{From: source, To: destination, HopLimit: hopLimit}
 	if len(b) < headerLen {
-		return a, 0, ErrShort
+		return r, ErrShort
 	}
 	family := FamilyOf(source)
-	a.Version, a.VRID, a.Priority = Version(b[0]>>4), b[1], b[2]
+	r.Version, r.VRID, r.Priority = Version(b[0]>>4), b[1], b[2]
 	switch {
-	case a.Version != V3 && (a.Version != V2 || family == IPv6):
-		return a, 0, ErrVersion
+	case r.Version != V3 && (r.Version != V2 || family == IPv6):
+		return r, ErrVersion
 	case b[0]&0x0f != typeAdvert:
-		return a, 0, ErrType
-	case a.VRID == 0:
-		return a, 0, ErrVRID
-	case hopLimit != HopLimit:
-		return a, 0, ErrHopLimit
+		return r, ErrType
+	case r.VRID == 0:
+		return r, ErrVRID
 	}
-	form, ok := verify(b, a.Version, source, destination)
-	if !ok {
-		return a, 0, ErrChecksum
+	size := messageLen(r.Version, family, int(b[3]))
+	message, summed := b, b
+	if len(b) == size+TrailerLen {
+		message = b[:size]
+		if family == IPv4 {
+			summed = message // over IPv6 the sender's kernel sums all that follows the IP header
+		}
 	}
-	if err := a.parseBody(b, family); err != nil {
-		return a, form, err
+	var ok bool
+	if r.Form, ok = verify(summed, r.Version, source, destination); !ok {
+		return r, ErrChecksum
 	}
-	return a, form, nil
+	if err := r.parseBody(message, family); err != nil {
+		return r, err
+	}
+	if len(message) < len(b) {
+		r.Sealed = bytes.Clone(b)
+	}
+	return r, nil
+}
+
+// messageLen is the length of an advert with so many addresses, without an authentication trailer.
+func messageLen(v Version, f Family, count int) int {
+	n := headerLen + count*f.addressLen()
+	if v == V2 {
+		n += authDataLen
+	}
+	return n
 }
 
 // parseBody reads what follows the first word, once the checksum is known to be right.
 func (a *Advert) parseBody(b []byte, f Family) error {
-	count, size, trailer := int(b[3]), f.addressLen(), 0
+	count, size := int(b[3]), f.addressLen()
 	if a.Version == V2 {
-		trailer = authDataLen
 		a.AuthType = b[4]
 		a.Interval = time.Duration(b[5]) * time.Second
 	} else {
 		a.Interval = time.Duration(binary.BigEndian.Uint16(b[4:])&0x0fff) * centisecond
 	}
-	switch want := headerLen + count*size + trailer; {
+	switch want := messageLen(a.Version, f, count); {
 	case count == 0:
 		return ErrNoAddresses
 	case len(b) < want:

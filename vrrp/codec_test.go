@@ -82,15 +82,15 @@ func TestAppendVectors(t *testing.T) {
 func TestParseVectors(t *testing.T) {
 	for _, tt := range vectors() {
 		t.Run(tt.name, func(t *testing.T) {
-			got, form, err := Parse(unhex(t, tt.hex), tt.source, tt.destination, HopLimit)
+			got, err := Parse(unhex(t, tt.hex), tt.source, tt.destination, HopLimit)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.advert, got, compareAddr); diff != "" {
+			if diff := cmp.Diff(tt.advert, got.Advert, compareAddr); diff != "" {
 				t.Errorf("advert (-want +got):\n%s", diff)
 			}
-			if form != tt.form {
-				t.Errorf("checksum form %s, want %s", form, tt.form)
+			if got.Form != tt.form {
+				t.Errorf("checksum form %s, want %s", got.Form, tt.form)
 			}
 		})
 	}
@@ -188,40 +188,36 @@ func TestParseRefuses(t *testing.T) {
 		name   string
 		hex    string // the checksum is put in unless broken
 		source netip.Addr
-		ttl    int
 		broken bool
 		want   *Refusal
 		advert Advert // what was read by then
 	}{
-		{"nothing", "", source4, 255, false, ErrShort, Advert{}},
-		{"7 bytes", "310ac802006400", source4, 255, false, ErrShort, Advert{}},
-		{"version 1", "110ac8020064 0000 c0000201c0000202", source4, 255, false, ErrVersion, Advert{Version: 1, VRID: 10, Priority: 200}},
-		{"version 4", "410ac8020064 0000 c0000201c0000202", source4, 255, false, ErrVersion, Advert{Version: 4, VRID: 10, Priority: 200}},
-		{"v2 over IPv6", ok2, source6, 255, false, ErrVersion, Advert{Version: V2, VRID: 10, Priority: 200}},
-		{"type 0", "300ac8020064 0000 c0000201c0000202", source4, 255, false, ErrType, header},
-		{"type 2", "320ac8020064 0000 c0000201c0000202", source4, 255, false, ErrType, header},
-		{"VRID 0", "3100c8020064 0000 c0000201c0000202", source4, 255, false, ErrVRID, Advert{Version: V3, Priority: 200}},
-		{"TTL 254", ok4, source4, 254, false, ErrHopLimit, header},
-		{"TTL 0", ok4, source4, 0, false, ErrHopLimit, header},
-		{"hop limit 64 over IPv6", ok4, source6, 64, false, ErrHopLimit, header},
-		{"checksum 0", ok4, source4, 255, true, ErrChecksum, header},
-		{"one bit flipped", "310ac8020064 defb c0000201c0000203", source4, 255, true, ErrChecksum, header},
-		{"cut off on the wire", "310ac8020064 defb c0000201c00002", source4, 255, true, ErrChecksum, header},
-		{"v2 with the sum of a pseudo-header", "210ac8020001 ef5e c0000201c0000202 0000000000000000", source4, 255, true, ErrChecksum, Advert{Version: V2, VRID: 10, Priority: 200}},
-		{"v6 with the sum of the message alone", "310a64020064 67ce fe80000000000000000000000000000120010db8000000000000000000000001", source6, 255, true, ErrChecksum, Advert{Version: V3, VRID: 10, Priority: 100}},
-		{"no addresses", "310ac8000064 0000", source4, 255, false, ErrNoAddresses, with(header, time.Second)},
-		{"no addresses in v2", "210ac8000001 0000 0000000000000000", source4, 255, false, ErrNoAddresses, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second}},
-		{"count 2 and one address", "310ac8020064 0000 c0000201", source4, 255, false, ErrShort, with(header, time.Second)},
-		{"count 255 and two addresses", "310ac8ff0064 0000 c0000201c0000202", source4, 255, false, ErrShort, with(header, time.Second)},
-		{"IPv4 addresses over IPv6", ok4, source6, 255, false, ErrShort, with(header, time.Second)},
-		{"v2 without its authentication data", "210ac8020001 0000 c0000201c0000202", source4, 255, false, ErrShort, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second}},
-		{"one byte too many", "310ac8020064 0000 c0000201c0000202 00", source4, 255, false, ErrExcess, with(header, time.Second)},
-		{"count 1 and two addresses", "310ac8010064 0000 c0000201c0000202", source4, 255, false, ErrExcess, with(header, time.Second)},
-		{"v3 with v2's trailer", "310ac8020064 0000 c0000201c0000202 0000000000000000", source4, 255, false, ErrExcess, with(header, time.Second)},
-		{"a password in v2", "210ac8020101 0000 c0000201c0000202 7365637265740000", source4, 255, false, ErrAuthType, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second, AuthType: 1}},
-		{"interval 0", "310ac8020000 0000 c0000201c0000202", source4, 255, false, ErrInterval, header},
-		{"interval 0 in v2", "210ac8020000 0000 c0000201c0000202 0000000000000000", source4, 255, false, ErrInterval, Advert{Version: V2, VRID: 10, Priority: 200}},
-		{"interval 0 below a reserved nibble", "310ac802f000 0000 c0000201c0000202", source4, 255, false, ErrInterval, header},
+		{"nothing", "", source4, false, ErrShort, Advert{}},
+		{"7 bytes", "310ac802006400", source4, false, ErrShort, Advert{}},
+		{"version 1", "110ac8020064 0000 c0000201c0000202", source4, false, ErrVersion, Advert{Version: 1, VRID: 10, Priority: 200}},
+		{"version 4", "410ac8020064 0000 c0000201c0000202", source4, false, ErrVersion, Advert{Version: 4, VRID: 10, Priority: 200}},
+		{"v2 over IPv6", ok2, source6, false, ErrVersion, Advert{Version: V2, VRID: 10, Priority: 200}},
+		{"type 0", "300ac8020064 0000 c0000201c0000202", source4, false, ErrType, header},
+		{"type 2", "320ac8020064 0000 c0000201c0000202", source4, false, ErrType, header},
+		{"VRID 0", "3100c8020064 0000 c0000201c0000202", source4, false, ErrVRID, Advert{Version: V3, Priority: 200}},
+		{"checksum 0", ok4, source4, true, ErrChecksum, header},
+		{"one bit flipped", "310ac8020064 defb c0000201c0000203", source4, true, ErrChecksum, header},
+		{"cut off on the wire", "310ac8020064 defb c0000201c00002", source4, true, ErrChecksum, header},
+		{"v2 with the sum of a pseudo-header", "210ac8020001 ef5e c0000201c0000202 0000000000000000", source4, true, ErrChecksum, Advert{Version: V2, VRID: 10, Priority: 200}},
+		{"v6 with the sum of the message alone", "310a64020064 67ce fe80000000000000000000000000000120010db8000000000000000000000001", source6, true, ErrChecksum, Advert{Version: V3, VRID: 10, Priority: 100}},
+		{"no addresses", "310ac8000064 0000", source4, false, ErrNoAddresses, with(header, time.Second)},
+		{"no addresses in v2", "210ac8000001 0000 0000000000000000", source4, false, ErrNoAddresses, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second}},
+		{"count 2 and one address", "310ac8020064 0000 c0000201", source4, false, ErrShort, with(header, time.Second)},
+		{"count 255 and two addresses", "310ac8ff0064 0000 c0000201c0000202", source4, false, ErrShort, with(header, time.Second)},
+		{"IPv4 addresses over IPv6", ok4, source6, false, ErrShort, with(header, time.Second)},
+		{"v2 without its authentication data", "210ac8020001 0000 c0000201c0000202", source4, false, ErrShort, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second}},
+		{"one byte too many", "310ac8020064 0000 c0000201c0000202 00", source4, false, ErrExcess, with(header, time.Second)},
+		{"count 1 and two addresses", "310ac8010064 0000 c0000201c0000202", source4, false, ErrExcess, with(header, time.Second)},
+		{"v3 with v2's trailer", "310ac8020064 0000 c0000201c0000202 0000000000000000", source4, false, ErrExcess, with(header, time.Second)},
+		{"a password in v2", "210ac8020101 0000 c0000201c0000202 7365637265740000", source4, false, ErrAuthType, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second, AuthType: 1}},
+		{"interval 0", "310ac8020000 0000 c0000201c0000202", source4, false, ErrInterval, header},
+		{"interval 0 in v2", "210ac8020000 0000 c0000201c0000202 0000000000000000", source4, false, ErrInterval, Advert{Version: V2, VRID: 10, Priority: 200}},
+		{"interval 0 below a reserved nibble", "310ac802f000 0000 c0000201c0000202", source4, false, ErrInterval, header},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -230,11 +226,11 @@ func TestParseRefuses(t *testing.T) {
 				form := formOf(tt.advert.Version, FamilyOf(tt.source), ChecksumPseudoHeader)
 				b = seal(b, tt.source, destination, form)
 			}
-			got, _, err := Parse(b, tt.source, destination, tt.ttl)
+			got, err := Parse(b, tt.source, destination, HopLimit)
 			if err != error(tt.want) {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
-			if diff := cmp.Diff(tt.advert, got, compareAddr); diff != "" {
+			if diff := cmp.Diff(tt.advert, got.Advert, compareAddr); diff != "" {
 				t.Errorf("what was read (-want +got):\n%s", diff)
 			}
 		})
@@ -266,11 +262,11 @@ func TestParseIgnores(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := seal(unhex(t, tt.hex), source4, GroupIPv4, ChecksumMessage)
-			got, _, err := Parse(b, source4, GroupIPv4, HopLimit)
+			got, err := Parse(b, source4, GroupIPv4, HopLimit)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, compareAddr); diff != "" {
+			if diff := cmp.Diff(tt.want, got.Advert, compareAddr); diff != "" {
 				t.Errorf("advert (-want +got):\n%s", diff)
 			}
 		})
@@ -287,18 +283,18 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %s: %v", seed, a, err)
 		}
-		got, gotForm, err := Parse(b, source, destination, HopLimit)
+		got, err := Parse(b, source, destination, HopLimit)
 		if err != nil {
 			t.Fatalf("seed %d: %s as %x: %v", seed, a, b, err)
 		}
-		if diff := cmp.Diff(a, got, compareAddr); diff != "" {
+		if diff := cmp.Diff(a, got.Advert, compareAddr); diff != "" {
 			t.Fatalf("seed %d: advert (-want +got):\n%s", seed, diff)
 		}
-		if want := formOf(a.Version, FamilyOf(source), form); gotForm != want {
-			t.Fatalf("seed %d: %s: checksum form %s, want %s", seed, a, gotForm, want)
+		if want := formOf(a.Version, FamilyOf(source), form); got.Form != want {
+			t.Fatalf("seed %d: %s: checksum form %s, want %s", seed, a, got.Form, want)
 		}
 		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
-		if _, _, err := Parse(b, source, destination, HopLimit); err == nil {
+		if _, err := Parse(b, source, destination, HopLimit); err == nil {
 			t.Fatalf("seed %d: %s with a flipped bit passes: %x", seed, a, b)
 		}
 	}

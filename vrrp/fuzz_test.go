@@ -49,27 +49,28 @@ func FuzzParse(f *testing.F) {
 
 func checkParse(t *testing.T, b []byte, source, destination netip.Addr) {
 	t.Helper()
-	a, form, err := Parse(b, source, destination, HopLimit)
+	r, err := Parse(b, source, destination, HopLimit)
 	if err != nil {
 		if ReasonOf(err) == "unknown" {
 			t.Fatalf("%x: error %v is none of the sentinels", b, err)
 		}
 		return
 	}
+	a, form := r.Advert, r.Form
 	// What a configured router does with it must not panic either.
 	for _, cfg := range []Config{config4(V2, true), config4(V3, true), config6(true)} {
-		_, _ = cfg.Refuse(a, source, peer4, 100), cfg.Notices(a, 100)
+		_, _ = cfg.Refuse(r, peer4, 100), cfg.Notices(a, 100)
 	}
 	c, err := a.Append(nil, source, destination, form)
 	if err != nil {
 		t.Fatalf("%x is accepted as %s, and marshals not: %v", b, a, err)
 	}
-	again, formAgain, err := Parse(c, source, destination, HopLimit)
+	again, err := Parse(c, source, destination, HopLimit)
 	if err != nil {
 		t.Fatalf("%s is written as %x and refused: %v", a, c, err)
 	}
-	if diff := cmp.Diff(a, again, compareAddr); diff != "" || form != formAgain {
-		t.Fatalf("advert (-first +second), forms %s and %s:\n%s", form, formAgain, diff)
+	if diff := cmp.Diff(a, again.Advert, compareAddr); diff != "" || form != again.Form {
+		t.Fatalf("advert (-first +second), forms %s and %s:\n%s", form, again.Form, diff)
 	}
 }
 
@@ -206,7 +207,7 @@ func (r *run) heard(priority, b byte) {
 	cfg := r.m.Config()
 	a := Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: priority, Interval: fuzzInterval(cfg.Version, b), Addresses: addresses4}
 	from := netip.AddrFrom4([4]byte{192, 0, 2, 250 + b>>6})
-	if cfg.Refuse(a, from, r.m.source, r.m.Priority()) != nil {
+	if cfg.Refuse(received(a, from), r.m.source, r.m.Priority()) != nil {
 		return
 	}
 	r.widest = max(r.widest, a.Interval)

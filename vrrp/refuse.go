@@ -32,6 +32,7 @@ var (
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
+	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block"}
 	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
 	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
 	ErrIntervalMismatch = &Refusal{"interval-mismatch", "its VRRPv2 interval is not this instance's; VRRPv2 demands the same on all hosts"}
@@ -62,11 +63,16 @@ func ReasonOf(err error) string {
 }
 
 // Refuse applies the receive rules that need the virtual router's configuration (RFC 9568 section 7.1, RFC 3768 section
-// 7.1). source is the sender's address, own this router's. nil means that the advert is accepted.
-func (c *Config) Refuse(a Advert, source, own netip.Addr, priority uint8) error {
+// 7.1). own is this router's address. nil means that the advert is accepted.
+func (c *Config) Refuse(r Received, own netip.Addr, priority uint8) error {
+	a := r.Advert
 	switch {
-	case plain(source) == plain(own):
+	case r.HopLimit != HopLimit:
+		return ErrHopLimit
+	case plain(r.From) == plain(own):
 		return ErrOwnAdvert
+	case r.Sealed != nil:
+		return ErrTrailer
 	case a.Version != c.Version:
 		return ErrVersionMismatch
 	case c.Version == V2 && a.Interval != c.Interval:

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -81,6 +82,11 @@ type refuseTest struct {
 	notices  []Notice
 }
 
+// received is an advert as it arrives from the link.
+func received(a Advert, from netip.Addr) Received {
+	return Received{Advert: a, From: from, To: FamilyOf(from).Group(), HopLimit: HopLimit}
+}
+
 func TestRefuse(t *testing.T) {
 	for _, tt := range refuseTests() {
 		t.Run(tt.name, func(t *testing.T) {
@@ -89,7 +95,7 @@ func TestRefuse(t *testing.T) {
 				own = source6
 			}
 			before := slices.Clone(tt.advert.Addresses)
-			err := tt.cfg.Refuse(tt.advert, tt.source, own, tt.priority)
+			err := tt.cfg.Refuse(received(tt.advert, tt.source), own, tt.priority)
 			switch {
 			case tt.want == nil && err != nil:
 				t.Fatalf("refused: %v", err)
@@ -107,12 +113,49 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// TestRefuseForwarded: what came through a router has a TTL or hop limit below 255 (RFC 9568 section 5.1.1.3).
+func TestRefuseForwarded(t *testing.T) {
+	for _, hops := range []int{0, 1, 64, 254, 255} {
+		for _, cfg := range []Config{config4(V2, false), config4(V3, false), config6(false)} {
+			from := map[Family]netip.Addr{IPv4: peer4, IPv6: netip.MustParseAddr("fe80::c9")}[cfg.Family]
+			r := received(Advert{Version: cfg.Version, VRID: 10, Priority: 50, Interval: time.Second, Addresses: cfg.Addresses}, from)
+			r.HopLimit = hops
+			if err := cfg.Refuse(r, netip.Addr{}, 100); (err == error(ErrHopLimit)) != (hops != HopLimit) {
+				t.Errorf("%s with %d: error %v", cfg.Family, hops, err)
+			}
+		}
+	}
+}
+
+// TestParseSealed: a trailer of the right size leaves the advert as it is, and the whole message is kept for who has the key.
+func TestParseSealed(t *testing.T) {
+	for _, v := range vectors() {
+		plain := unhex(t, v.hex)
+		b := append(bytes.Clone(plain), make([]byte, TrailerLen)...)
+		b[len(b)-1] = 1
+		if FamilyOf(v.source) == IPv6 {
+			b = seal(b, v.source, v.destination, v.form) // its checksum covers the trailer
+		}
+		r, err := Parse(b, v.source, v.destination, HopLimit)
+		if err != nil {
+			t.Fatalf("%s: %v", v.name, err)
+		}
+		if diff := cmp.Diff(v.advert, r.Advert, compareAddr); diff != "" || !bytes.Equal(r.Sealed, b) {
+			t.Errorf("%s: sealed %x, advert (-want +got):\n%s", v.name, r.Sealed, diff)
+		}
+		cfg := Config{Version: v.advert.Version, VRID: 10, Family: FamilyOf(v.source), Interval: time.Second, Addresses: v.advert.Addresses}
+		if err := cfg.Refuse(r, netip.Addr{}, 100); err != error(ErrTrailer) {
+			t.Errorf("%s: error %v without keys", v.name, err)
+		}
+	}
+}
+
 // TestReasons: counters are keyed by reason, so each refusal has its own; people read the text.
 func TestReasons(t *testing.T) {
 	want := map[*Refusal]string{
 		ErrShort: "short", ErrVersion: "version", ErrType: "type", ErrVRID: "vrid", ErrHopLimit: "ttl", ErrChecksum: "checksum",
 		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero",
-		ErrUnknownVRID: "unknown-vrid", ErrOwnAdvert: "own", ErrVersionMismatch: "version-mismatch",
+		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrVersionMismatch: "version-mismatch",
 		ErrIntervalMismatch: "interval-mismatch", ErrStrictOwner: "strict-owner", ErrStrictAddresses: "strict-addresses",
 		ErrStrictLinkLocal: "strict-link-local",
 	}

@@ -262,9 +262,9 @@ func (k *portKeeper) prune(ctx context.Context) {
 // read gives the loop every advert of one socket, and counts what is none.
 func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) error {
 	return conn.Run(ctx, func(p linux.Packet) {
-		advert, form, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
+		received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
 		if err == nil {
-			k.post(ctx, node.Heard{Interface: ifName, Advert: advert, Form: form, From: p.Source})
+			k.post(ctx, node.Heard{Interface: ifName, Received: received})
 			return
 		}
 		// What is no advert must not delay what is: in a flood it is only counted.
@@ -272,7 +272,7 @@ func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) 
 			k.refused.Add(1)
 			return
 		}
-		k.post(ctx, node.Refused{Interface: ifName, VRID: advert.VRID, From: p.Source, Err: err})
+		k.post(ctx, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
 	})
 }
 

@@ -15,9 +15,7 @@ type (
 	// Heard is an advert that vrrp.Parse accepted.
 	Heard struct {
 		Interface string
-		Advert    vrrp.Advert
-		Form      vrrp.ChecksumForm
-		From      netip.Addr
+		vrrp.Received
 	}
 	// Refused is a packet that vrrp.Parse refused, with what could be read of it.
 	Refused struct {

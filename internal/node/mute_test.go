@@ -68,9 +68,9 @@ func (h *host) run(d time.Duration) {
 // hear lets time pass with an advert of another master every second.
 func (h *host) hear(seconds int) {
 	for range seconds {
-		h.step(node.Heard{Interface: "eth0", From: netip.MustParseAddr("10.0.0.2"), Form: vrrp.ChecksumPseudoHeader, Advert: vrrp.Advert{
+		h.step(node.Heard{Interface: "eth0", Received: received(vrrp.Advert{
 			Version: vrrp.V3, VRID: 51, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")},
-		}})
+		}, netip.MustParseAddr("10.0.0.2"))})
 		h.run(time.Second)
 	}
 }

@@ -136,7 +136,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 		return
 	}
 	cfg, priority := m.machine.Config(), m.machine.Priority()
-	if err := cfg.Refuse(ev.Advert, ev.From, m.source, priority); err != nil {
+	if err := cfg.Refuse(ev.Received, m.source, priority); err != nil {
 		m.refuse(n, ev.From, err)
 		return
 	}

@@ -272,6 +272,11 @@ func link(h *sim.Host, how string) error {
 	return nil
 }
 
+// received is an advert as it arrives from the link.
+func received(a vrrp.Advert, from netip.Addr) vrrp.Received {
+	return vrrp.Received{Advert: a, From: from, To: vrrp.FamilyOf(from).Group(), HopLimit: vrrp.HopLimit}
+}
+
 // heard feeds an advert of a host that is not part of the cluster.
 func (tr *tracer) heard(h *sim.Host, args []string) error {
 	if len(args) < 3 || args[1] != "from" {
@@ -297,7 +302,7 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 			a.Addresses = append(a.Addresses, w.IP)
 		}
 	}
-	h.Feed(node.Heard{Interface: sim.Interface, Advert: a, From: from})
+	h.Feed(node.Heard{Interface: sim.Interface, Received: received(a, from)})
 	return nil
 }
 

@@ -81,12 +81,12 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 
 // receive parses a packet, as the daemon's reader does.
 func (h *Host) receive(payload []byte, source, destination netip.Addr) {
-	advert, form, err := vrrp.Parse(payload, source, destination, vrrp.HopLimit)
+	received, err := vrrp.Parse(payload, source, destination, vrrp.HopLimit)
 	if err != nil {
-		h.feed(node.Refused{Interface: Interface, VRID: advert.VRID, From: source, Err: err})
+		h.feed(node.Refused{Interface: Interface, VRID: received.VRID, From: source, Err: err})
 		return
 	}
-	h.feed(node.Heard{Interface: Interface, Advert: advert, Form: form, From: source})
+	h.feed(node.Heard{Interface: Interface, Received: received})
 }
 
 // carryAnnouncements broadcasts ARP and neighbour advertisements.

@@ -77,7 +77,7 @@ func (h *Host) describe(a node.Action) string {
 
 // describeSend prints an advert that is not the one before it again.
 func (h *Host) describeSend(a node.Send) string {
-	advert, _, err := vrrp.Parse(a.Payload, a.Source, a.Destination, vrrp.HopLimit)
+	advert, err := vrrp.Parse(a.Payload, a.Source, a.Destination, vrrp.HopLimit)
 	if err != nil {
 		return fmt.Sprintf("send %x: %v", a.Payload, err)
 	}
