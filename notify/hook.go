@@ -9,7 +9,7 @@ import (
 
 // Settings are what every hook has, whatever its kind.
 type Settings struct {
-	On        []State       `hcl:"on" doc:"The states to run for: any of \"master\", \"backup\", \"fault\", \"stop\"."`
+	On        []State       `hcl:"on" doc:"The states to run for: any of \"master\", \"backup\", \"fault\", \"stop\", \"contention\"."`
 	Instances []string      `hcl:"instances,optional" doc:"The instances and groups to run for. Left out: all."`
 	Timeout   time.Duration `hcl:"timeout,optional" default:"10s" doc:"How long one run may take; then everything that it started is killed."`
 	User      string        `hcl:"user,optional" doc:"The user to run as. Left out: root, or the daemon's own user if that is not root."`

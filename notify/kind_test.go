@@ -65,9 +65,9 @@ func TestValidate(t *testing.T) {
 	}{
 		{"good settings", settings(func(s *Settings) { s.On, s.Instances = States, []string{"web"} }), nil},
 		{"no state", settings(func(s *Settings) { s.On = nil }),
-			[]OptionError{{"on", `names no state, so that the hook would never run; allowed are "master", "backup", "fault", "stop"`}}},
+			[]OptionError{{"on", `names no state, so that the hook would never run; allowed are "master", "backup", "fault", "stop", "contention"`}}},
 		{"keepalived's spelling, and a state twice", settings(func(s *Settings) { s.On = []State{"MASTER", Backup, Backup} }),
-			[]OptionError{{"on", `"MASTER" is no state; allowed are "master", "backup", "fault", "stop"`}, {"on", `"backup" is written twice`}}},
+			[]OptionError{{"on", `"MASTER" is no state; allowed are "master", "backup", "fault", "stop", "contention"`}, {"on", `"backup" is written twice`}}},
 		{"an instance twice", settings(func(s *Settings) { s.Instances = []string{"web", "web"} }),
 			[]OptionError{{"instances", `"web" is written twice`}}},
 		{"an empty list of instances", settings(func(s *Settings) { s.Instances = []string{} }),

@@ -42,14 +42,15 @@ func randomLoad(t *testing.T, seed uint64) error {
 	n := New(hooks, b.report)
 	end := begun(t, n)
 	instances := make([]*moves, 1+rng.IntN(40))
-	last := make([]Transition, len(instances))
+	last := map[subject]Transition{}
 	for i := range instances {
 		instances[i] = move(fmt.Sprint("vr", i))
 	}
 	for range 4 * len(instances) {
 		i := rng.IntN(len(instances))
-		last[i] = instances[i].to(States[rng.IntN(len(States))])
-		n.Notify(last[i])
+		transition := instances[i].to(States[rng.IntN(len(States))])
+		last[transition.subject()] = transition
+		n.Notify(transition)
 		if rng.IntN(4) == 0 {
 			n.Replace(hooks)
 		}
@@ -79,26 +80,31 @@ func randomHook(b *book, rng *rand.Rand, name string) Hook {
 	}, on...)
 }
 
-func (b *book) judge(hooks []Hook, last []Transition) error {
+func (b *book) judge(hooks []Hook, last map[subject]Transition) error {
 	if b.overlap {
 		return errors.New("two hooks of one instance ran at the same time")
 	}
 	if b.most > MaxRunning {
 		return fmt.Errorf("%d hooks ran at once", b.most)
 	}
-	newest := map[string]uint64{} // of each instance, over all its hooks
-	told := map[string]uint64{}   // of each hook and instance
+	type run struct {
+		hook string
+		subject
+	}
+	newest := map[subject]uint64{} // over all hooks
+	told := map[run]uint64{}
 	for _, r := range b.reports {
-		if r.Transition.Generation < newest[r.Instance] {
-			return fmt.Errorf("%s of %s ran for generation %d after %d", r.Hook, r.Instance, r.Transition.Generation, newest[r.Instance])
+		s := r.Transition.subject()
+		if r.Transition.Generation < newest[s] {
+			return fmt.Errorf("%s of %s ran for generation %d after %d", r.Hook, r.Instance, r.Transition.Generation, newest[s])
 		}
-		newest[r.Instance] = r.Transition.Generation
-		told[r.Hook+" "+r.Instance] = r.Transition.Generation
+		newest[s] = r.Transition.Generation
+		told[run{r.Hook, s}] = r.Transition.Generation
 	}
 	for _, h := range hooks {
-		for _, t := range last {
-			if t.Generation > 0 && h.wants(t) && told[h.Name+" "+t.Instance] != t.Generation {
-				return fmt.Errorf("%s was last told generation %d of %s, want %d", h.Name, told[h.Name+" "+t.Instance], t.Instance, t.Generation)
+		for s, t := range last {
+			if got := told[run{h.Name, s}]; h.wants(t) && got != t.Generation {
+				return fmt.Errorf("%s was last told generation %d of %s, want %d", h.Name, got, t.Instance, t.Generation)
 			}
 		}
 	}

@@ -19,10 +19,12 @@ const (
 	Fault  State = "fault"
 	// Stop is not a state of the election: the daemon is about to end, and holds no address any more.
 	Stop State = "stop"
+	// Contention is no state either: another master was seen while this host is master, and stays.
+	Contention State = "contention"
 )
 
 // States lists all of them, in the order in which people think of them.
-var States = []State{Master, Backup, Fault, Stop}
+var States = []State{Master, Backup, Fault, Stop, Contention}
 
 // Transition is one change of state, or the end of a contention that left the state as it was.
 type Transition struct {
@@ -43,18 +45,24 @@ type Transition struct {
 	// Generation grows with each transition of the instance, so that a hook can tell an old call from a new one.
 	Generation uint64
 	At         time.Time
+	// Peer is the other master of a contention, and PeerMAC the MAC address that answers for the addresses, where they are known.
+	Peer    netip.Addr
+	PeerMAC string
 	// Reassert says that a contention ended without a change of state: the hooks of the state run once more, because
 	// another host may have undone what they did.
 	Reassert bool
 }
 
-// subject is whom a transition is about.
+// subject is whom a transition is about. A contention is no state: it replaces none that waits, and none replaces it.
 type subject struct {
-	group bool
-	name  string
+	group      bool
+	contention bool
+	name       string
 }
 
-func (t Transition) subject() subject { return subject{group: t.Group, name: t.Instance} }
+func (t Transition) subject() subject {
+	return subject{group: t.Group, contention: t.State == Contention, name: t.Instance}
+}
 
 // arguments are the four that keepalived appends to the command of its `notify`, so that scripts written for it work.
 func (t Transition) arguments() []string {
@@ -71,6 +79,10 @@ func (t Transition) environment(base []string) []string {
 	for _, a := range t.Addresses {
 		addresses = append(addresses, a.String())
 	}
+	peer := ""
+	if t.Peer.IsValid() {
+		peer = t.Peer.String()
+	}
 	set := []struct{ name, value string }{
 		{"UNDERSTUDY_INSTANCE", t.Instance},
 		{"UNDERSTUDY_STATE", string(t.State)},
@@ -81,6 +93,8 @@ func (t Transition) environment(base []string) []string {
 		{"UNDERSTUDY_INTERFACE", t.Interface},
 		{"UNDERSTUDY_NODE", t.Node},
 		{"UNDERSTUDY_GENERATION", strconv.FormatUint(t.Generation, 10)},
+		{"UNDERSTUDY_PEER", peer},
+		{"UNDERSTUDY_PEER_MAC", t.PeerMAC},
 	}
 	env := slices.Clone(base)
 	for _, v := range set {

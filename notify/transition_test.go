@@ -2,6 +2,7 @@ package notify
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,9 +42,25 @@ func TestEnvironment(t *testing.T) {
 		"UNDERSTUDY_INSTANCE=web", "UNDERSTUDY_STATE=master", "UNDERSTUDY_PREVIOUS=init", "UNDERSTUDY_PRIORITY=150",
 		"UNDERSTUDY_REASON=no master was heard for 3.414s", "UNDERSTUDY_ADDRESSES=192.0.2.10 2001:db8::10",
 		"UNDERSTUDY_INTERFACE=eth0", "UNDERSTUDY_NODE=lb1", "UNDERSTUDY_GENERATION=7",
+		"UNDERSTUDY_PEER=", "UNDERSTUDY_PEER_MAC=",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+}
+
+// TestContentionEnvironment: a contention's hook learns who the other master is.
+func TestContentionEnvironment(t *testing.T) {
+	transition := example
+	transition.State, transition.Peer, transition.PeerMAC = Contention, netip.MustParseAddr("10.0.0.12"), "02:00:00:00:00:12"
+	env := transition.environment(nil)
+	for _, want := range []string{"UNDERSTUDY_STATE=contention", "UNDERSTUDY_PEER=10.0.0.12", "UNDERSTUDY_PEER_MAC=02:00:00:00:00:12"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("%s is not in %q", want, env)
+		}
+	}
+	if got := transition.arguments()[2]; got != "CONTENTION" {
+		t.Errorf("third argument %q", got)
 	}
 }
 

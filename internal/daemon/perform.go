@@ -75,7 +75,7 @@ func (l *loop) transition(a node.Notify) notify.Transition {
 	return notify.Transition{
 		Instance: a.Instance, State: notify.State(a.State), Previous: notify.State(a.Previous), Priority: int(a.Priority),
 		Reason: a.Why, Addresses: a.Addresses, Interface: a.Interface, Node: l.cfg.Load().Node, Generation: a.Generation, At: a.At,
-		Reassert: a.Reassert,
+		Reassert: a.Reassert, Peer: a.Peer, PeerMAC: a.PeerMAC,
 	}
 }
 

@@ -62,7 +62,12 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	if !c.told && now.Sub(c.began) >= lasts {
 		c.told = true
-		n.do(Warned{i.cfg.Name, c.describe(i)})
+		why := c.describe(i)
+		i.generation++
+		n.do(Warned{i.cfg.Name, why}, Notify{
+			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.standing.priority(),
+			Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
+		})
 	}
 	i.contention = &c
 }

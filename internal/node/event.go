@@ -122,6 +122,8 @@ const (
 	Leaving State = "leaving" // handing over; this host still serves
 	Fault   State = "fault"   // cannot take part; holds nothing, sends nothing
 	Stopped State = "stop"    // the daemon has ended; only hooks see it
+	// Contended is no state of an instance: hooks are told by it that another master was seen.
+	Contended State = "contention"
 )
 
 // Action is something that the node wants done.
@@ -170,7 +172,9 @@ type (
 		Addresses  []netip.Addr
 		Generation uint64
 		At         time.Time
-		Reassert   bool // a contention ended without a change of state
+		Reassert   bool       // a contention ended without a change of state
+		Peer       netip.Addr // of a contention: the other master, where its adverts are heard,
+		PeerMAC    string     // and the MAC that answers for the addresses, where one was seen
 	}
 	// Changed is one line for the log: the instance changed its state.
 	Changed struct {

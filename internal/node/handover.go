@@ -17,6 +17,10 @@ const (
 	lingerBase       = 80 * time.Millisecond
 	lingerPerAddress = 250 * time.Microsecond
 	maxLinger        = 250 * time.Millisecond
+	// A master that steps down says so again every partingGap while it lingers, at most maxPartings times, until its successor
+	// was seen to announce every address: the advert that makes the successor do so may be lost.
+	partingGap  = 10 * time.Millisecond
+	maxPartings = 8
 	// unanswered is how long a repeated handover waits before it says more than priority 0.
 	unanswered  = 50 * time.Millisecond
 	maxOfferGap = time.Minute
@@ -37,6 +41,14 @@ type linger struct {
 	heard time.Time
 	seen  map[netip.Addr]bool // announced by another host
 	until time.Time
+	parting
+}
+
+// parting is the last advert of a master that stepped down for a better one, repeated.
+type parting struct {
+	of   *member
+	at   time.Time // zero: it is not repeated (any more)
+	left int
 }
 
 // offers paces the handovers that an unhealthy master repeats.
@@ -113,6 +125,9 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	i.offers.reset()
 	if i.told == Master {
 		i.lingerFor(now, m.machine.Peer().Address)
+		if m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+			i.linger.parting = parting{m, now.Add(partingGap), maxPartings}
+		}
 	} else {
 		n.release(i) // it never served: of two that rise together, this one must not answer for the addresses
 	}
@@ -146,6 +161,7 @@ func (i *instance) lingerFor(now time.Time, by netip.Addr) {
 func (l *linger) shorten(now time.Time, addresses int) {
 	if len(l.seen) >= addresses {
 		l.until = earliest(l.until, now.Add(afterAnnounced))
+		l.parting = parting{}
 	}
 }
 
@@ -201,8 +217,25 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	}
 }
 
+// partAgain repeats the parting advert. What it says is true still: the member's priority, from the address that clients may know.
+func (n *Node) partAgain(now time.Time, p *parting) {
+	c := p.of.machine.Config()
+	n.send(now, p.of, vrrp.Send{
+		Advert: vrrp.Advert{Version: c.Version, VRID: c.VRID, Priority: p.of.machine.Priority(), Interval: c.Interval, Addresses: c.Addresses},
+		Until:  now.Add(partingGap),
+	})
+	p.left--
+	p.at = now.Add(partingGap)
+	if p.left == 0 {
+		p.at = time.Time{}
+	}
+}
+
 // tickHandover does what a handover's timers want.
 func (n *Node) tickHandover(now time.Time, i *instance) {
+	if i.linger != nil && due(now, i.linger.parting.at) {
+		n.partAgain(now, &i.linger.parting)
+	}
 	if i.leave != nil && due(now, i.leave.offerAt) {
 		i.leave.offerAt, i.leave.until = time.Time{}, now.Add(i.leaveWait())
 		n.leaveAgain(now, i, i.standing.healthy)

@@ -101,7 +101,7 @@ func (i *instance) deadline() time.Time {
 	}
 	switch {
 	case i.linger != nil:
-		d = earliest(d, i.linger.until)
+		d = earliest(earliest(d, i.linger.until), i.linger.parting.at)
 	case i.leave != nil:
 		d = earliest(d, i.leave.until)
 	}

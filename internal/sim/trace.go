@@ -61,6 +61,9 @@ func (h *Host) describe(a node.Action) string {
 		if a.Reassert {
 			return fmt.Sprintf("hooks of %s once more: a contention is over", a.State)
 		}
+		if a.State == node.Contended {
+			return fmt.Sprintf("hooks of contention: %s", a.Why)
+		}
 		return fmt.Sprintf("hooks of %s (was %s, priority %d): %s", a.State, a.Previous, a.Priority, a.Why)
 	case node.Changed:
 		quiet := ""

@@ -76,7 +76,8 @@ func (w *watch) instance(h *Host, x *watched, ev node.Event, actions []node.Acti
 			sent = sent || a.Instance == x.cfg.Name
 		}
 	}
-	if sent && !serves(before) && !serves(x.state) {
+	// A backup says that it stepped down while it still holds the addresses (the linger).
+	if sent && !serves(before) && !serves(x.state) && !(x.state == node.Backup && x.has(h, 1)) {
 		w.c.Fault("%s sends an advert in state %s", h.Name, x.state)
 	}
 	if x.state != before {
@@ -109,6 +110,12 @@ func (w *watch) changed(h *Host, x *watched, a node.Changed) {
 
 // notified checks that the hooks hear each state once, and connected.
 func (w *watch) notified(h *Host, x *watched, a node.Notify) {
+	if a.State == node.Contended {
+		if x.state != node.Master || a.Previous != node.Master {
+			w.c.Fault("%s tells the hooks of a contention in state %s", h.Name, x.state)
+		}
+		return
+	}
 	if a.Reassert && a.State == x.told && a.Previous == x.told {
 		return // a contention is over: once more
 	}
