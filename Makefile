@@ -47,7 +47,7 @@ fuzz:
 
 # Parts of it: make bench BENCH='-faults stop,cut -interval 1s -runs 3 -scale none'; the results are in dist/bench.
 bench: build
-	.ci/setup ip nginx keepalived nft curl
+	.ci/setup ip nginx keepalived nft curl tcpdump
 	go run ./internal/netlab/bench $(BENCH)
 
 bench-quick:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/mdlayher/packet"
@@ -61,11 +62,16 @@ func (a *Announcer) MAC() net.HardwareAddr { return a.mac }
 
 // Announce sends one round: each address once, in order. It never waits; what could not be sent is returned.
 func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
-	// Only a host that forwards may say that it is a router: others would enter it in their lists of routers.
-	router, routerErr := forwards6(a.ifName)
+	// Only a host that forwards may say that it is a router: others would enter it in their lists of routers. ARP says nothing
+	// of it, and to ask the kernel takes longer than to send.
+	router := slices.ContainsFunc(ips, netip.Addr.Is6)
+	if router {
+		forwards, err := forwards6(a.ifName)
+		router = forwards && err == nil
+	}
 	var failed []AddressError
 	for _, ip := range ips {
-		frames, err := announcements(a.mac, ip, router && routerErr == nil)
+		frames, err := announcements(a.mac, ip, router)
 		for _, frame := range frames {
 			err = errors.Join(err, a.send(frame))
 		}

@@ -103,7 +103,8 @@ func daemonFaults() []fault {
 		{name: "killed", undo: nothing, steps: []step{{row: "killed", title: "all processes of the daemon killed (SIGKILL), no cleanup",
 			do: func(_ context.Context, p *pair) error { return p.lb1.daemon.kill() }, until: toLB2, bound: leaseBound}}},
 		{name: "frozen", undo: nothing, steps: []step{{row: "frozen", title: fmt.Sprintf("daemon stopped for %v (SIGSTOP, SIGCONT)", freezeTime),
-			do: freeze, until: toLB1, bound: moveBound}}},
+			do: freeze, until: toLB2, bound: moveBound},
+			{row: "thawed", title: "the daemon that was stopped takes the address back", do: nothing, until: toLB1, bound: moveBound}}},
 		{name: "address-deleted", undo: nothing, steps: []step{{row: "address-deleted", title: "address deleted by hand",
 			do: deleteAddress, until: toLB1, bound: moveBound}}},
 	}

@@ -66,7 +66,10 @@ type bench struct {
 func (b *bench) run(ctx context.Context) error {
 	b.results = results{Began: b.began, Seed: b.plan.seed, Machine: describeMachine()}
 	fmt.Fprintf(b.out, "%s; seed %d; results go to %s\n", b.results.Machine, b.plan.seed, b.plan.dir)
-	err := b.scales(ctx)
+	err := b.takeovers(ctx)
+	if err == nil {
+		err = b.scales(ctx)
+	}
 	if err == nil {
 		err = b.rounds(ctx)
 	}

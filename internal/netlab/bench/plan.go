@@ -35,6 +35,7 @@ type plan struct {
 	runs      int // 0: by interval
 	limit     time.Duration
 	seed      int64
+	takeover  bool
 	trace     bool
 	check     bool
 }
@@ -55,6 +56,7 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	flags.Int64Var(&p.seed, "seed", time.Now().UnixNano(), "of the random moments at which faults happen")
 	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, and have the daemons log all they can")
 	flags.BoolVar(&p.check, "check", false, fmt.Sprintf("exit %d when a target is not met", exitUnmet))
+	flags.BoolVar(&p.takeover, "takeover", true, "measure how fast the addresses are taken over")
 	quick := flags.Bool("quick", false, fmt.Sprintf("measure %s at 1s, %d runs", strings.Join(quickFaults, ","), quickRuns))
 	if err := flags.Parse(args); err != nil {
 		return p, err
@@ -130,6 +132,16 @@ func (p plan) runsAt(interval time.Duration) int {
 	default:
 		return runsElsewhere
 	}
+}
+
+// understudy is the daemon of this project, nil if it is not to be measured.
+func (p plan) understudy() *understudy {
+	for _, d := range p.products {
+		if u, ok := d.(*understudy); ok {
+			return u
+		}
+	}
+	return nil
 }
 
 // faultsOf are the faults to measure with a daemon: for keepalived's weights only those of nginx.

@@ -33,6 +33,7 @@ func (r *results) markdown() string {
 		r.table(&b, interval)
 	}
 	r.scaleTable(&b)
+	r.takeoverTable(&b)
 	r.targetTable(&b)
 	return b.String()
 }
@@ -86,6 +87,17 @@ func (r *results) scaleTable(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "| %s | %s | %.3f | %.3f | %.1f | %.1f | %s | %s | %s |\n", s.Title, s.Daemon, s.Master.CPU, s.Backup.CPU,
 			s.Master.PSS, s.Backup.PSS, figure(s.Moved), figure(s.TwoOwners), figure(s.Nobody))
+	}
+}
+
+func (r *results) takeoverTable(b *strings.Builder) {
+	if len(r.Takeovers) == 0 {
+		return
+	}
+	b.WriteString("\n## Taking over\n\nFrom the decision, as the log has it, until the first advert was on the wire, the kernel had the last address, and the last\n" +
+		"address was announced on the wire for the first time.\n\n| addresses | runs | advert | usable | announced |\n|---|---|---|---|---|\n")
+	for _, t := range r.Takeovers {
+		fmt.Fprintf(b, "| %d | %d | %v | %v | %v |\n", t.Addresses, t.Runs, t.Advert, t.Usable, t.Announced)
 	}
 }
 

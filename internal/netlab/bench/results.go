@@ -12,15 +12,16 @@ import (
 
 // results is all that was measured, as it is in results.json.
 type results struct {
-	Began   time.Time     `json:"began"`
-	Took    string        `json:"took"`
-	Machine string        `json:"machine"`
-	Seed    int64         `json:"seed"`
-	Notes   []string      `json:"notes,omitempty"`
-	Summary []summary     `json:"summary"`
-	Scales  []scaleResult `json:"scales"`
-	Targets []verdictOf   `json:"targets"`
-	Samples []sample      `json:"samples"`
+	Began     time.Time        `json:"began"`
+	Took      string           `json:"took"`
+	Machine   string           `json:"machine"`
+	Seed      int64            `json:"seed"`
+	Notes     []string         `json:"notes,omitempty"`
+	Summary   []summary        `json:"summary"`
+	Scales    []scaleResult    `json:"scales"`
+	Takeovers []takeoverResult `json:"takeovers"`
+	Targets   []verdictOf      `json:"targets"`
+	Samples   []sample         `json:"samples"`
 }
 
 // spread is a figure over the runs.
@@ -98,7 +99,7 @@ func (r *results) summarize() {
 	for _, k := range keys {
 		r.Summary = append(r.Summary, sum(groups[k]))
 	}
-	r.Targets = judgeTargets(r.Summary, r.Scales)
+	r.Targets = append(judgeTargets(r.Summary, r.Scales), judgeTakeovers(r.Takeovers)...)
 }
 
 // sum sums up samples of one row, daemon and interval.

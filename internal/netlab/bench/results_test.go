@@ -51,6 +51,10 @@ func measured() *results {
 		{Name: "255", Title: "255 instances", Daemon: "keepalived", Master: usage{CPU: 0.8, PSS: 5}},
 		{Name: "4080", Title: "4080 instances", Daemon: "keepalived", Error: "it hung:\nlast words"},
 	}
+	r.Takeovers = []takeoverResult{
+		{Addresses: 1, Runs: 200, Advert: spread{0.3, 1}, Usable: spread{1.3, 9}, Announced: spread{1.5, 9}},
+		{Addresses: 200, Runs: 20, Advert: spread{0.3, 1}, Usable: spread{9, 20}, Announced: spread{26, 40}},
+	}
 	return r
 }
 
@@ -83,6 +87,9 @@ func TestTargetsAreJudged(t *testing.T) {
 		"nginx-killed: outage, median":                         unmet,
 		"nginx-killed: two owners, maximum":                    met,
 		"scale 255: CPU of the master, 1.5 times keepalived's": unmet,
+		"takeover of 1: usable, median":                        met,
+		"takeover of 1: announced, median":                     met,
+		"takeover of 200: announced, median":                   met,
 	} {
 		if got[what] != want {
 			t.Errorf("%s is %q, want %q", what, got[what], want)
@@ -116,7 +123,7 @@ func TestMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"| daemon stopped (SIGTERM) | understudy | 2 | 8 / 9 | 0 / 0 |",
 		"| keepalived | 1 (1 did not end as they should) |", "| stay, 1 of 1 runs |",
-		"| 4080 instances | keepalived | it hung: |", "| **not met** |", "Note: it was cold.",
+		"| 4080 instances | keepalived | it hung: |", "| **not met** |", "| 200 | 20 | 0.3 / 1 | 9 / 20 | 26 / 40 |", "Note: it was cold.",
 	} {
 		if n := strings.Count(text, want); want == "| **not met** |" && n != 2 || want != "| **not met** |" && n != 1 {
 			t.Errorf("%q is there %d times in\n%s", want, n, text)

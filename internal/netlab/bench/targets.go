@@ -69,7 +69,7 @@ const (
 
 // targets is what understudy must reach. "At most" is the maximum of the runs.
 func targets() []target {
-	planned := []string{"stop", "return", "drain", "nginx-500", "nginx-restart", "nginx-upgrade"}
+	planned := []string{"stop", "return", "drain", "nginx-500", "nginx-restart", "nginx-upgrade", "thawed"}
 	reloads := []string{"reload-unchanged", "reload-changed", "reload-broken"}
 	down := ms(masterDown(defaultInterval))
 	afterHeal := ms(defaultInterval + 50*time.Millisecond)
@@ -120,6 +120,34 @@ const (
 	cpuOfAll        = 15.0 // seconds a minute: a quarter of one core
 	cpuOfKeepalived = 1.5  // times keepalived's, in the same run
 )
+
+// The takeover's targets, in milliseconds.
+const (
+	takeoverOfOne  = 2
+	takeoverOfMany = 50
+)
+
+func judgeTakeovers(list []takeoverResult) []verdictOf {
+	var out []verdictOf
+	for _, r := range list {
+		limit := milliseconds(takeoverOfMany)
+		if r.Addresses == 1 {
+			limit = takeoverOfOne
+		}
+		for _, f := range []struct {
+			title string
+			limit milliseconds
+			got   spread
+		}{{"advert, median", takeoverOfOne, r.Advert}, {"usable, median", limit, r.Usable}, {"announced, median", limit, r.Announced}} {
+			v := verdictOf{fmt.Sprintf("takeover of %d", r.Addresses), f.title, float64(f.limit), float64(f.got.Median), "ms", unmet}
+			if f.got.Median <= f.limit {
+				v.Verdict = met
+			}
+			out = append(out, v)
+		}
+	}
+	return out
+}
 
 func judgeScales(scales []scaleResult) []verdictOf {
 	var out []verdictOf

@@ -54,18 +54,21 @@ check "http" "page" {
 }
 
 func (u *understudy) start(s *server) (*process, error) {
-	for _, dir := range []string{"run", "state"} {
-		if err := os.MkdirAll(s.file(dir), 0o755); err != nil {
+	for _, dir := range []string{s.run(), s.file("state")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
 	}
 	return startProcess("understudy on "+s.Name(), s.Dir(), "ip", "netns", "exec", s.Namespace(), u.binary, "run",
-		"--config", s.file("understudy.hcl"), "--node", s.Name(), "--runtime-dir", s.file("run"), "--state-dir", s.file("state"))
+		"--config", s.file("understudy.hcl"), "--node", s.Name(), "--runtime-dir", s.run(), "--state-dir", s.file("state"))
 }
+
+// run is the runtime directory: in memory, as /run is, since what is written there stands between an election and the addresses.
+func (s *server) run() string { return filepath.Join("/dev/shm", "understudy-bench-"+s.Namespace()) }
 
 // command runs a command of understudy for the daemon of a host.
 func (u *understudy) command(ctx context.Context, s *server, args ...string) error {
-	args = append(args, "--runtime-dir", s.file("run"), "--state-dir", s.file("state"))
+	args = append(args, "--runtime-dir", s.run(), "--state-dir", s.file("state"))
 	_, err := s.Exec(ctx, append([]string{u.binary}, args...)...)
 	return err
 }
@@ -86,7 +89,7 @@ func (u *understudy) nginxStop(ctx context.Context, s *server, on bool) error {
 
 func (u *understudy) reload(ctx context.Context, s *server) error { return u.command(ctx, s, "reload") }
 
-func (u *understudy) cleanup(*server) error { return nil }
+func (u *understudy) cleanup(s *server) error { return os.RemoveAll(s.run()) }
 
 func (u *understudy) writeScale(s *server, c scaleCase) error {
 	var text strings.Builder

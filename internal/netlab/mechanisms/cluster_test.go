@@ -195,7 +195,7 @@ func state(t *testing.T, h *pairtest.Server, s node.State, why string, bound tim
 func capture(t *testing.T, h *netlab.Host, filter string) *netlab.Proc {
 	t.Helper()
 	labtest.Require(t, "tcpdump")
-	p, err := h.Start("tcpdump", "-ttlnn", "--immediate-mode", "-i", netlab.Interface, filter)
+	p, err := h.Start("tcpdump", "-ttlnn", "-s", "256", "-B", "8192", "--immediate-mode", "-i", netlab.Interface, filter)
 	if err != nil {
 		t.Fatal(err)
 	}
