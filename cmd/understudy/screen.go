@@ -70,7 +70,11 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		fmt.Fprintf(b, "  contention %s ago: %s\n", age(now, c.At), contention(c))
 	}
 	if c := i.LastChange; !c.At.IsZero() {
-		fmt.Fprintf(b, "  changed    %s -> %s %s ago: %s\n", c.From, c.To, age(now, c.At), c.Why)
+		took := ""
+		if c.Took > 0 {
+			took = ", took " + c.Took.Round(100*time.Microsecond).String()
+		}
+		fmt.Fprintf(b, "  changed    %s -> %s %s ago%s: %s\n", c.From, c.To, age(now, c.At), took, c.Why)
 	}
 }
 

@@ -33,7 +33,7 @@ var reports = map[string]node.Report{
 			Terms:     []node.Term{{What: "base", Value: 150}, {What: `check "backends"`, Value: -60}},
 			Addresses: []netip.Addr{ip10, ip6}, Holding: true, Confirmed: true, Lease: 2 * time.Second,
 			Routers:    []node.RouterStatus{{Family: "IPv4", State: "master"}, {Family: "IPv6", State: "master", SendError: "operation not permitted"}},
-			LastChange: node.Change{From: node.Backup, To: node.Master, Why: "no other master", At: ago(2 * time.Hour)},
+			LastChange: node.Change{From: node.Backup, To: node.Master, Why: "no other master", At: ago(2 * time.Hour), Took: 2300 * time.Microsecond},
 		}}},
 		Checks: []node.CheckReport{
 			{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: ago(400 * time.Millisecond), Took: 1234 * time.Microsecond},

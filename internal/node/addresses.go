@@ -107,6 +107,9 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 		return
 	}
 	i.confirmed = true
+	if c := &i.lastChange; c.To == Master && c.Took == 0 {
+		c.Took = now.Sub(c.At)
+	}
 	if i.state == Master && !i.doubtful(now) {
 		i.announcer.start(now)
 		n.announce(now, i)

@@ -269,6 +269,9 @@ func (n *Node) endLinger(now time.Time, i *instance) {
 		return
 	}
 	n.release(i)
+	if c := &i.lastChange; i.state == Backup && c.To == Backup {
+		c.Took += now.Sub(c.At) // with the linger
+	}
 	n.enter(now, i, Backup, i.why)
 }
 

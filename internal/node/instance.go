@@ -60,6 +60,9 @@ type Change struct {
 	To   State     `json:"to"`
 	Why  string    `json:"why"`
 	At   time.Time `json:"at"`
+	// Took is how long it was in the making: a master's from the decision until the kernel had the addresses, a handover's from
+	// its first advert until the successor served, a step-down's until the addresses were released. 0: not known (yet).
+	Took time.Duration `json:"took_ns"`
 }
 
 // newInstance starts in Init.
@@ -303,8 +306,11 @@ func (n *Node) enter(now time.Time, i *instance, to State, why string) {
 	if from == to {
 		return
 	}
+	i.lastChange = Change{From: from, To: to, Why: why, At: now}
+	if from == Leaving {
+		i.lastChange.Took = now.Sub(i.since)
+	}
 	i.state, i.since, i.witness = to, now, witness{}
-	i.lastChange = Change{from, to, why, now}
 	// An unhealthy master that nobody relieves offers again and again: that is no news.
 	quiet := i.leave != nil && i.leave.repeated && (to == Leaving || to == Master)
 	n.do(Changed{i.cfg.Name, from, to, why, i.standing.priority(), quiet})
