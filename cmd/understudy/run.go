@@ -92,10 +92,15 @@ func reloadOnHangup(hangups <-chan os.Signal, ended <-chan struct{}, d *daemon.D
 	}
 }
 
-// newLog makes the log. Under a service manager the journal has the time already.
+// newLog makes the log. Under a service manager the journal has the time already. Programs get microseconds: a move takes
+// milliseconds.
 func newLog(w io.Writer, c config.Log) hclog.Logger {
+	stamp := "2006-01-02T15:04:05.000Z07:00"
+	if c.Format == "json" {
+		stamp = "2006-01-02T15:04:05.000000Z07:00"
+	}
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "understudy", Output: w, Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json",
-		DisableTime: os.Getenv("JOURNAL_STREAM") != "", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		DisableTime: os.Getenv("JOURNAL_STREAM") != "", TimeFormat: stamp,
 	})
 }
