@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // Files in the runtime directory, for whoever comes after a daemon that died.
@@ -36,11 +37,43 @@ func (d *Daemon) saveInstances(c node.Config) {
 	}
 }
 
-// loadInstances reads it; a file that is not there is no instances.
+// loadInstances reads it; a file that is not there is no instances. What another version wrote, or another hand, is not trusted:
+// the node takes its configuration for validated.
 func loadInstances(runtimeDir string) (node.Config, error) {
+	path := filepath.Join(runtimeDir, instancesFile)
 	var c node.Config
-	err := readJSON(filepath.Join(runtimeDir, instancesFile), &c)
-	return c, err
+	if err := readJSON(path, &c); err != nil {
+		return node.Config{}, err
+	}
+	for _, i := range c.Instances {
+		if err := usable(&i); err != nil {
+			return node.Config{}, fmt.Errorf("read %s: instance %q: %w", path, i.Name, err)
+		}
+	}
+	return c, nil
+}
+
+// usable says what is impossible about an instance.
+func usable(i *node.Instance) error {
+	switch {
+	case i.Name == "" || i.Interface == "":
+		return errors.New("it has no name or no interface")
+	case i.VRID == 0 || i.Priority < 2 || i.DeadAdverts < 1:
+		return fmt.Errorf("VRID %d, priority %d and dead_adverts %d cannot be", i.VRID, i.Priority, i.DeadAdverts)
+	case i.Version != vrrp.V2 && i.Version != vrrp.V3:
+		return fmt.Errorf("VRRP version %d does not exist", i.Version)
+	case len(i.Addresses) == 0 || len(i.Addresses) > vrrp.MaxAddresses:
+		return fmt.Errorf("it has %d addresses", len(i.Addresses))
+	}
+	for _, a := range slices.Concat(i.Addresses, i.Unadvertised) {
+		if !a.IP.IsValid() || a.IP.Is4In6() || a.IP.Zone() != "" {
+			return fmt.Errorf("address %s cannot be", a.IP)
+		}
+	}
+	if i.Version == vrrp.V2 && slices.Contains(i.Families(), vrrp.IPv6) {
+		return errors.New("VRRPv2 carries no IPv6 addresses")
+	}
+	return vrrp.CheckInterval(i.Version, i.Interval)
 }
 
 // takeUnclaimed reads whose addresses are to be adopted, once: the word is good for one daemon.

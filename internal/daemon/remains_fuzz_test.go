@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// FuzzInstances reads an instances.json of another version, or of another hand: it is refused, or a node can run with it
+// until every address was handed over.
+func FuzzInstances(f *testing.F) {
+	whole, err := json.Marshal(node.Config{Name: "lb1", Unclaimed: time.Second, Instances: []node.Instance{{
+		Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
+		Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}, {IP: netip.MustParseAddr("2001:db8::10")}},
+	}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	for _, text := range []string{"", "{}", "null", `{"Instances":[{}]}`, `{"Instances":[{"Name":"web","Interface":"eth0","VRID":1,"Priority":2}]}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, instancesFile), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := loadInstances(dir)
+		if err != nil {
+			return
+		}
+		now := time.Unix(1, 0)
+		n := node.New(cfg, now)
+		for _, i := range cfg.Instances {
+			n.Step(now, node.Adopt{Instance: i.Name})
+			n.Step(now, node.LinkChanged{Link: node.Link{
+				Name: i.Interface, Up: true, MAC: "02:00:00:00:00:01", Source4: netip.MustParseAddr("10.0.0.1"), Source6: netip.MustParseAddr("fe80::1"),
+			}})
+		}
+		n.Step(now, node.Stop{})
+		for range 1000 {
+			at, ok := n.Deadline()
+			if !ok || n.Stopped() {
+				return
+			}
+			n.Step(at, node.Elapsed{})
+		}
+	})
+}
+
+// FuzzDrains reads drains that somebody else wrote: what cannot be read means drained, and what can be is changed without
+// losing a name.
+func FuzzDrains(f *testing.F) {
+	for _, text := range []string{"", "{}", "null", `{"drains":["admin","nginx-stop"]}`, `{"drains":"admin"}`, `{"drains":[""]}`, "\x00"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		d := Drains{StateDir: t.TempDir(), RuntimeDir: t.TempDir()}
+		if err := os.WriteFile(filepath.Join(d.StateDir, drainsFile), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before, err := d.Load()
+		if err != nil {
+			if len(before) == 0 {
+				t.Fatalf("%q cannot be read, and the host is not drained: %v", content, err)
+			}
+			return
+		}
+		if err := d.Set("fuzz", true); err != nil {
+			t.Fatal(err)
+		}
+		after, err := d.Load()
+		if err != nil || !slices.Contains(after, "fuzz") {
+			t.Fatalf("after another drain: %q, %v", after, err)
+		}
+		for _, name := range before {
+			if !slices.Contains(after, name) {
+				t.Fatalf("%q was lost of %q: %q", name, before, after)
+			}
+		}
+	})
+}
