@@ -13,8 +13,6 @@ const (
 	headerLen   = 8
 	authDataLen = 8 // VRRPv2's authentication data, always present
 	typeAdvert  = 1
-	// TrailerLen is the size of keepalived's auth_hmac trailer, which follows an advert.
-	TrailerLen = 28
 	// MaxAddresses is the most addresses that one advert can carry: the count has one byte.
 	MaxAddresses = 255
 )
@@ -28,9 +26,13 @@ type Advert struct {
 	Interval time.Duration
 	// Addresses are of the family that carries the advert.
 	Addresses []netip.Addr
-	// AuthType is VRRPv2's authentication type; 0 is none.
+	// AuthType is VRRPv2's authentication type: 0 is none, 1 the Password.
 	AuthType uint8
+	Password Secret
 }
+
+// authPassword is VRRPv2's "simple text password" (RFC 2338 section 5.3.6), which RFC 3768 took back.
+const authPassword = 1
 
 // String prints the advert in one line, as the traces and the debug log show it.
 func (a Advert) String() string {
@@ -40,10 +42,30 @@ func (a Advert) String() string {
 // Append marshals the advert behind b, with the checksum for a packet from source to destination. form matters only for
 // VRRPv3 over IPv4.
 func (a Advert) Append(b []byte, source, destination netip.Addr, form ChecksumForm) ([]byte, error) {
+	return a.AppendSealed(b, source, destination, form, nil)
+}
+
+// AppendSealed is Append with the trailer that an Authenticator made.
+func (a Advert) AppendSealed(b []byte, source, destination netip.Addr, form ChecksumForm, trailer []byte) ([]byte, error) {
+	start := len(b)
+	b, err := a.appendMessage(b, source)
+	if err != nil {
+		return b, err
+	}
+	end := len(b)
+	b = append(b, trailer...)
+	if FamilyOf(source) == IPv6 {
+		end = len(b) // as a kernel sums it: all that follows the IP header
+	}
+	binary.BigEndian.PutUint16(b[start+6:], ^checksum(b[start:end], source, destination, formOf(a.Version, FamilyOf(source), form)))
+	return b, nil
+}
+
+// appendMessage marshals the advert with a checksum of zero.
+func (a Advert) appendMessage(b []byte, source netip.Addr) ([]byte, error) {
 	if err := a.marshallable(FamilyOf(source)); err != nil {
 		return b, err
 	}
-	start := len(b)
 	b = append(b, byte(a.Version)<<4|typeAdvert, a.VRID, a.Priority, byte(len(a.Addresses)))
 	if a.Version == V2 {
 		b = append(b, a.AuthType, byte(a.Interval/time.Second), 0, 0)
@@ -55,10 +77,10 @@ func (a Advert) Append(b []byte, source, destination netip.Addr, form ChecksumFo
 		b = append(b, ip.Unmap().AsSlice()...)
 	}
 	if a.Version == V2 {
-		b = append(b, make([]byte, authDataLen)...)
+		var data [authDataLen]byte
+		copy(data[:], a.Password.reveal())
+		b = append(b, data[:]...)
 	}
-	msg := b[start:]
-	binary.BigEndian.PutUint16(msg[6:], ^checksum(msg, source, destination, formOf(a.Version, FamilyOf(source), form)))
 	return b, nil
 }
 
@@ -178,10 +200,13 @@ func (a *Advert) parseBody(b []byte, f Family) error {
 		return ErrShort
 	case len(b) > want:
 		return ErrExcess
-	case a.AuthType != 0:
+	case a.AuthType > authPassword:
 		return ErrAuthType
 	case a.Interval == 0:
 		return ErrInterval
+	}
+	if a.AuthType == authPassword {
+		a.Password = NewSecret(b[len(b)-authDataLen:])
 	}
 	a.Addresses = make([]netip.Addr, count)
 	for i := range a.Addresses {

@@ -214,7 +214,7 @@ func TestParseRefuses(t *testing.T) {
 		{"one byte too many", "310ac8020064 0000 c0000201c0000202 00", source4, false, ErrExcess, with(header, time.Second)},
 		{"count 1 and two addresses", "310ac8010064 0000 c0000201c0000202", source4, false, ErrExcess, with(header, time.Second)},
 		{"v3 with v2's trailer", "310ac8020064 0000 c0000201c0000202 0000000000000000", source4, false, ErrExcess, with(header, time.Second)},
-		{"a password in v2", "210ac8020101 0000 c0000201c0000202 7365637265740000", source4, false, ErrAuthType, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second, AuthType: 1}},
+		{"the authentication header of RFC 2338 in v2", "210ac8020201 0000 c0000201c0000202 7365637265740000", source4, false, ErrAuthType, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second, AuthType: 2}},
 		{"interval 0", "310ac8020000 0000 c0000201c0000202", source4, false, ErrInterval, header},
 		{"interval 0 in v2", "210ac8020000 0000 c0000201c0000202 0000000000000000", source4, false, ErrInterval, Advert{Version: V2, VRID: 10, Priority: 200}},
 		{"interval 0 below a reserved nibble", "310ac802f000 0000 c0000201c0000202", source4, false, ErrInterval, header},

@@ -68,7 +68,7 @@ func TestFloodOfRefused(t *testing.T) {
 			continue
 		}
 		for range 1000 {
-			if err := m.Config().Refuse(received(tt.advert, tt.source), source4, tt.priority); err == nil {
+			if err := m.Config().Refuse(received(tt.advert, tt.source), source4, tt.priority, nil); err == nil {
 				t.Fatalf("%s: %s from %s was accepted", tt.name, tt.advert, tt.source)
 			}
 		}

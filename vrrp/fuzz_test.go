@@ -16,6 +16,9 @@ func FuzzParse(f *testing.F) {
 	for _, v := range vectors() {
 		f.Add(unhex(f, v.hex), FamilyOf(v.source) == IPv6)
 	}
+	for _, v := range sealedVectors() {
+		f.Add(unhex(f, v.hex), FamilyOf(v.source) == IPv6)
+	}
 	seeds := []struct{ bug, hex string }{
 		{"reads the header of an empty packet", ""},
 		{"reads the checksum of a packet that ends before it", "310ac802006400"},
@@ -59,7 +62,7 @@ func checkParse(t *testing.T, b []byte, source, destination netip.Addr) {
 	a, form := r.Advert, r.Form
 	// What a configured router does with it must not panic either.
 	for _, cfg := range []Config{config4(V2, true), config4(V3, true), config6(true)} {
-		_, _ = cfg.Refuse(r, peer4, 100), cfg.Notices(a, 100)
+		_, _ = cfg.Refuse(r, peer4, 100, nil), cfg.Notices(a, 100)
 	}
 	c, err := a.Append(nil, source, destination, form)
 	if err != nil {
@@ -207,7 +210,7 @@ func (r *run) heard(priority, b byte) {
 	cfg := r.m.Config()
 	a := Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: priority, Interval: fuzzInterval(cfg.Version, b), Addresses: addresses4}
 	from := netip.AddrFrom4([4]byte{192, 0, 2, 250 + b>>6})
-	if cfg.Refuse(received(a, from), r.m.source, r.m.Priority()) != nil {
+	if cfg.Refuse(received(a, from), r.m.source, r.m.Priority(), nil) != nil {
 		return
 	}
 	r.widest = max(r.widest, a.Interval)

@@ -55,6 +55,7 @@ type Config struct {
 	Preempt     bool
 	Addresses   []netip.Addr
 	Strict      bool
+	Auth        *Auth // nil: none
 }
 
 // LeaveWait is how long a leaving master waits for a successor before it goes on without one.

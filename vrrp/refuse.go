@@ -28,13 +28,21 @@ var (
 	ErrChecksum    = &Refusal{"checksum", "bad checksum"}
 	ErrNoAddresses = &Refusal{"no-addresses", "carries no addresses"}
 	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
-	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication, which is not configured here"}
+	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication that is not configured here"}
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
-	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block"}
+	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
 	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
 	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
+	ErrAuthMissing      = &Refusal{"auth-missing", `is not signed: give its host the same auth block, or set mode = "permissive" here until every host signs`}
+	ErrAuthMalformed    = &Refusal{"auth-malformed", "its authentication trailer is of an unknown kind; keepalived's is understood from 2.4.2 on"}
+	ErrAuthStale        = &Refusal{"auth-stale", "its signature is of another time"}
+	ErrAuthKey          = &Refusal{"auth-key", "its key is not known here"}
+	ErrAuthMAC          = &Refusal{"auth-mac", "its signature is wrong"}
+	ErrAuthReplay       = &Refusal{"auth-replay", "it was sent before one that was heard already: it is replayed, or the network doubled it"}
+	ErrPasswordMissing  = &Refusal{"password-missing", "carries no VRRPv2 password, and this instance has one; write the same auth block on all hosts"}
+	ErrPasswordWrong    = &Refusal{"password-wrong", "its VRRPv2 password is not this instance's; write the same auth block on all hosts"}
 	ErrIntervalMismatch = &Refusal{"interval-mismatch", "its VRRPv2 interval is not this instance's; VRRPv2 demands the same on all hosts"}
 	ErrStrictOwner      = &Refusal{"strict-owner", "this host is the address owner (priority 255) and strict is on"}
 	ErrStrictAddresses  = &Refusal{"strict-addresses", "its address list is not this instance's and strict is on"}
@@ -63,18 +71,22 @@ func ReasonOf(err error) string {
 }
 
 // Refuse applies the receive rules that need the virtual router's configuration (RFC 9568 section 7.1, RFC 3768 section
-// 7.1). own is this router's address. nil means that the advert is accepted.
-func (c *Config) Refuse(r Received, own netip.Addr, priority uint8) error {
+// 7.1). own is this router's address. verify proves the sender, where there is authentication, before anything that it says
+// is looked at (Authenticator.Verify). nil means that the advert is accepted.
+func (c *Config) Refuse(r Received, own netip.Addr, priority uint8, verify func(Received) error) error {
 	a := r.Advert
 	switch {
 	case r.HopLimit != HopLimit:
 		return ErrHopLimit
 	case plain(r.From) == plain(own):
 		return ErrOwnAdvert
-	case r.Sealed != nil:
-		return ErrTrailer
 	case a.Version != c.Version:
 		return ErrVersionMismatch
+	}
+	if err := c.refuseUnproven(r, verify); err != nil {
+		return err
+	}
+	switch {
 	case c.Version == V2 && a.Interval != c.Interval:
 		return ErrIntervalMismatch
 	case !c.Strict:
@@ -85,6 +97,19 @@ func (c *Config) Refuse(r Received, own netip.Addr, priority uint8) error {
 		return ErrStrictAddresses
 	case c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast():
 		return ErrStrictLinkLocal
+	}
+	return nil
+}
+
+// refuseUnproven asks for the proof that is configured, and refuses one that is not.
+func (c *Config) refuseUnproven(r Received, verify func(Received) error) error {
+	switch {
+	case c.Auth != nil:
+		return verify(r)
+	case r.Sealed != nil:
+		return ErrTrailer
+	case r.AuthType != 0:
+		return ErrAuthType
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestRefuse(t *testing.T) {
 				own = source6
 			}
 			before := slices.Clone(tt.advert.Addresses)
-			err := tt.cfg.Refuse(received(tt.advert, tt.source), own, tt.priority)
+			err := tt.cfg.Refuse(received(tt.advert, tt.source), own, tt.priority, nil)
 			switch {
 			case tt.want == nil && err != nil:
 				t.Fatalf("refused: %v", err)
@@ -120,7 +120,7 @@ func TestRefuseForwarded(t *testing.T) {
 			from := map[Family]netip.Addr{IPv4: peer4, IPv6: netip.MustParseAddr("fe80::c9")}[cfg.Family]
 			r := received(Advert{Version: cfg.Version, VRID: 10, Priority: 50, Interval: time.Second, Addresses: cfg.Addresses}, from)
 			r.HopLimit = hops
-			if err := cfg.Refuse(r, netip.Addr{}, 100); (err == error(ErrHopLimit)) != (hops != HopLimit) {
+			if err := cfg.Refuse(r, netip.Addr{}, 100, nil); (err == error(ErrHopLimit)) != (hops != HopLimit) {
 				t.Errorf("%s with %d: error %v", cfg.Family, hops, err)
 			}
 		}
@@ -144,7 +144,7 @@ func TestParseSealed(t *testing.T) {
 			t.Errorf("%s: sealed %x, advert (-want +got):\n%s", v.name, r.Sealed, diff)
 		}
 		cfg := Config{Version: v.advert.Version, VRID: 10, Family: FamilyOf(v.source), Interval: time.Second, Addresses: v.advert.Addresses}
-		if err := cfg.Refuse(r, netip.Addr{}, 100); err != error(ErrTrailer) {
+		if err := cfg.Refuse(r, netip.Addr{}, 100, nil); err != error(ErrTrailer) {
 			t.Errorf("%s: error %v without keys", v.name, err)
 		}
 	}
@@ -157,7 +157,9 @@ func TestReasons(t *testing.T) {
 		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero",
 		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrVersionMismatch: "version-mismatch",
 		ErrIntervalMismatch: "interval-mismatch", ErrStrictOwner: "strict-owner", ErrStrictAddresses: "strict-addresses",
-		ErrStrictLinkLocal: "strict-link-local",
+		ErrStrictLinkLocal: "strict-link-local", ErrAuthMissing: "auth-missing", ErrAuthMalformed: "auth-malformed", ErrAuthStale: "auth-stale",
+		ErrAuthKey: "auth-key", ErrAuthMAC: "auth-mac", ErrAuthReplay: "auth-replay", ErrPasswordMissing: "password-missing",
+		ErrPasswordWrong: "password-wrong",
 	}
 	reasons, texts := map[string]bool{}, map[string]bool{}
 	for err, reason := range want {

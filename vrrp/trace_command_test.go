@@ -130,7 +130,7 @@ func (tr *tracer) heard(args []string) error {
 		return err
 	}
 	a := Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: p, Interval: cfg.Interval, Addresses: cfg.Addresses}
-	if err := tr.m.Config().Refuse(received(a, from), tr.m.source, tr.m.Priority()); err != nil {
+	if err := tr.m.Config().Refuse(received(a, from), tr.m.source, tr.m.Priority(), nil); err != nil {
 		tr.printf("%-12s refused (%s): %v", tr.since(tr.now), ReasonOf(err), err)
 		return nil
 	}

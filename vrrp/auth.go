@@ -1,0 +1,269 @@
+package vrrp
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// AuthMode says what is signed and what must be; see Auth.
+type AuthMode uint8
+
+// The modes, for rolling authentication out: first every host receive-only, then permissive, then enforce. A trailer that
+// is there and wrong is refused in each.
+const (
+	Enforce     AuthMode = iota // signs, and refuses what is not signed
+	Permissive                  // signs, and accepts what is not signed
+	ReceiveOnly                 // does not sign, and accepts what is not signed
+)
+
+// authModes are the modes' names in the configuration.
+var authModes = [...]string{"enforce", "permissive", "receive-only"}
+
+// String returns the mode's name in the configuration.
+func (m AuthMode) String() string { return authModes[m] }
+
+// ParseAuthMode reads a mode's name.
+func ParseAuthMode(name string) (AuthMode, bool) {
+	i := slices.Index(authModes[:], name)
+	return AuthMode(max(i, 0)), i >= 0
+}
+
+// Limits of authentication.
+const (
+	MinKeyLen = 32
+	MaxKeyLen = 64
+	// MaxPasswordLen is what VRRPv2 has room for.
+	MaxPasswordLen = authDataLen
+	minWindow      = 5 * time.Second
+	maxWindow      = 300 * time.Second
+	// maxSenders bounds whose marks are kept: hosts with the key, since nobody else gets one.
+	maxSenders = 32
+	// restoreSlack is how much older than its clock says a sender's next advert may be after a restart: clocks are adjusted
+	// by as much, and an advert that was sent meanwhile may still be on its way. What is older is refused.
+	restoreSlack = time.Second
+)
+
+// Auth is how a virtual router proves its adverts and what it demands of others': HMAC-SHA-256 with keys, or VRRPv2's
+// password, which anyone on the link can read.
+type Auth struct {
+	Mode AuthMode
+	// Active is the number of the key that signs; all verify.
+	Active uint8
+	Keys   []Key
+	// Window is how far the clocks of two hosts may be apart; what is older is refused as a replay.
+	Window time.Duration
+	// Password is VRRPv2's (NewPassword); then there are no keys.
+	Password Secret
+}
+
+// Key is one of several, so that they can be changed without a gap.
+type Key struct {
+	ID     uint8 // 1..255, as it is on the wire
+	Secret Secret
+	// File is where the secret was read, for whoever must read it again.
+	File string
+}
+
+// DefaultWindow is keepalived's: three intervals in whole seconds, at least 5 s and at most 300 s.
+func DefaultWindow(interval time.Duration) time.Duration {
+	return min(max(3*interval.Truncate(time.Second), minWindow), maxWindow)
+}
+
+// NewPassword pads a password as VRRPv2 carries it.
+func NewPassword(text string) (Secret, error) {
+	if len(text) == 0 || len(text) > MaxPasswordLen {
+		return Secret{}, fmt.Errorf("it has %d bytes; VRRPv2 carries 1 to %d", len(text), MaxPasswordLen)
+	}
+	return NewSecret(append([]byte(text), make([]byte, MaxPasswordLen-len(text))...)), nil
+}
+
+// key returns a key's secret; one that could not be read is as good as none.
+func (a *Auth) key(id uint8) (Secret, bool) {
+	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.ID == id && !k.Secret.Empty() })
+	if i < 0 {
+		return Secret{}, false
+	}
+	return a.Keys[i].Secret, true
+}
+
+// Authenticator signs and verifies for one virtual router. It remembers what was sent and heard, whatever the configuration
+// becomes.
+type Authenticator struct {
+	sent    Sequence
+	senders map[netip.Addr]Mark
+	// floor is what a sender without a mark must come after; zero: anything within the window.
+	floor Sequence
+}
+
+// Mark is the newest advert that a sender proved.
+type Mark struct {
+	Sender   netip.Addr `json:"sender"`
+	Sequence Sequence   `json:"sequence"`
+	Heard    time.Time  `json:"heard"` // wall clock
+	Key      uint8      `json:"key"`
+}
+
+// Ahead is how far the sender's clock is before this host's; negative: behind it.
+func (m Mark) Ahead() time.Duration { return -m.Sequence.behind(m.Heard) }
+
+// Memory is what an Authenticator remembers, for another one to go on with.
+type Memory struct {
+	Sent  Sequence `json:"sent"`
+	Marks []Mark   `json:"marks"`
+}
+
+// ErrNoKey says that an advert cannot be signed; it must not leave without.
+var ErrNoKey = errors.New("the active key is not known, and nothing is sent without a signature")
+
+// Sign proves an advert: it puts the password into it, or returns the trailer that goes behind it, the same for every
+// destination. Without anything to prove it returns nil.
+func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source netip.Addr) ([]byte, error) {
+	switch {
+	case cfg == nil || cfg.Mode == ReceiveOnly:
+		return nil, nil
+	case !cfg.Password.Empty():
+		advert.AuthType, advert.Password = authPassword, cfg.Password
+		return nil, nil
+	}
+	key, ok := cfg.key(cfg.Active)
+	if !ok {
+		return nil, ErrNoKey
+	}
+	message, err := advert.appendMessage(nil, source)
+	if err != nil {
+		return nil, err
+	}
+	a.sent = a.next(cfg, now)
+	t := trailer{key: cfg.Active, sequence: a.sent}
+	t.mac = t.sum(key, message, source)
+	return t.append(nil), nil
+}
+
+// next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back
+// further than the window is followed: the others have forgotten the old time by then.
+func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
+	clock := SequenceAt(now)
+	if clock.After(a.sent) || !a.sent.within(cfg.Window, now) {
+		return clock
+	}
+	return a.sent + 1
+}
+
+// Proof is what Verify found out about an advert that it accepted.
+type Proof struct {
+	Signed bool
+	Mark   Mark
+}
+
+// Verify says whether an advert is who it says it is from, and new. An error is one of this package's refusals.
+func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, error) {
+	if !cfg.Password.Empty() {
+		return Proof{}, cfg.verifyPassword(r)
+	}
+	if r.Sealed == nil {
+		if cfg.Mode == Enforce {
+			return Proof{}, ErrAuthMissing
+		}
+		return Proof{}, nil
+	}
+	message := r.Sealed[:len(r.Sealed)-TrailerLen]
+	t, ok := parseTrailer(r.Sealed[len(message):])
+	if !ok || r.AuthType != 0 {
+		return Proof{}, ErrAuthMalformed
+	}
+	if !t.sequence.within(cfg.Window, now) {
+		return Proof{}, fmt.Errorf("%w: by its clock it was sent %s, and %s is allowed; compare the clocks of the two hosts",
+			ErrAuthStale, ago(t.sequence.behind(now)), cfg.Window)
+	}
+	key, ok := cfg.key(t.key)
+	if !ok {
+		return Proof{}, fmt.Errorf("%w: it is signed with key %d; give this host that key before another one makes it active", ErrAuthKey, t.key)
+	}
+	if want := t.sum(key, message, r.From); !hmac.Equal(want[:], t.mac[:]) {
+		return Proof{}, fmt.Errorf("%w: it is forged, or key %d is another one there; compare the key files", ErrAuthMAC, t.key)
+	}
+	mark := Mark{Sender: plain(r.From), Sequence: t.sequence, Heard: now.Round(0), Key: t.key}
+	if err := a.fresh(cfg, now, mark); err != nil {
+		return Proof{}, err
+	}
+	a.keep(mark)
+	return Proof{Signed: true, Mark: mark}, nil
+}
+
+// ago tells how long ago something was, by another host's clock.
+func ago(d time.Duration) string {
+	if d < 0 {
+		return (-d).Round(time.Millisecond).String() + " in the future"
+	}
+	return d.Round(time.Millisecond).String() + " ago"
+}
+
+// verifyPassword compares VRRPv2's password.
+func (a *Auth) verifyPassword(r Received) error {
+	switch {
+	case r.Sealed != nil:
+		return ErrTrailer
+	case r.AuthType != authPassword:
+		return ErrPasswordMissing
+	case !r.Password.Equal(a.Password):
+		return ErrPasswordWrong
+	}
+	return nil
+}
+
+// fresh refuses what is not newer than what its sender sent before. A mark outside the window is forgotten: what is older is
+// stale, and one that lies in the future was made before this host's clock was set back.
+func (a *Authenticator) fresh(cfg *Auth, now time.Time, m Mark) error {
+	newest := a.floor
+	if known, ok := a.senders[m.Sender]; ok {
+		newest = known.Sequence
+	}
+	if newest == 0 || !newest.within(cfg.Window, now) || m.Sequence.After(newest) {
+		return nil
+	}
+	return ErrAuthReplay
+}
+
+// keep takes a mark. Where there are too many, the oldest makes room, and nobody without a mark is believed before it.
+func (a *Authenticator) keep(m Mark) {
+	if a.senders == nil {
+		a.senders = map[netip.Addr]Mark{}
+	}
+	if _, known := a.senders[m.Sender]; !known && len(a.senders) >= maxSenders {
+		oldest := a.marks()[0]
+		delete(a.senders, oldest.Sender)
+		a.floor = oldest.Sequence
+	}
+	a.senders[m.Sender] = m
+}
+
+// marks lists them, the one that was heard longest ago first.
+func (a *Authenticator) marks() []Mark {
+	return slices.SortedFunc(maps.Values(a.senders), func(x, y Mark) int {
+		return cmp.Or(x.Heard.Compare(y.Heard), x.Sender.Compare(y.Sender))
+	})
+}
+
+// Memory returns what is to outlive this Authenticator.
+func (a *Authenticator) Memory() Memory { return Memory{a.sent, a.marks()} }
+
+// Restore goes on with what an earlier Authenticator remembered. The senders' clocks went on meanwhile, so each mark does:
+// what was sent after it was saved, and caught by somebody, is refused too.
+func (a *Authenticator) Restore(now time.Time, m Memory) {
+	a.sent = m.Sent
+	for _, mark := range m.Marks {
+		if passed := now.Sub(mark.Heard) - restoreSlack; passed > 0 {
+			mark.Sequence, mark.Heard = mark.Sequence.add(passed), mark.Heard.Add(passed)
+		}
+		a.keep(mark)
+	}
+}
+
+// Distrust is for an Authenticator whose memory is lost: whatever was sent before now is refused.
+func (a *Authenticator) Distrust(now time.Time) { a.floor = SequenceAt(now.Add(-restoreSlack)) }

@@ -1,0 +1,638 @@
+package vrrp
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The key, the clock and the host of the vectors.
+var (
+	keyBytes   = unhexAll("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+	clock      = time.Unix(0x68000000, int64(time.Second/2)).UTC()
+	signer4    = netip.MustParseAddr("198.51.100.10")
+	signer6    = netip.MustParseAddr("fe80::10")
+	otherBytes = bytes.Repeat([]byte{0xaa}, MaxKeyLen)
+)
+
+func unhexAll(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// sealedVectors are those of keepalived's auth_hmac, and one of VRRPv2 that was computed independently of this package.
+func sealedVectors() []vector {
+	v := func(version Version, ip string) Advert {
+		return Advert{Version: version, VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr(ip)}}
+	}
+	return []vector{
+		{"IPv4", v(V3, "192.0.2.100"), signer4, GroupIPv4, ChecksumMessage,
+			"3133c80100644402c0000264" + "010100006800000080000000" + "1b84bc4e8e43892dc6d98448f8ee2265"},
+		{"IPv6", v(V3, "fe80::100"), signer6, netip.MustParseAddr("fe80::20"), ChecksumPseudoHeader,
+			"3133c8010064a2e9fe800000000000000000000000000100" + "010100006800000080000000" + "c8c56146ebfd66ee10ec4d8186461b78"},
+	}
+}
+
+func keyed(mode AuthMode) *Auth {
+	return &Auth{Mode: mode, Active: 1, Window: 5 * time.Second, Keys: []Key{{ID: 1, Secret: NewSecret(keyBytes)}, {ID: 255, Secret: NewSecret(otherBytes)}}}
+}
+
+// signed makes a signed message at an instant.
+func signed(t testing.TB, a *Authenticator, cfg *Auth, now time.Time, advert Advert, source, destination netip.Addr) []byte {
+	t.Helper()
+	trailer, err := a.Sign(cfg, now, &advert, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := advert.AppendSealed(nil, source, destination, ChecksumPseudoHeader, trailer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSealedVectors(t *testing.T) {
+	for _, v := range sealedVectors() {
+		t.Run(v.name, func(t *testing.T) {
+			var a Authenticator
+			trailer, err := a.Sign(keyed(Enforce), clock, &v.advert, v.source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := v.advert.AppendSealed(nil, v.source, v.destination, v.form, trailer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := unhex(t, v.hex), bytes.Clone(b)
+			if FamilyOf(v.source) == IPv6 { // the checksum of keepalived's vector leaves out the trailer, which its kernel adds
+				copy(want[6:8], got[6:8])
+			}
+			if diff := cmp.Diff(hex.EncodeToString(want), hex.EncodeToString(got)); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+			r, err := Parse(b, v.source, v.destination, HopLimit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var other Authenticator
+			proof, err := other.Verify(keyed(Enforce), clock.Add(3*time.Second), r)
+			if err != nil || !proof.Signed || proof.Mark.Key != 1 || proof.Mark.Ahead() != -3*time.Second {
+				t.Errorf("proof %+v, error %v", proof, err)
+			}
+		})
+	}
+}
+
+// TestTrailerForEveryDestination: unicast peers get one signature, each with its own checksum.
+func TestTrailerForEveryDestination(t *testing.T) {
+	v := sealedVectors()[0]
+	var a Authenticator
+	trailer, err := a.Sign(keyed(Enforce), clock, &v.advert, v.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []netip.Addr{GroupIPv4, peer4, netip.MustParseAddr("198.51.100.12")} {
+		b, err := v.advert.AppendSealed([]byte("before"), v.source, to, ChecksumPseudoHeader, trailer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Parse(b[6:], v.source, to, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var other Authenticator
+		if _, err := other.Verify(keyed(Enforce), clock, r); err != nil {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+}
+
+// TestSignedByteByByte: no bit of a signed message can be changed.
+func TestSignedByteByByte(t *testing.T) {
+	for _, v := range sealedVectors() {
+		for i := range len(v.hex) / 2 * 8 {
+			b := unhex(t, v.hex)
+			b[i/8] ^= 1 << (i % 8)
+			if at := i / 8; at != 6 && at != 7 {
+				b = resealed(b, v.source, v.destination)
+			}
+			r, err := Parse(b, v.source, v.destination, HopLimit)
+			if err != nil || r.Sealed == nil {
+				continue
+			}
+			var a Authenticator
+			if _, err := a.Verify(keyed(Permissive), clock, r); err == nil {
+				t.Errorf("%s: bit %d was changed, and the message is accepted", v.name, i)
+			}
+			if len(a.senders) > 0 {
+				t.Fatalf("%s: bit %d was changed, and its sender has a mark", v.name, i)
+			}
+		}
+	}
+}
+
+// resealed makes the checksum of a message with a trailer right.
+func resealed(b []byte, source, destination netip.Addr) []byte {
+	if FamilyOf(source) == IPv6 {
+		return seal(b, source, destination, ChecksumPseudoHeader)
+	}
+	return append(seal(bytes.Clone(b[:len(b)-TrailerLen]), source, destination, ChecksumPseudoHeader), b[len(b)-TrailerLen:]...)
+}
+
+func TestVerifyRefuses(t *testing.T) {
+	v := sealedVectors()[0]
+	good := unhex(t, v.hex)
+	change := func(at int, to ...byte) []byte {
+		b := bytes.Clone(good)
+		copy(b[len(v.hex)/2-TrailerLen+at:], to)
+		return b
+	}
+	unsigned := good[:len(good)-TrailerLen]
+	tests := []struct {
+		name    string
+		mode    AuthMode
+		now     time.Duration // after the signature
+		from    netip.Addr
+		message []byte
+		want    *Refusal
+		text    string
+	}{
+		{"genuine", Enforce, 0, signer4, good, nil, ""},
+		{"genuine, by a host that does not sign yet", ReceiveOnly, 0, signer4, good, nil, ""},
+		{"not signed", Enforce, 0, signer4, unsigned, ErrAuthMissing, `set mode = "permissive" here`},
+		{"not signed, permissive", Permissive, 0, signer4, unsigned, nil, ""},
+		{"not signed, receive-only", ReceiveOnly, 0, signer4, unsigned, nil, ""},
+		{"another type", Permissive, 0, signer4, change(0, 2), ErrAuthMalformed, "from 2.4.2 on"},
+		{"key 0", Permissive, 0, signer4, change(1, 0), ErrAuthMalformed, ""},
+		{"a reserved byte", ReceiveOnly, 0, signer4, change(2, 1), ErrAuthMalformed, ""},
+		{"the other reserved byte", Enforce, 0, signer4, change(3, 1), ErrAuthMalformed, ""},
+		{"malformed before stale", Enforce, time.Hour, signer4, change(0, 2), ErrAuthMalformed, ""},
+		{"just inside the window", Enforce, 5*time.Second + 400*time.Millisecond, signer4, good, nil, ""},
+		{"too old", Permissive, 6 * time.Second, signer4, good, ErrAuthStale, "by its clock it was sent 6s ago, and 5s is allowed; compare the clocks"},
+		{"too new", ReceiveOnly, -6 * time.Second, signer4, good, ErrAuthStale, "sent 6s in the future"},
+		{"stale before an unknown key", Enforce, time.Hour, signer4, change(1, 9), ErrAuthStale, ""},
+		{"an unknown key", Permissive, 0, signer4, change(1, 9), ErrAuthKey, "signed with key 9"},
+		{"another key's number", Enforce, 0, signer4, change(1, 255), ErrAuthMAC, "key 255 is another one there"},
+		{"a changed signature", ReceiveOnly, 0, signer4, change(TrailerLen-1, 0), ErrAuthMAC, ""},
+		{"a changed time", Enforce, 0, signer4, change(7, 1), ErrAuthMAC, ""},
+		{"another sender's", Permissive, 0, peer4, good, ErrAuthMAC, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := Parse(resealedFor(tt.message, tt.from), tt.from, GroupIPv4, HopLimit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var a Authenticator
+			_, err = a.Verify(keyed(tt.mode), clock.Add(tt.now), r)
+			if (err == nil) != (tt.want == nil) || err != nil && !errors.Is(err, tt.want) {
+				t.Fatalf("error %v, want %v", err, tt.want)
+			}
+			if err == nil {
+				return
+			}
+			if !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("error %q does not say %q", err, tt.text)
+			}
+			if len(a.senders) > 0 {
+				t.Error("a refused advert left a mark")
+			}
+		})
+	}
+}
+
+// resealedFor makes the checksum right for another sender.
+func resealedFor(b []byte, from netip.Addr) []byte {
+	if from == signer4 {
+		return b
+	}
+	return resealed(b, from, GroupIPv4)
+}
+
+// TestRefuseAsksForTheProof after what needs no key, and before anything that the packet says is looked at.
+func TestRefuseAsksForTheProof(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Config, *Received)
+		want   error
+		asked  bool
+	}{
+		{"a genuine one", func(*Config, *Received) {}, nil, true},
+		{"forwarded", func(_ *Config, r *Received) { r.HopLimit = 254 }, ErrHopLimit, false},
+		{"our own", func(_ *Config, r *Received) { r.From = source4 }, ErrOwnAdvert, false},
+		{"another version", func(_ *Config, r *Received) { r.Version = V3 }, ErrVersionMismatch, false},
+		{"another interval", func(_ *Config, r *Received) { r.Interval = 2 * time.Second }, ErrIntervalMismatch, true},
+		{"other addresses, strict", func(c *Config, r *Received) { c.Strict, r.Addresses = true, addresses4[:1] }, ErrStrictAddresses, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := config4(V2, false)
+			cfg.Auth = keyed(Enforce)
+			r := received(Advert{Version: V2, VRID: 10, Priority: 50, Interval: time.Second, Addresses: addresses4}, peer4)
+			tt.change(&cfg, &r)
+			asked := false
+			err := cfg.Refuse(r, source4, 100, func(Received) error { asked = true; return nil })
+			if !errors.Is(err, tt.want) || asked != tt.asked {
+				t.Errorf("error %v, asked for the proof: %t; want %v, %t", err, asked, tt.want, tt.asked)
+			}
+			refusal := cfg.Refuse(r, source4, 100, func(Received) error { return ErrAuthMAC })
+			if tt.asked && refusal != error(ErrAuthMAC) {
+				t.Errorf("without a proof: error %v", refusal)
+			}
+		})
+	}
+}
+
+// TestReplay: what was heard is refused for ever after, also out of order.
+func TestReplay(t *testing.T) {
+	var sender, hearer Authenticator
+	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
+	hear := func(b []byte, now time.Time) error {
+		r, err := Parse(b, signer4, GroupIPv4, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = hearer.Verify(cfg, now, r)
+		return err
+	}
+	var sent [][]byte
+	for k := range 4 {
+		sent = append(sent, signed(t, &sender, cfg, clock.Add(time.Duration(k)*time.Second), advert, signer4, GroupIPv4))
+	}
+	now := clock.Add(3 * time.Second)
+	for _, s := range []struct {
+		advert int
+		want   error
+	}{{1, nil}, {0, ErrAuthReplay}, {2, nil}, {3, nil}} {
+		if err := hear(sent[s.advert], now); !errors.Is(err, s.want) {
+			t.Errorf("advert %d: error %v, want %v", s.advert, err, s.want)
+		}
+	}
+	for k, b := range sent {
+		if err := hear(b, now); !errors.Is(err, ErrAuthReplay) {
+			t.Errorf("advert %d again: error %v", k, err)
+		}
+	}
+	if err := hear(signed(t, &sender, cfg, now, advert, signer4, GroupIPv4), now); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+func TestSenderSequence(t *testing.T) {
+	cfg, source := keyed(Enforce), signer4
+	advert := sealedVectors()[0].advert
+	var a Authenticator
+	next := func(now time.Time) Sequence {
+		b := signed(t, &a, cfg, now, advert, source, GroupIPv4)
+		tr, ok := parseTrailer(b[len(b)-TrailerLen:])
+		if !ok {
+			t.Fatalf("no trailer in %x", b)
+		}
+		return tr.sequence
+	}
+	at := SequenceAt(clock)
+	if at != 0x6800000080000000 {
+		t.Errorf("SequenceAt = %x", at)
+	}
+	steps := []struct {
+		name string
+		now  time.Time
+		want Sequence
+	}{
+		{"the clock", clock, at},
+		{"at the same instant", clock, at + 1},
+		{"within one tick of the clock", clock.Add(time.Microsecond), at + 2},
+		{"the clock went on", clock.Add(time.Second), at + 1<<32},
+		{"set back a little", clock, at + 1<<32 + 1},
+		{"set back by the window", clock.Add(-4 * time.Second), at + 1<<32 + 2},
+		{"set back further", clock.Add(-10 * time.Second), at - 10<<32},
+		{"and on from there", clock.Add(-9 * time.Second), at - 9<<32},
+	}
+	for _, s := range steps {
+		if got := next(s.now); got != s.want {
+			t.Errorf("%s: sequence %x, want %x", s.name, got, s.want)
+		}
+	}
+}
+
+// TestSequenceWraps in 2106, and its signed half in 2038.
+func TestSequenceWraps(t *testing.T) {
+	for _, at := range []int64{1<<31 - 1, 1<<32 - 1} {
+		before, after := time.Unix(at, 999e6), time.Unix(at+1, 1e6)
+		if !SequenceAt(after).After(SequenceAt(before)) || SequenceAt(before).After(SequenceAt(after)) {
+			t.Errorf("%s does not come before %s", before.UTC(), after.UTC())
+		}
+		if !SequenceAt(before).within(time.Second, after) || SequenceAt(before).within(time.Second, after.Add(2*time.Second)) {
+			t.Errorf("the window is wrong at %s", before.UTC())
+		}
+		if got := SequenceAt(before).behind(after).Round(time.Millisecond); got != 2*time.Millisecond {
+			t.Errorf("%s is %s behind %s", before.UTC(), got, after.UTC())
+		}
+		var a Authenticator
+		a.sent = SequenceAt(before)
+		if got := a.next(keyed(Enforce), after); got != SequenceAt(after) {
+			t.Errorf("after %s comes %x", before.UTC(), got)
+		}
+	}
+}
+
+// TestRestore: an advert that was sent after the marks were saved is refused after a restart, the sender's next is not.
+func TestRestore(t *testing.T) {
+	var sender, before, after Authenticator
+	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
+	hear := func(a *Authenticator, b []byte, now time.Time) error {
+		r, err := Parse(b, signer4, GroupIPv4, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = a.Verify(cfg, now, r)
+		return err
+	}
+	ahead := 1500 * time.Millisecond // the sender's clock is
+	at := func(d time.Duration) []byte {
+		return signed(t, &sender, cfg, clock.Add(d+ahead), advert, signer4, GroupIPv4)
+	}
+	first := at(0)
+	if err := hear(&before, first, clock); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := json.Marshal(before.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	caught := at(500 * time.Millisecond) // nobody here heard it, somebody caught it
+	now := clock.Add(3 * time.Second)
+	var memory Memory
+	if err := json.Unmarshal(saved, &memory); err != nil {
+		t.Fatal(err)
+	}
+	after.Restore(now, memory)
+	for name, b := range map[string][]byte{"heard before": first, "caught meanwhile": caught} {
+		if err := hear(&after, b, now); !errors.Is(err, ErrAuthReplay) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if err := hear(&after, at(3*time.Second), now); err != nil {
+		t.Errorf("the sender's next: %v", err)
+	}
+	// A sender whose clock was set back a little meanwhile is within the slack.
+	after = Authenticator{}
+	after.Restore(now, memory)
+	if err := hear(&after, at(3*time.Second-restoreSlack/2), now); err != nil {
+		t.Errorf("the next of one whose clock was adjusted: %v", err)
+	}
+	// Without the memory, only what is sent from now on counts.
+	lost := Authenticator{}
+	lost.Distrust(now.Add(ahead))
+	if err := hear(&lost, caught, now); !errors.Is(err, ErrAuthReplay) {
+		t.Errorf("caught meanwhile, the memory lost: error %v", err)
+	}
+	if err := hear(&lost, at(3500*time.Millisecond), now); err != nil {
+		t.Errorf("the sender's next, the memory lost: %v", err)
+	}
+}
+
+// TestRestoredSequence: a host whose clock was set back while its daemon was down goes on after what it sent.
+func TestRestoredSequence(t *testing.T) {
+	var a, b Authenticator
+	advert := sealedVectors()[0].advert
+	signed(t, &a, keyed(Enforce), clock, advert, signer4, GroupIPv4)
+	b.Restore(clock, a.Memory())
+	if got := b.next(keyed(Enforce), clock.Add(-time.Second)); got != a.sent+1 {
+		t.Errorf("the next sequence is %x, want %x", got, a.sent+1)
+	}
+}
+
+// TestForgottenMarks: hosts whose clocks were set back together by more than the window understand each other at once.
+func TestForgottenMarks(t *testing.T) {
+	var sender, hearer Authenticator
+	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
+	for _, now := range []time.Time{clock, clock.Add(-time.Hour), clock.Add(time.Hour)} {
+		r, err := Parse(signed(t, &sender, cfg, now, advert, signer4, GroupIPv4), signer4, GroupIPv4, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hearer.Verify(cfg, now, r); err != nil {
+			t.Errorf("at %s: %v", now, err)
+		}
+	}
+}
+
+// TestSendersAreBounded: a new sender costs the oldest its mark, and opens no way to replay what that one sent.
+func TestSendersAreBounded(t *testing.T) {
+	var a Authenticator
+	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
+	message := func(host int) Received {
+		from := netip.AddrFrom4([4]byte{198, 51, byte(100 + host>>8), byte(host)})
+		var sender Authenticator
+		r, err := Parse(signed(t, &sender, cfg, clock.Add(time.Duration(host)*time.Millisecond), advert, from, GroupIPv4), from, GroupIPv4, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for host := range 3 * maxSenders {
+		if _, err := a.Verify(cfg, clock.Add(time.Duration(host)*time.Millisecond), message(host)); err != nil {
+			t.Fatalf("host %d: %v", host, err)
+		}
+		if len(a.senders) > maxSenders {
+			t.Fatalf("%d marks", len(a.senders))
+		}
+	}
+	for host := range 3 * maxSenders {
+		if _, err := a.Verify(cfg, clock.Add(time.Second), message(host)); !errors.Is(err, ErrAuthReplay) {
+			t.Errorf("host %d again: error %v", host, err)
+		}
+	}
+}
+
+func TestDefaultWindow(t *testing.T) {
+	for interval, want := range map[time.Duration]time.Duration{
+		10 * time.Millisecond: 5 * time.Second, time.Second: 5 * time.Second, 1900 * time.Millisecond: 5 * time.Second,
+		2500 * time.Millisecond: 6 * time.Second, MaxIntervalV3: 120 * time.Second, MaxIntervalV2: 300 * time.Second,
+	} {
+		if got := DefaultWindow(interval); got != want {
+			t.Errorf("DefaultWindow(%s) = %s, want %s", interval, got, want)
+		}
+	}
+}
+
+// TestNothingUnsignedWithoutAKey: a key that could not be read neither signs nor verifies.
+func TestNothingUnsignedWithoutAKey(t *testing.T) {
+	v := sealedVectors()[0]
+	for _, cfg := range []*Auth{{Active: 1, Window: time.Second, Keys: []Key{{ID: 1}}}, {Active: 1, Window: time.Second}} {
+		var a Authenticator
+		if trailer, err := a.Sign(cfg, clock, &v.advert, v.source); err != ErrNoKey || trailer != nil {
+			t.Errorf("Sign = %x, %v", trailer, err)
+		}
+		r, err := Parse(unhex(t, v.hex), v.source, v.destination, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Verify(cfg, clock, r); !errors.Is(err, ErrAuthKey) {
+			t.Errorf("Verify: %v", err)
+		}
+	}
+}
+
+// TestPassword is VRRPv2's, of RFC 2338.
+func TestPassword(t *testing.T) {
+	secret, err := NewPassword("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := &Auth{Password: secret, Window: time.Second}
+	var a Authenticator
+	advert := Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second, Addresses: addresses4}
+	b := signed(t, &a, auth, clock, advert, source4, GroupIPv4)
+	if want := "210ac802010155a1c0000201c00002027365637265740000"; hex.EncodeToString(b) != want {
+		t.Errorf("message %x, want %s", b, want)
+	}
+	tests := []struct {
+		name, hex string
+		want      *Refusal
+	}{
+		{"the right one", hex.EncodeToString(b), nil},
+		{"none", "210ac8020001 0000 c0000201c0000202 0000000000000000", ErrPasswordMissing},
+		{"the right one, but of no type", "210ac8020001 0000 c0000201c0000202 7365637265740000", ErrPasswordMissing},
+		{"another", "210ac8020101 0000 c0000201c0000202 7365637265750000", ErrPasswordWrong},
+		{"the beginning of it", "210ac8020101 0000 c0000201c0000202 7365637265000000", ErrPasswordWrong},
+		{"more of it", "210ac8020101 0000 c0000201c0000202 7365637265740001", ErrPasswordWrong},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := Parse(seal(unhex(t, tt.hex), source4, GroupIPv4, ChecksumMessage), source4, GroupIPv4, HopLimit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Verify(auth, clock, r); (err == nil) != (tt.want == nil) || err != nil && err != error(tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			cfg := config4(V2, false)
+			if err := cfg.Refuse(r, netip.Addr{}, 100, nil); (err == error(ErrAuthType)) != (r.AuthType == 1) {
+				t.Errorf("a router without a password: error %v", err)
+			}
+		})
+	}
+	sealed := unhex(t, "210ac8020101 0000 c0000201c0000202 7365637265740000")
+	r, err := Parse(append(seal(sealed, source4, GroupIPv4, ChecksumMessage), make([]byte, TrailerLen)...), source4, GroupIPv4, HopLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Verify(auth, clock, r); err != error(ErrTrailer) {
+		t.Errorf("a password and a trailer: error %v", err)
+	}
+	if _, err := a.Verify(keyed(Permissive), clock, r); err != error(ErrAuthMalformed) {
+		t.Errorf("a password and a trailer where there are keys: error %v", err)
+	}
+	for _, text := range []string{"", "123456789"} {
+		if _, err := NewPassword(text); err == nil {
+			t.Errorf("NewPassword(%q) is accepted", text)
+		}
+	}
+}
+
+// TestSecretsDoNotShow, whatever prints what they are part of.
+func TestSecretsDoNotShow(t *testing.T) {
+	const text = "xyzzy-xyzzy-xyzzy-xyzzy-xyzzy-xyzzy"
+	secret := NewSecret([]byte(text))
+	auth := &Auth{Active: 1, Keys: []Key{{ID: 1, Secret: secret}}, Password: secret}
+	inside := struct {
+		hidden Secret // fmt asks it no method
+		Auth   *Auth
+		Value  Auth
+		Router Config
+		Advert Advert
+	}{secret, auth, *auth, Config{Auth: auth}, Advert{Password: secret}}
+	var shown strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%08b", "%o"} {
+		for _, v := range []any{secret, &secret, *auth, auth.Keys, inside, &inside, []any{secret, inside}, map[string]Secret{"a": secret}} {
+			fmt.Fprintf(&shown, verb+"\n", v)
+		}
+	}
+	for _, v := range []any{secret, auth, inside} {
+		b, err := json.MarshalIndent(v, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown.Write(b)
+	}
+	fmt.Fprintln(&shown, secret, auth, inside, errors.New("x"), secret.String(), secret.GoString())
+	all := strings.ToLower(shown.String())
+	for _, form := range []string{text, hex.EncodeToString([]byte(text)), "120 121 122", fmt.Sprintf("%08b", []byte(text[:3])), "170 171 172", "0x78, 0x79"} {
+		if strings.Contains(all, strings.Trim(form, "[]")) {
+			t.Errorf("%q is shown in:\n%s", form, all)
+		}
+	}
+	var back Auth
+	b, err := json.Marshal(auth)
+	if err == nil {
+		err = json.Unmarshal(b, &back)
+	}
+	if err != nil || !back.Keys[0].Secret.Empty() || !back.Password.Empty() {
+		t.Errorf("read back as %v, error %v", back, err)
+	}
+}
+
+// TestSecretsCompare as a reload compares configurations.
+func TestSecretsCompare(t *testing.T) {
+	a, b, c := NewSecret([]byte("one")), NewSecret([]byte("one")), NewSecret([]byte("two"))
+	if !reflect.DeepEqual(a, b) || reflect.DeepEqual(a, c) || !a.Equal(b) || a.Equal(c) || a.Equal(Secret{}) {
+		t.Error("secrets are compared wrongly")
+	}
+}
+
+// FuzzVerify: no trailer makes Verify panic, none is accepted that Sign did not make, and none twice.
+func FuzzVerify(f *testing.F) {
+	for _, v := range sealedVectors() {
+		b := unhex(f, v.hex)
+		f.Add(b[:len(b)-TrailerLen], b[len(b)-TrailerLen:], int64(0), FamilyOf(v.source) == IPv6)
+	}
+	f.Add([]byte{}, []byte{}, int64(0), false)
+	f.Add(unhex(f, "210ac802010155a1c0000201c00002027365637265740000"), make([]byte, TrailerLen), int64(1<<62), false)
+	f.Fuzz(func(t *testing.T, message, trailer []byte, shift int64, ipv6 bool) {
+		v := sealedVectors()[0]
+		if ipv6 {
+			v = sealedVectors()[1]
+		}
+		if len(trailer) != TrailerLen || len(message) < headerLen {
+			return
+		}
+		r, err := Parse(resealed(append(bytes.Clone(message), trailer...), v.source, v.destination), v.source, v.destination, HopLimit)
+		if err != nil || r.Sealed == nil {
+			return
+		}
+		var a Authenticator
+		now := clock.Add(time.Duration(shift % int64(time.Hour)))
+		proof, err := a.Verify(keyed(Permissive), now, r)
+		if err != nil {
+			if ReasonOf(err) == "unknown" || len(a.senders) > 0 {
+				t.Fatalf("error %v, %d marks", err, len(a.senders))
+			}
+			return
+		}
+		var signer Authenticator
+		signer.sent = proof.Mark.Sequence - 1
+		cfg := keyed(Enforce)
+		cfg.Active = proof.Mark.Key
+		again, err := signer.Sign(cfg, clock.Add(-time.Second), &r.Advert, v.source)
+		if err != nil || !bytes.Equal(again, r.Sealed[len(r.Sealed)-TrailerLen:]) {
+			t.Fatalf("%x is accepted, and Sign makes %x, error %v", r.Sealed, again, err)
+		}
+		if _, err := a.Verify(keyed(Permissive), now, r); !errors.Is(err, ErrAuthReplay) {
+			t.Fatalf("accepted twice: %v", err)
+		}
+	})
+}
