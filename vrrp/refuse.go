@@ -35,7 +35,7 @@ var (
 	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
 	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
 	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
-	ErrAuthMissing      = &Refusal{"auth-missing", `is not signed: give its host the same auth block, or set mode = "permissive" here until every host signs`}
+	ErrAuthMissing      = &Refusal{"auth-missing", `carries no signature: give its host the same auth block, or set mode = "permissive" here until every host signs`}
 	ErrAuthMalformed    = &Refusal{"auth-malformed", "its authentication trailer is of an unknown kind; keepalived's is understood from 2.4.2 on"}
 	ErrAuthStale        = &Refusal{"auth-stale", "its signature is of another time"}
 	ErrAuthKey          = &Refusal{"auth-key", "its key is not known here"}

@@ -41,6 +41,8 @@ type Instance struct {
 	// Checksum is the form that is sent for VRRPv3 over IPv4; both are accepted.
 	Checksum vrrp.ChecksumForm
 	Lease    bool
+	// Auth is how adverts are signed and verified; nil: not at all.
+	Auth     *vrrp.Auth
 	Announce Announcing
 	// Checks that apply to this instance, by name.
 	Checks map[string]Effect

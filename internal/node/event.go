@@ -65,6 +65,11 @@ type (
 		Who string
 		On  bool
 	}
+	// Remembered is the Memory of the process before this one; Lost says that there was one that cannot be read.
+	Remembered struct {
+		Routers []RouterMemory
+		Lost    bool
+	}
 	// Stop begins the daemon's end: every instance hands over.
 	Stop struct{}
 	// Reconfigured replaces the configuration.
@@ -87,6 +92,7 @@ func (AddressFailed) event() {}
 func (Announced) event()     {}
 func (Adopt) event()         {}
 func (Drain) event()         {}
+func (Remembered) event()    {}
 func (Stop) event()          {}
 func (Reconfigured) event()  {}
 func (Woke) event()          {}

@@ -14,6 +14,7 @@ type member struct {
 	family  vrrp.Family
 	machine *vrrp.Machine
 	source  netip.Addr // the interface's own address
+	auth    vrrp.Authenticator
 
 	counters  Counters
 	refusals  Tally
@@ -38,7 +39,7 @@ func routerConfig(cfg *Instance, f vrrp.Family) vrrp.Config {
 	}
 	return vrrp.Config{
 		VRID: cfg.VRID, Version: cfg.Version, Family: f, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
-		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict,
+		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth,
 	}
 }
 
@@ -56,6 +57,8 @@ type Counters struct {
 	Accepted     uint64 `json:"accepted"`
 	PseudoHeader uint64 `json:"pseudo_header"` // accepted with that checksum form (VRRPv3 over IPv4)
 	Message      uint64 `json:"rfc9568"`
+	Signed       uint64 `json:"signed,omitempty"`   // accepted with a signature,
+	Unsigned     uint64 `json:"unsigned,omitempty"` // and without one, where there are keys
 	SendFailures uint64 `json:"send_failures"`
 }
 
@@ -131,8 +134,13 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		m.sendFailed(n, now, errNoSource)
 		return
 	}
+	trailer, err := m.sign(n, now, &a.Advert)
+	if err != nil {
+		m.sendFailed(n, now, err)
+		return
+	}
 	group := m.family.Group()
-	payload, err := a.Advert.Append(nil, m.source, group, m.of.cfg.Checksum)
+	payload, err := a.Advert.AppendSealed(nil, m.source, group, m.of.cfg.Checksum, trailer)
 	if err != nil {
 		panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
 	}

@@ -22,7 +22,8 @@ type Node struct {
 	removing  bool // an instance that is no longer configured hands over
 	schedule  schedule
 	index     index
-	unknown   Tally    // packets that belong to no instance
+	unknown   Tally // packets that belong to no instance
+	memory    memory
 	out       []Action // what the current step asks for
 }
 
@@ -55,6 +56,7 @@ func New(cfg Config, now time.Time) *Node {
 		checks:   map[string]*verdict{},
 		drains:   map[string]bool{},
 		unknown:  Tally{},
+		memory:   memory{gone: map[memberKey]vrrp.Memory{}},
 	}
 	for k := range cfg.Instances {
 		n.add(now, &cfg.Instances[k])
@@ -68,7 +70,7 @@ func (n *Node) add(now time.Time, cfg *Instance) {
 	i := newInstance(now, cfg)
 	n.instances = append(n.instances, i)
 	for _, m := range i.members {
-		n.byMember[memberKey{cfg.Interface, cfg.VRID, m.family}] = m
+		n.register(now, m)
 		if l := n.links[cfg.Interface]; l != nil {
 			m.source = l.source(m.family) // a reload adds it to an interface that is known
 		}
@@ -102,6 +104,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.named(ev.Instance, func(i *instance) { n.adopt(now, i) })
 	case Drain:
 		n.drain(now, ev)
+	case Remembered:
+		n.remembered(now, ev)
 	case Stop:
 		n.stopping = true
 		n.settleAll(now, everyInstance)
@@ -136,10 +140,12 @@ func (n *Node) heard(now time.Time, ev Heard) {
 		return
 	}
 	cfg, priority := m.machine.Config(), m.machine.Priority()
-	if err := cfg.Refuse(ev.Received, m.source, priority); err != nil {
+	var proof vrrp.Proof
+	if err := cfg.Refuse(ev.Received, m.source, priority, m.verifier(n, now, &proof)); err != nil {
 		m.refuse(n, ev.From, err)
 		return
 	}
+	m.proven(n, ev.From, proof)
 	m.accepted(n, ev, cfg.Notices(ev.Advert, priority))
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)

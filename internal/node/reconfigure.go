@@ -149,7 +149,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
 	m := newMember(i, f)
 	i.members = append(i.members, m)
-	n.byMember[memberKey{i.cfg.Interface, i.cfg.VRID, f}] = m
+	n.register(now, m)
 	if l := n.links[i.cfg.Interface]; l != nil {
 		m.source = l.source(f)
 	}
@@ -170,9 +170,9 @@ func (n *Node) reap() {
 			return false
 		}
 		for _, m := range i.members {
-			key := memberKey{i.cfg.Interface, i.cfg.VRID, m.family}
-			if n.byMember[key] == m {
-				delete(n.byMember, key)
+			if n.byMember[m.key()] == m {
+				n.forget(m)
+				delete(n.byMember, m.key())
 			}
 		}
 		return true

@@ -54,6 +54,8 @@ type RouterStatus struct {
 	Refused   Tally      `json:"refused,omitempty"`
 	Notices   Tally      `json:"notices,omitempty"`
 	SendError string     `json:"send_error,omitempty"`
+	// Auth is nil without authentication.
+	Auth *AuthStatus `json:"auth,omitempty"`
 }
 
 // Status makes the picture of now.
@@ -89,6 +91,7 @@ func (m *member) status() RouterStatus {
 	s := RouterStatus{
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), SendError: m.sendError,
+		Auth: m.authStatus(),
 	}
 	if _, why, ok := m.machine.Ready(); ok && m.machine.State() == vrrp.Backup {
 		s.Waiting = why

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ type tracer struct {
 	cfg     sim.Config
 	all     []string // the keys of every host
 	c       *sim.Cluster
-	printed int // lines of the cluster's trace that were printed
+	printed int                  // lines of the cluster's trace that were printed
+	caught  map[string]node.Send // the last advert of each host and priority
 	out     []string
 }
 
@@ -32,8 +34,33 @@ func newTracer() *tracer {
 func (tr *tracer) cluster() *sim.Cluster {
 	if tr.c == nil {
 		tr.c = sim.New(tr.cfg)
+		tr.caught = map[string]node.Send{}
+		tr.c.Observe = tr.catch
 	}
 	return tr.c
+}
+
+// catch keeps what somebody on the link could play again.
+func (tr *tracer) catch(h *sim.Host, _ node.Event, actions []node.Action) {
+	for _, a := range actions {
+		if s, ok := a.(node.Send); ok {
+			tr.caught[fmt.Sprintf("%s %d", h.Name, s.Payload[2])] = s
+		}
+	}
+}
+
+// replay plays a host's last advert of a priority to another one.
+func (tr *tracer) replay(to *sim.Host, args []string) error {
+	s, ok := tr.caught[strings.Join(args, " ")]
+	if !ok {
+		return fmt.Errorf("no advert of %q was caught", args)
+	}
+	r, err := vrrp.Parse(s.Payload, s.Source, s.Destination, vrrp.HopLimit)
+	if err != nil {
+		return err
+	}
+	to.Feed(node.Heard{Interface: sim.Interface, Received: r})
+	return nil
 }
 
 // output is what happened since the last block.
@@ -178,6 +205,8 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		return check(h, args)
 	case "link": // link a up | down | gone | unaddressed | mac=02:..
 		return link(h, strings.Join(args, " "))
+	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
+		return tr.replay(h, args)
 	case "heard": // heard b 100 from 10.0.0.9 interval=2s: an advert of a host outside the cluster
 		return tr.heard(h, args)
 	case "delete", "allow", "refuse", "announced", "failed":
@@ -327,8 +356,23 @@ func (tr *tracer) status(h *sim.Host) {
 		}
 		for _, r := range i.Routers {
 			tr.printf("  %s: %s, last heard %s priority %d%s", r.Family, r.State, r.Peer, r.PeerPrio, prefixed("; its own wait is over: ", r.Waiting))
+			if a := r.Auth; a != nil {
+				tr.printf("    %s, key %d of %v; accepted %d signed, %d unsigned%s", a.Mode, a.Active, a.Keys, r.Counters.Signed, r.Counters.Unsigned, signers(r))
+			}
 		}
 	}
+}
+
+// signers are the hosts that signed, with what was refused.
+func signers(r node.RouterStatus) string {
+	var b strings.Builder
+	for _, s := range r.Auth.Senders {
+		fmt.Fprintf(&b, "; %s signs with key %d", s.Address, s.Key)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Refused)) {
+		fmt.Fprintf(&b, "; refused %d %s", r.Refused[reason].Count, reason)
+	}
+	return b.String()
 }
 
 func prefixed(prefix, s string) string {

@@ -75,6 +75,8 @@ func configure(i *node.Instance, key, value string) (err error) {
 		i.Announce.Refresh, err = time.ParseDuration(value)
 	case "pace":
 		i.Announce.Interval, err = time.ParseDuration(value)
+	case "auth": // auth=1,2/1/enforce: the keys, the one that signs, the mode; auth=none
+		i.Auth, err = auth(value, i.Interval)
 	case "check": // check=nginx:yield, nginx:release, nginx:-60
 		name, effect, _ := strings.Cut(value, ":")
 		e := node.Effect{}
@@ -91,6 +93,32 @@ func configure(i *node.Instance, key, value string) (err error) {
 		return fmt.Errorf("unknown key %q", key)
 	}
 	return err
+}
+
+// auth reads keys, the active one and the mode. A key's secret follows from its number, and 1' has another one.
+func auth(value string, interval time.Duration) (*vrrp.Auth, error) {
+	if value == "none" {
+		return nil, nil
+	}
+	parts := strings.Split(value, "/")
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("want KEYS/ACTIVE/MODE, not %q", value)
+	}
+	a := &vrrp.Auth{Window: vrrp.DefaultWindow(interval)}
+	for text := range strings.SplitSeq(parts[0], ",") {
+		id, err := strconv.ParseUint(strings.TrimSuffix(text, "'"), 10, 8)
+		if err != nil {
+			return nil, err
+		}
+		a.Keys = append(a.Keys, vrrp.Key{ID: uint8(id), Secret: vrrp.NewSecret([]byte(strings.Repeat(text, vrrp.MinKeyLen)))})
+	}
+	active, err := strconv.ParseUint(parts[1], 10, 8)
+	a.Active = uint8(active)
+	var ok bool
+	if a.Mode, ok = vrrp.ParseAuthMode(parts[2]); !ok {
+		return nil, fmt.Errorf("no mode %q", parts[2])
+	}
+	return a, err
 }
 
 // addresses reads "192.0.2.10,2001:db8::10"; "192.0.2.10*70" is as many, one after the other.

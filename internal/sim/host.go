@@ -39,6 +39,10 @@ type Host struct {
 	last    time.Time // when that was
 	states  map[string]node.State
 	sent    map[string]string // the last advert of each virtual router, for the trace
+
+	memory       []node.RouterMemory // what the process wrote into its runtime directory
+	memorized    time.Time           // when that was
+	memorizedVer uint64
 }
 
 // Verdict is what a check of a host would say.
@@ -122,6 +126,8 @@ func (h *Host) Start() {
 	h.node = node.New(h.cfg, h.c.now)
 	clear(h.sent)
 	clear(h.states)
+	h.memorizedVer = 0
+	h.feed(node.Remembered{Routers: h.memory})
 	h.feed(node.LinkChanged{Link: h.link})
 	for _, name := range slices.Sorted(maps.Keys(h.checks)) {
 		if v := h.checks[name]; v != nil {
@@ -142,9 +148,10 @@ func (h *Host) end() {
 	h.wakeSeq++
 }
 
-// Crash ends the whole host: its addresses are gone with it.
+// Crash ends the whole host: its addresses are gone with it, and its runtime directory.
 func (h *Host) Crash() {
 	h.Kill()
+	h.memory = nil
 	h.kernel.clear()
 }
 
@@ -211,12 +218,21 @@ func (h *Host) feed(ev node.Event) {
 	for _, a := range actions {
 		h.perform(a)
 	}
+	h.memorize()
 	if h.node.Stopped() {
 		h.c.Note("%s exits", h.Name)
 		h.end()
 		return
 	}
 	h.plan()
+}
+
+// memorize writes what is to outlive the process: at most once a second, and at its end.
+func (h *Host) memorize() {
+	v := h.node.MemoryVersion()
+	if v != h.memorizedVer && (h.node.Stopped() || h.c.now.Sub(h.memorized) >= time.Second) {
+		h.memory, h.memorized, h.memorizedVer = h.node.Memory(h.c.now), h.c.now, v
+	}
 }
 
 // spins counts the Elapsed of one instant, and says whether they are too many.
