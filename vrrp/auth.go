@@ -44,9 +44,11 @@ const (
 	maxWindow      = 300 * time.Second
 	// maxSenders bounds whose marks are kept: hosts with the key, since nobody else gets one.
 	maxSenders = 32
-	// restoreSlack is how much older than its clock says a sender's next advert may be after a restart: clocks are adjusted
-	// by as much, and an advert that was sent meanwhile may still be on its way. What is older is refused.
-	restoreSlack = time.Second
+	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
+	// clocks are adjusted, and the network's delay differs. What is older is refused.
+	restoreSlack = 100 * time.Millisecond
+	// distrustSlack is the same where nothing is known of the sender's clock.
+	distrustSlack = time.Second
 )
 
 // Auth is how a virtual router proves its adverts and what it demands of others': HMAC-SHA-256 with keys, or VRRPv2's
@@ -60,6 +62,8 @@ type Auth struct {
 	Window time.Duration
 	// Password is VRRPv2's (NewPassword); then there are no keys.
 	Password Secret
+	// PasswordFile is where the password was read, if it was in a file.
+	PasswordFile string
 }
 
 // Key is one of several, so that they can be changed without a gap.
@@ -266,4 +270,4 @@ func (a *Authenticator) Restore(now time.Time, m Memory) {
 }
 
 // Distrust is for an Authenticator whose memory is lost: whatever was sent before now is refused.
-func (a *Authenticator) Distrust(now time.Time) { a.floor = SequenceAt(now.Add(-restoreSlack)) }
+func (a *Authenticator) Distrust(now time.Time) { a.floor = SequenceAt(now.Add(-distrustSlack)) }

@@ -26,6 +26,8 @@ type Config struct {
 	Telemetry *Telemetry
 	// Sources are the files that were read, in the order of reading.
 	Sources []Source
+	// SecretFiles are the paths of the keys and passwords; their content is not among the sources.
+	SecretFiles []string
 }
 
 // Check is a check block. Its name is unique across kinds.

@@ -71,7 +71,7 @@ func snippet(r hcl.Range, sources []Source) string {
 		}
 		lines := strings.Split(string(s.Bytes), "\n")
 		if n := r.Start.Line - 1; n >= 0 && n < len(lines) {
-			line := []rune(strings.TrimRight(lines[n], "\r"))
+			line := []rune(withoutPassword(strings.TrimRight(lines[n], "\r")))
 			if len(line) > maxSnippet {
 				line = append(line[:maxSnippet], []rune(" ...")...)
 			}

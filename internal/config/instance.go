@@ -102,7 +102,8 @@ func (l *loader) instance(b *hcl.Block) instance {
 	}
 	l.judgeVersion(&in, raw)
 	l.announce(&in, title)
-	l.later(&in, raw, title)
+	l.auth(&in, raw, title)
+	l.later(&in, raw)
 	l.expectations(&in, title)
 	in.sound = !findings(l.found[before:]).has(Error) && in.block.sound()
 	return in

@@ -1,11 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -75,7 +72,8 @@ type loader struct {
 	// fragment says that what is referred to may be in files that were not given.
 	fragment bool
 
-	contexts map[string]*hcl.EvalContext
+	contexts    map[string]*hcl.EvalContext
+	secretFiles []string
 	// refused is why the function file could not read its file.
 	refused string
 	found   findings
@@ -114,7 +112,7 @@ func evaluate(files *files, l loader) (v *view) {
 	content, diags := hcl.MergeFiles(files.bodies).Content(topLevel)
 	l.found.add(diags)
 	l.blocks(v, content.Blocks)
-	v.config.Sources = files.sources
+	v.config.Sources, v.config.SecretFiles = files.sources, l.secretFiles
 	return v
 }
 
@@ -145,6 +143,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.bind(v.instances, v.checks, blocks)
 	l.judgeRouters(v.instances)
 	l.judgeDuplicates(v.instances)
+	l.judgeSharedKeys(v.instances)
 	l.judgeGroups(groups, v.instances)
 	l.judgeHooks(hooks, v.instances)
 	l.defaultLease(v.instances)
@@ -159,23 +158,5 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	}
 	for _, h := range hooks {
 		v.config.Hooks = append(v.config.Hooks, h.Hook)
-	}
-}
-
-// readable says what keeps a file that the configuration names from being read.
-func (l *loader) readable(at hcl.Range, path string) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(at.Filename), path)
-	}
-	file, err := os.Open(path)
-	switch {
-	case err == nil:
-		_ = file.Close()
-	case errors.Is(err, fs.ErrPermission) && !l.complete:
-		l.found.warnf(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
-	case l.onThisHost:
-		l.found.errorf(at, "", "%s", reasonOf(path, err))
-	default:
-		l.found.warnf(at, "", "%s", reasonOf(path, err))
 	}
 }

@@ -105,6 +105,7 @@ func TestLoadTheExampleOfTheDesign(t *testing.T) {
 			in.Addresses = append(in.Addresses, node.Address{IP: netip.MustParseAddr("2001:db8::10")})
 			in.Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.7")}}
 			in.Checks = map[string]node.Effect{"nginx": {OnFailure: node.Yield}, "listener": {OnFailure: node.Yield}}
+			in.Auth = &vrrp.Auth{Active: 1, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: 1, File: "/etc/understudy/web.key"}}} // not on this machine
 			if diff := cmp.Diff([]node.Instance{in}, c.Instances, ignoreAddresses); diff != "" {
 				t.Errorf("instances (-want +got):\n%s", diff)
 			}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // Report is what Validate found.
@@ -207,11 +209,13 @@ func merge(nodes []string, perNode []findings) findings {
 func advice(v *view) findings {
 	var found findings
 	for _, in := range v.instances {
-		if !in.block.has("peers") && len(in.block.nestedOf("auth")) == 0 {
-			if in.Interface == "" {
-				continue
-			}
+		switch {
+		case in.block.has("peers") || in.Interface == "":
+		case in.Auth == nil:
 			found.notef(in.block.at, "", "every host on %s is a peer of %q: it has neither peers nor auth", in.Interface, in.Name)
+		case in.Auth.Mode != vrrp.Enforce:
+			found.notef(in.block.at, `write mode = "enforce" once every host signs`, "every host on %s is a peer of %q while its auth mode is %q",
+				in.Interface, in.Name, in.Auth.Mode)
 		}
 	}
 	return found

@@ -23,6 +23,13 @@ instance "web" {
   expect "lb2" {                    # what another host has: lets validate prove that a failing check moves the address
     priority = 100                  # left out: this very file is evaluated with hostname = lb2. Its own node's block is skipped.
   }
+  auth {                            # HMAC-SHA-256, keepalived 2.4.2's auth_hmac on the wire
+    active = 1
+    mode   = "enforce"              # "permissive", "receive-only": for rolling it out
+    key "1" {
+      file = "/etc/understudy/web.key"
+    }
+  }
   announce {
     refresh  = "60s"
     interval = "0s"

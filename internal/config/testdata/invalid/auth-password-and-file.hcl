@@ -3,10 +3,9 @@ instance "web" {
   vrid      = 71
   priority  = 150
   addresses = ["192.0.2.10"]
+  version = 2
   auth {
-    active = 1
-    key "1" {
-      file = "/dev/null"
-    }
+    password      = "SECRET"
+    password_file = "/dev/null"
   }
 }

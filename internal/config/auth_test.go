@@ -1,0 +1,250 @@
+package config
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// The secrets of the tests: whatever is printed, none of them may be in it.
+const (
+	keyText = "a-key-of-32-bytes-that-is-secret"
+	newText = "another-key-that-is-a-secret-too-1"
+)
+
+// withAuth is minimal with an auth block.
+func withAuth(lines ...string) string {
+	return with("  auth {\n" + strings.Join(lines, "\n") + "\n  }")
+}
+
+// authIn writes a configuration and files beside it, only for their owner, and returns the directory.
+func authIn(t *testing.T, text string, files map[string]string) string {
+	t.Helper()
+	dir := write(t, map[string]string{mainFile: text, "credentials/other": ""})
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// loadHere loads as run does.
+func loadHere(dir string) (*Config, string) {
+	c, diags := Load([]string{dir}, Options{Node: "lb1", OnThisHost: true, Getenv: func(name string) (string, bool) {
+		return filepath.Join(dir, "credentials"), name == credentialsVariable
+	}})
+	return c, Format(diags)
+}
+
+func TestLoadAuth(t *testing.T) {
+	keys := map[string]string{"old.key": keyText + "\r\n", "credentials/new.key": "hex:" + hex.EncodeToString([]byte(newText)) + "\n", "pass": "secret\n"}
+	old, young := vrrp.NewSecret([]byte(keyText)), vrrp.NewSecret([]byte(newText))
+	password, err := vrrp.NewPassword("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, text string
+		want       func(dir string) *vrrp.Auth
+	}{
+		{"one key", withAuth(`active = 1`, `key "1" {`, `file = "old.key"`, `}`), func(dir string) *vrrp.Auth {
+			return &vrrp.Auth{Active: 1, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: 1, Secret: old, File: filepath.Join(dir, "old.key")}}}
+		}},
+		{"two keys, one a credential, rolling out", with(`advertise_interval = "10s"`, "auth {", `active = 255`, `mode = "receive-only"`,
+			`key "255" {`, `credential = "new.key"`, `}`, `key "2" {`, `file = "old.key"`, `}`, "}"), func(dir string) *vrrp.Auth {
+			return &vrrp.Auth{Mode: vrrp.ReceiveOnly, Active: 255, Window: 30 * time.Second, Keys: []vrrp.Key{
+				{ID: 2, Secret: old, File: filepath.Join(dir, "old.key")}, {ID: 255, Secret: young, File: filepath.Join(dir, "credentials", "new.key")},
+			}}
+		}},
+		{"a password", with("version = 2", "auth {", `password = "secret"`, "}"), func(string) *vrrp.Auth {
+			return &vrrp.Auth{Window: 5 * time.Second, Password: password}
+		}},
+		{"a password in a file", with("version = 2", "auth {", `password_file = "pass"`, "}"), func(dir string) *vrrp.Auth {
+			return &vrrp.Auth{Window: 5 * time.Second, Password: password, PasswordFile: filepath.Join(dir, "pass")}
+		}},
+		{"null equals left out", withAuth(`active = 1`, `mode = null`, `password = null`, `key "1" {`, `file = "old.key"`, `credential = null`, `}`), func(dir string) *vrrp.Auth {
+			return &vrrp.Auth{Active: 1, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: 1, Secret: old, File: filepath.Join(dir, "old.key")}}}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := authIn(t, tt.text, keys)
+			c, said := loadHere(dir)
+			if c == nil {
+				t.Fatalf("Load says\n%s", said)
+			}
+			if diff := cmp.Diff(tt.want(dir), c.Instances[0].Auth); diff != "" {
+				t.Errorf("auth (-want +got):\n%s", diff)
+			}
+			for _, s := range c.Sources {
+				if strings.Contains(string(s.Bytes), keyText) {
+					t.Error("a key is among the sources")
+				}
+			}
+			again := *c.Instances[0].Auth
+			again.Keys = nil
+			for _, k := range c.Instances[0].Auth.Keys {
+				again.Keys = append(again.Keys, vrrp.Key{ID: k.ID, File: k.File})
+			}
+			if err := ReadSecrets(&again); err != nil || !cmp.Equal(tt.want(dir), &again) {
+				t.Errorf("read again: %v, error %v", again, err)
+			}
+		})
+	}
+}
+
+// TestSecretFiles: what is wrong with one, in words that show none of it. On the host that runs it, it is an error.
+func TestSecretFiles(t *testing.T) {
+	tests := []struct {
+		name    string
+		content string
+		spoil   func(path string) error
+		want    string
+	}{
+		{"missing", "", os.Remove, "PATH does not exist"},
+		{"empty", "", nil, "PATH holds a key of 0 bytes; allowed: 32..64; make one with: (printf hex:; openssl rand -hex 32)"},
+		{"short", keyText[1:], nil, "PATH holds a key of 31 bytes"},
+		{"long", strings.Repeat("secret-12", 8), nil, "PATH holds a key of 72 bytes"},
+		{"short in hex", "hex:" + hex.EncodeToString([]byte(keyText[1:])), nil, "PATH holds a key of 31 bytes"},
+		{"half a digit", "hex:" + hex.EncodeToString([]byte(keyText)) + "a", nil, "PATH holds no key: what follows hex: is not an even number of hex digits"},
+		{"no digits", "hex:" + keyText + "secret", nil, "PATH holds no key: what follows hex:"},
+		{"two lines", keyText + "\n" + keyText + "\n", nil, "PATH has more than one line; write a key that is not text as hex:"},
+		{"huge", strings.Repeat("secret-1\n", 100), nil, "PATH is larger than 512 bytes"},
+		{"readable by the group", keyText, func(path string) error { return os.Chmod(path, 0o640) }, "PATH has mode 0640, so that others than its owner can use it; run: chmod 600 PATH"},
+		{"writable by everyone", keyText, func(path string) error { return os.Chmod(path, 0o602) }, "PATH has mode 0602"},
+		{"another user's", keyText, func(path string) error { return os.Chown(path, os.Geteuid()+4711, 0) }, fmt.Sprintf("PATH belongs to user %d; allowed: root and the daemon's user", os.Geteuid()+4711)},
+		{"a directory", keyText, func(path string) error { _ = os.Remove(path); return os.Mkdir(path, 0o700) }, "PATH is not a regular file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `file = "web.key"`, `}`), map[string]string{"web.key": tt.content})
+			path := filepath.Join(dir, "web.key")
+			if tt.spoil != nil {
+				if err := tt.spoil(path); err != nil {
+					t.Skip(err) // no root
+				}
+			}
+			c, said := loadHere(dir)
+			want := strings.ReplaceAll(tt.want, "PATH", path)
+			if c != nil || !strings.Contains(said, "error: "+want) || strings.Contains(said, "secret") {
+				t.Errorf("Load says\n%swant an error %s", said, want)
+			}
+			elsewhere := Validate([]string{dir}, []string{"lb1"}, Options{})
+			if !elsewhere.OK(false) || !strings.Contains(elsewhere.Text(), "warning: "+want) {
+				t.Errorf("Validate says\n%swant a warning", elsewhere.Text())
+			}
+		})
+	}
+}
+
+// TestCredentialsOfAServiceUser: systemd's ACL for the service's user shows as the group's right to read.
+func TestCredentialsOfAServiceUser(t *testing.T) {
+	for mode, fine := range map[os.FileMode]bool{0o400: true, 0o440: true, 0o460: false, 0o444: false} {
+		dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `credential = "web.key"`, `}`), map[string]string{"credentials/web.key": keyText})
+		if err := os.Chmod(filepath.Join(dir, "credentials", "web.key"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if c, said := loadHere(dir); (c != nil) != fine {
+			t.Errorf("mode %o: Load says\n%s", mode, said)
+		}
+	}
+}
+
+// TestOtherHostsKeysAreNotLookedAt: this machine has its own.
+func TestOtherHostsKeysAreNotLookedAt(t *testing.T) {
+	dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `file = "${hostname}.key"`, `}`), map[string]string{"lb1.key": keyText})
+	if r := Validate([]string{dir}, []string{"lb1", "lb2"}, Options{OnThisHost: true}); !r.OK(false) || strings.Contains(r.Text(), "lb2.key") {
+		t.Errorf("Validate says\n%s", r.Text())
+	}
+}
+
+func TestDiffSeesAnotherKey(t *testing.T) {
+	dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `file = "web.key"`, `}`), map[string]string{"web.key": keyText})
+	before, _ := loadHere(dir)
+	same, _ := loadHere(dir)
+	if err := os.WriteFile(filepath.Join(dir, "web.key"), []byte(newText), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := loadHere(dir)
+	if c := Diff(before, same); !c.Empty() {
+		t.Errorf("the same files: %s", c.Summary())
+	}
+	c := Diff(before, after)
+	if got := c.Summary(); got != "instance web changed" {
+		t.Errorf("another key: %q", got)
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(b), fmt.Sprintf("%+v %#v", c, c)} {
+		if strings.Contains(text, "secret") && strings.Contains(text, keyText[:8]) || strings.Contains(text, newText[:8]) {
+			t.Errorf("a key is shown: %s", text)
+		}
+	}
+	if diff := cmp.Diff([]string{filepath.Join(dir, "web.key")}, after.SecretFiles); diff != "" {
+		t.Errorf("files to watch (-want +got):\n%s", diff)
+	}
+}
+
+func TestSharedKeysAreAWarning(t *testing.T) {
+	auth := "auth {\n active = 1\n key \"1\" {\n file = \"web.key\"\n }\n}\n"
+	text := with(auth) + strings.NewReplacer("web\"", "inside\"", "eth0", "eth1", "192.0.2.10", "10.0.0.10").Replace(with("auth {\n active = 2\n key \"1\" {\n file = \"KEY\"\n }\n key \"2\" {\n file = \"new.key\"\n }\n}\n"))
+	for key, warned := range map[string]bool{"web.key": true, "new.key": false} {
+		dir := authIn(t, strings.ReplaceAll(text, "KEY", key), map[string]string{"web.key": keyText, "new.key": newText})
+		_, said := loadHere(dir)
+		if got := strings.Contains(said, `instances "web" and "inside" have a key and the vrid 71 in common: what is sent on eth0 could be played on eth1`); got != warned {
+			t.Errorf("with %s Load says\n%s", key, said)
+		}
+	}
+}
+
+// TestNoMessageShowsAPassword, however wrong it is written.
+func TestNoMessageShowsAPassword(t *testing.T) {
+	for _, line := range []string{
+		`password = "SECRETSECRET"`, `password = { a = "SECRET" }`, `password = ["SECRET"]`, `password = "SECRET" + 1`, `password = "SECRET`,
+		`"password" = "SECRET"`, `password = file("SECRET-file", "SECRET")`, `password "SECRET" {}`, `password_fil = "x"`,
+	} {
+		for _, version := range []string{"version = 2", "version = 3"} {
+			r := Validate([]string{writeFile(t, with(version, "auth {", line, "}"))}, []string{"lb1"}, Options{})
+			b, err := r.JSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.OK(true) || strings.Contains(r.Text()+string(b), "SECRET") {
+				t.Errorf("%s, %s: Validate says\n%s", version, line, r.Text())
+			}
+		}
+	}
+}
+
+func TestAdviceAboutWhoIsAPeer(t *testing.T) {
+	key := `key "1" {` + "\n" + `file = "web.key"` + "\n}"
+	for _, tt := range []struct{ mode, want string }{
+		{"enforce", ""},
+		{"permissive", `every host on eth0 is a peer of "web" while its auth mode is "permissive"; write mode = "enforce" once every host signs`},
+		{"receive-only", `every host on eth0 is a peer of "web" while its auth mode is "receive-only"; write mode = "enforce" once every host signs`},
+	} {
+		dir := authIn(t, withAuth("active = 1", fmt.Sprintf("mode = %q", tt.mode), key), map[string]string{"web.key": keyText})
+		r := Validate([]string{dir}, []string{"lb1"}, Options{})
+		said := ""
+		for _, f := range r.Findings {
+			f.Range = hcl.Range{}
+			said += strings.TrimPrefix(f.String(), "note: ")
+		}
+		if said != tt.want {
+			t.Errorf("%s: Validate says %q, want %q", tt.mode, said, tt.want)
+		}
+	}
+}

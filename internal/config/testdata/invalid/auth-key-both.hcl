@@ -1,0 +1,13 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+  auth {
+    active = 1
+    key "1" {
+      file       = "/dev/null"
+      credential = "web.key"
+    }
+  }
+}

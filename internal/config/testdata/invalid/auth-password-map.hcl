@@ -1,0 +1,10 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+  version = 2
+  auth {
+    password = { a = "SECRET" }
+  }
+}

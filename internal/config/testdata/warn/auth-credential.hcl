@@ -1,0 +1,12 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+  auth {
+    active = 1
+    key "1" {
+      credential = "web.key"
+    }
+  }
+}
