@@ -87,6 +87,12 @@ func NewPassword(text string) (Secret, error) {
 	return NewSecret(append([]byte(text), make([]byte, MaxPasswordLen-len(text))...)), nil
 }
 
+// Silent says that nothing can be sent: it would have to be proved, and there is nothing to prove it with.
+func (a *Auth) Silent() bool {
+	_, ok := a.key(a.Active)
+	return a.Mode != ReceiveOnly && !ok && a.Password.Empty()
+}
+
 // key returns a key's secret; one that could not be read is as good as none.
 func (a *Auth) key(id uint8) (Secret, bool) {
 	i := slices.IndexFunc(a.Keys, func(k Key) bool { return k.ID == id && !k.Secret.Empty() })

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // Bounds of a cleanup.
@@ -36,7 +37,11 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 			return "", err
 		}
 	}
-	held, err := d.remains(saved.Instances)
+	d.remembered, err = d.memory.load()
+	if err != nil {
+		d.log.Warn("what authentication remembered is lost", "error", err)
+	}
+	held, err := d.remains(d.withSecrets(saved.Instances))
 	if err != nil || len(held) == 0 {
 		return "no address was left behind", err
 	}
@@ -49,6 +54,24 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("nobody took %v: the addresses stay for %s", left, unclaimedFor), nil
+}
+
+// withSecrets reads the keys again, which the list of instances does not hold. An instance whose keys cannot be had must not
+// speak: its addresses are released without a word.
+func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
+	return slices.DeleteFunc(slices.Clone(known), func(i node.Instance) bool {
+		if i.Auth == nil {
+			return false
+		}
+		err := config.ReadSecrets(i.Auth)
+		if err == nil && i.Auth.Silent() {
+			err = vrrp.ErrNoKey
+		}
+		if err != nil {
+			d.log.Warn("its addresses are released, and not handed over", "instance", i.Name, "error", err)
+		}
+		return err != nil
+	})
 }
 
 // remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.

@@ -63,19 +63,21 @@ type Daemon struct {
 	reloads chan reloadRequest
 	ended   chan struct{} // closed when the loop takes no more events
 
-	timer     *linux.Timer
-	kernel    *linux.Addresses // used by the setter's goroutine while it runs
-	addresses *addressSetter
-	announcer *announcements
-	notifier  *notify.Notifier
-	monitors  *monitors
-	watcher   *linux.Watcher
-	control   Server // nil: none
-	systemd   *systemd
-	drains    Drains
-	drained   []string      // what was saved, at the start
-	adopt     []string      // instances whose addresses a dead daemon left here
-	unclaimed time.Duration // cleanup: how long addresses stay that nobody took
+	timer      *linux.Timer
+	kernel     *linux.Addresses // used by the setter's goroutine while it runs
+	addresses  *addressSetter
+	announcer  *announcements
+	notifier   *notify.Notifier
+	monitors   *monitors
+	watcher    *linux.Watcher
+	control    Server // nil: none
+	systemd    *systemd
+	drains     Drains
+	memory     *memoryKeeper
+	drained    []string // what was saved, at the start
+	remembered node.Remembered
+	adopt      []string      // instances whose addresses a dead daemon left here
+	unclaimed  time.Duration // cleanup: how long addresses stay that nobody took
 
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
@@ -88,7 +90,7 @@ type Daemon struct {
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
 	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
-	for _, open := range []func(*config.Config) error{d.prepare, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains} {
+	for _, open := range []func(*config.Config) error{d.prepare, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains, d.openMemory} {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err
@@ -116,6 +118,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.published.Store(new(make(chan struct{})))
 	d.loaded.Store(&node.ConfigReport{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
+	d.memory = newMemoryKeeper(o.RuntimeDir, d.log)
 	d.monitors = newMonitors(d.checked)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
@@ -214,6 +217,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	task("addresses", d.addresses.run)
 	task("announcements", d.announcer.run)
 	task("hooks", d.notifier.Run)
+	task("memory", d.memory.run)
 	task("links", d.runPorts)
 	task("checks", d.monitors.runAll)
 	task("reload", d.runReload)

@@ -73,17 +73,24 @@ func (d *Daemon) directories() map[string]bool {
 			dirs[dir] = true
 		}
 	}
-	for _, s := range d.cfg.Load().Sources {
-		dirs[filepath.Dir(s.Path)] = true
-		if target, err := filepath.EvalSymlinks(s.Path); err == nil {
+	cfg := d.cfg.Load()
+	read := slices.Clone(cfg.SecretFiles)
+	for _, s := range cfg.Sources {
+		read = append(read, s.Path)
+	}
+	for _, path := range read {
+		dirs[filepath.Dir(path)] = true
+		if target, err := filepath.EvalSymlinks(path); err == nil {
 			dirs[filepath.Dir(target)] = true
 		}
 	}
 	return dirs
 }
 
-// relevant leaves out what changes no content.
-func relevant(ev fsnotify.Event) bool { return ev.Op&^fsnotify.Chmod != 0 }
+// relevant leaves out what changes no content; but a configuration may be rejected only because others may read a key.
+func (d *Daemon) relevant(ev fsnotify.Event) bool {
+	return ev.Op&^fsnotify.Chmod != 0 || d.loaded.Load().Rejected != ""
+}
 
 // runReload reloads when asked, and when something changes in a watched directory.
 func (d *Daemon) runReload(ctx context.Context) error {
@@ -110,7 +117,7 @@ func (d *Daemon) runReload(ctx context.Context) error {
 			done, err := d.reload(ctx, r.why)
 			r.answer <- reloadAnswer{done, err}
 		case ev := <-f.events:
-			if relevant(ev) {
+			if d.relevant(ev) {
 				changed()
 			}
 			continue

@@ -35,15 +35,18 @@ type loop struct {
 	node  *node.Node
 	ports map[string]*port
 
-	armed     time.Time // what the timer is set to
-	snapped   time.Time
-	pace      time.Duration     // the least time to the next snapshot
-	due       <-chan time.Time  // when a snapshot that had to wait is made
-	dirty     bool              // something that readers ask for changed
-	suspended time.Duration     // the sum of all sleeps of this machine
-	woken     bool              // the machine slept: the sockets are read dry before the next Elapsed
-	statuses  map[string]string // instance -> its word in the service manager's status line
-	unsent    []node.SendFailed // adverts that did not leave, for the node to hear of
+	armed       time.Time // what the timer is set to
+	snapped     time.Time
+	pace        time.Duration     // the least time to the next snapshot
+	due         <-chan time.Time  // when a snapshot that had to wait is made
+	dirty       bool              // something that readers ask for changed
+	suspended   time.Duration     // the sum of all sleeps of this machine
+	woken       bool              // the machine slept: the sockets are read dry before the next Elapsed
+	statuses    map[string]string // instance -> its word in the service manager's status line
+	memorized   uint64            // the version of the node's memory that was last given away to be written
+	memorizedAt time.Time
+	memoryDue   <-chan time.Time  // when the next one is
+	unsent      []node.SendFailed // adverts that did not leave, for the node to hear of
 }
 
 // loop runs until the node has stopped, or work ends because a task broke. stop's end begins the handover.
@@ -66,6 +69,8 @@ func (d *Daemon) loop(stop, work context.Context) {
 			l.steer(s)
 		case <-l.due:
 			l.due = nil
+		case <-l.memoryDue:
+			l.memorize()
 		case alive := <-d.pings:
 			close(alive)
 		case <-stopping:
@@ -77,7 +82,9 @@ func (d *Daemon) loop(stop, work context.Context) {
 			return
 		}
 		l.refresh()
+		l.remember()
 	}
+	l.memorize()
 	l.publish(time.Now())
 }
 
@@ -86,6 +93,7 @@ func (l *loop) begin() {
 	cfg := l.nodeConfig(l.cfg.Load())
 	l.node = node.New(cfg, time.Now())
 	l.slept()
+	l.step(l.remembered)
 	for _, who := range l.drained {
 		l.step(node.Drain{Who: who, On: true})
 	}

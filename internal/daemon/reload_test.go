@@ -57,7 +57,8 @@ type reloading struct {
 
 func newReloading(t *testing.T, path string) *reloading {
 	t.Helper()
-	cfg, diags := config.Load([]string{path}, config.Options{Node: "lb1"})
+	opts := config.Options{Node: "lb1", OnThisHost: true}
+	cfg, diags := config.Load([]string{path}, opts)
 	if cfg == nil {
 		t.Fatal(diags)
 	}
@@ -68,7 +69,7 @@ func newReloading(t *testing.T, path string) *reloading {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	r := &reloading{log: &logs{}}
 	log := hclog.New(&hclog.LoggerOptions{Output: r.log, DisableTime: true})
-	r.Daemon = newDaemon(cfg, Options{Paths: []string{path}, Config: config.Options{Node: "lb1"}, RuntimeDir: dir, Log: log})
+	r.Daemon = newDaemon(cfg, Options{Paths: []string{path}, Config: opts, RuntimeDir: dir, Log: log})
 	if err := r.prepare(cfg); err != nil {
 		t.Fatal(err)
 	}

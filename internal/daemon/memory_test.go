@@ -1,0 +1,267 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+var (
+	anAuth = &vrrp.Auth{Active: 1, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: 1, Secret: vrrp.NewSecret([]byte(aKey))}}}
+	peer   = netip.MustParseAddr("10.0.0.12")
+)
+
+const (
+	aKey       = "a-key-of-32-bytes-that-is-secret"
+	anotherKey = "another-key-of-32-bytes-or-more.."
+)
+
+// aMemory is what a file holds.
+func aMemory(at time.Time) []node.RouterMemory {
+	return []node.RouterMemory{{Interface: "eth0", VRID: 71, Family: vrrp.IPv4, Memory: vrrp.Memory{
+		Sent: vrrp.SequenceAt(at), Marks: []vrrp.Mark{{Sender: peer, Sequence: vrrp.SequenceAt(at), Heard: at, Key: 1}},
+	}}}
+}
+
+func TestMemoryIsWrittenAndReadBack(t *testing.T) {
+	k := newMemoryKeeper(t.TempDir(), hclog.NewNullLogger())
+	if r, err := k.load(); err != nil || r.Lost || len(r.Routers) > 0 {
+		t.Errorf("no file: %+v, error %v", r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	at := time.Now().Round(0)
+	k.save(aMemory(at.Add(-time.Hour)))
+	k.save(aMemory(at))
+	cancel() // a clean stop writes the last word
+	if err := k.run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r, err := k.load()
+	if err != nil || r.Lost {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(aMemory(at), r.Routers, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateApproxTime(0)); diff != "" {
+		t.Errorf("memory (-want +got):\n%s", diff)
+	}
+	info, err := os.Stat(k.path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, error %v", info.Mode(), err)
+	}
+}
+
+// TestDamagedMemory: the daemon says what that means, goes on, and writes the file anew.
+func TestDamagedMemory(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(path string) error
+	}{
+		{"half a file", func(path string) error { return os.WriteFile(path, []byte(`{"routers":[{"inter`), 0o600) }},
+		{"an empty file", func(path string) error { return os.WriteFile(path, nil, 0o600) }},
+		{"a mark of nobody", func(path string) error {
+			return os.WriteFile(path, []byte(`{"routers":[{"marks":[{"sender":"","sequence":1,"heard":"2026-01-01T00:00:00Z"}]}]}`), 0o600)
+		}},
+		{"a mark of no time", func(path string) error {
+			return os.WriteFile(path, []byte(`{"routers":[{"marks":[{"sender":"10.0.0.1","sequence":1}]}]}`), 0o600)
+		}},
+		{"a number that is none", func(path string) error { return os.WriteFile(path, []byte(`{"routers":[{"sent":-1}]}`), 0o600) }},
+		{"a directory in its place", func(path string) error { return os.Mkdir(path, 0o700) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, log := t.TempDir(), &logs{}
+			if err := tt.spoil(filepath.Join(dir, memoryFile)); err != nil {
+				t.Fatal(err)
+			}
+			for _, auth := range []*vrrp.Auth{nil, anAuth} {
+				cfg := &config.Config{Instances: []node.Instance{{Auth: auth}}}
+				d := newDaemon(cfg, Options{RuntimeDir: dir, Log: hclog.New(&hclog.LoggerOptions{Output: log})})
+				if err := d.openMemory(cfg); err != nil || !d.remembered.Lost {
+					t.Errorf("error %v, remembered %+v", err, d.remembered)
+				}
+				if said := strings.Contains(log.String(), "adverts that were sent before this start are refused"); said != (auth != nil) {
+					t.Errorf("with auth %v the log says %q", auth, log)
+				}
+			}
+			k := newMemoryKeeper(dir, hclog.NewNullLogger())
+			k.write(aMemory(time.Now()))
+			if _, err := k.load(); (err == nil) != (tt.name != "a directory in its place") {
+				t.Errorf("written anew: %v", err)
+			}
+		})
+	}
+}
+
+// heardAdvert is a signed advert of the peer.
+func heardAdvert(t testing.TB, signer *vrrp.Authenticator, now time.Time, priority uint8) node.Heard {
+	t.Helper()
+	a := vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: priority, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}}
+	trailer, err := signer.Sign(anAuth, now, &a, peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := a.AppendSealed(nil, peer, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader, trailer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := vrrp.Parse(b, peer, vrrp.GroupIPv4, vrrp.HopLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node.Heard{Interface: "eth0", Received: r}
+}
+
+// authenticated is a configuration with one instance that has keys.
+func authenticated() node.Config {
+	i := on("web", "eth0", 71, "192.0.2.10")
+	i.Auth, i.Version, i.Interval, i.DeadAdverts = anAuth, vrrp.V3, time.Second, 3
+	return node.Config{Name: "lb1", Instances: []node.Instance{i}}
+}
+
+// TestMemoryIsSavedOnceASecond, whatever is heard.
+func TestMemoryIsSavedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDaemon(&config.Config{Node: "lb1"}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+		l := &loop{Daemon: d, node: node.New(authenticated(), time.Now()), statuses: map[string]string{}}
+		if l.remember(); l.memoryDue != nil {
+			t.Error("there is nothing to remember yet")
+		}
+		var signer vrrp.Authenticator
+		saves := 0
+		for begin := time.Now(); time.Since(begin) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+			l.step(heardAdvert(t, &signer, time.Now(), 150))
+			l.remember()
+			select {
+			case <-l.memoryDue:
+				l.memorize()
+				saves++
+			default:
+			}
+		}
+		if saves < 4 || saves > 6 {
+			t.Errorf("saved %d times in 5 s", saves)
+		}
+		if got := <-d.memory.latest; len(got) != 1 || len(got[0].Marks) != 1 || got[0].Marks[0].Sender != peer {
+			t.Errorf("saved %+v", got)
+		}
+	})
+}
+
+// TestReplayAfterRestart: what the daemon before heard is refused by the next, with the file and with one that is damaged.
+func TestReplayAfterRestart(t *testing.T) {
+	dir := t.TempDir()
+	var signer vrrp.Authenticator
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{RuntimeDir: dir, Log: hclog.NewNullLogger()})
+	now := time.Now()
+	n := node.New(authenticated(), now)
+	caught := heardAdvert(t, &signer, now.Add(-2*time.Second), 0)
+	n.Step(now, heardAdvert(t, &signer, now, 150))
+	d.memory.write(n.Memory(now))
+	for _, damaged := range []bool{false, true} {
+		if damaged {
+			if err := os.WriteFile(d.memory.path, []byte("{"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := node.New(authenticated(), now)
+		ev, err := d.memory.load()
+		if (err != nil) != damaged {
+			t.Fatal(err)
+		}
+		next.Step(now, ev)
+		next.Step(now, caught)
+		later := now.Add(time.Second)
+		next.Step(later, heardAdvert(t, &signer, later, 150))
+		r := next.Status(later).Instances[0].Routers[0]
+		if c := r.Refused[vrrp.ErrAuthReplay.Reason()]; c == nil || c.Count != 1 || r.Counters.Signed != 1 {
+			t.Errorf("damaged %t: refused %v, %d accepted; want the caught one refused, and the next accepted", damaged, r.Refused, r.Counters.Signed)
+		}
+	}
+}
+
+// FuzzMemory: no file makes the daemon panic, and what is read can be gone on with.
+func FuzzMemory(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", `{"routers":[{"interface":"eth0","vrid":71,"family":4,"sent":7493989780224638976,"marks":[{"sender":"10.0.0.12","sequence":7493989780224638976,"heard":"2026-01-01T00:00:00Z","key":1}]}]}`,
+		`{"routers":[{"interface":"eth0","vrid":71,"family":4,"marks":[{"sender":"10.0.0.12","sequence":18446744073709551615,"heard":"9999-12-31T23:59:59Z"}]}]}`,
+		`{"routers":[{"interface":"eth0","vrid":71,"family":4,"marks":[{"sender":"fe80::1%eth0","sequence":1,"heard":"0001-01-02T00:00:00Z"}]}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k := newMemoryKeeper(t.TempDir(), hclog.NewNullLogger())
+		if err := os.WriteFile(k.path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Date(2026, 1, 1, 0, 0, 5, 0, time.UTC)
+		n := node.New(authenticated(), now)
+		ev, err := k.load()
+		if (err != nil) != ev.Lost {
+			t.Fatalf("%+v, error %v", ev, err)
+		}
+		n.Step(now, ev)
+		var signer vrrp.Authenticator
+		n.Step(now, heardAdvert(t, &signer, now, 150))
+		k.write(n.Memory(now))
+		if _, err := k.load(); err != nil {
+			t.Fatalf("what was written from %q cannot be read: %v", b, err)
+		}
+	})
+}
+
+// keyed is a configuration whose key is in another directory.
+func keyed(key string) string {
+	return strings.TrimSuffix(text(150), "}\n") + fmt.Sprintf("  auth {\n    active = 1\n    key \"1\" {\n      file = %q\n    }\n  }\n}\n", key)
+}
+
+// TestWatchSeesAnotherKey: a key that is replaced in its place is used within a second, and one that others may read is refused
+// until its rights are mended.
+func TestWatchSeesAnotherKey(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "keys", "web.key")
+	write(t, key, aKey)
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, keyed(key))
+	r := newReloading(t, path)
+	is := func(key string) func() bool {
+		return func() bool { return r.cfg.Load().Instances[0].Auth.Keys[0].Secret.Equal(vrrp.NewSecret([]byte(key))) }
+	}
+	write(t, key+"~", anotherKey)
+	rename(t, key+"~", key)
+	eventually(t, "the other key is used", is(anotherKey))
+	write(t, key+"~", aKey)
+	if err := os.Chmod(key+"~", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	rename(t, key+"~", key)
+	eventually(t, "a key that others may read is refused", func() bool {
+		return strings.Contains(r.loaded.Load().Rejected, "has mode 0644") && is(anotherKey)()
+	})
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is used once they may not", is(aKey))
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a key that is gone changes nothing", func() bool {
+		return strings.Contains(r.loaded.Load().Rejected, "does not exist") && is(aKey)()
+	})
+	for _, secret := range []string{aKey, anotherKey} {
+		if strings.Contains(r.log.String()+r.loaded.Load().Rejected, secret) {
+			t.Error("a key is in the log")
+		}
+	}
+}
