@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // screen prints a report for people.
@@ -64,6 +65,9 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 	}
 	for _, m := range i.Routers {
 		fmt.Fprintf(b, "  %-10s %s\n", m.Family, router(i, m, now))
+		if m.Auth != nil {
+			fmt.Fprintf(b, "  %-10s %s\n", "  auth", auth(m, now))
+		}
 	}
 	fmt.Fprintf(b, "  addresses  %s\n", addresses(i))
 	if c := i.Contention; c != nil {
@@ -113,6 +117,28 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 	}
 	if m.SendError != "" {
 		parts = append(parts, "adverts do not leave: "+m.SendError)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// auth says what is demanded of other hosts' adverts, and who proved theirs.
+func auth(m node.RouterStatus, now time.Time) string {
+	a := m.Auth
+	if len(a.Keys) == 0 {
+		return "VRRPv2's password, which is sent in clear"
+	}
+	signs := fmt.Sprintf("key %d of %d signs", a.Active, len(a.Keys))
+	if a.Mode == vrrp.ReceiveOnly.String() {
+		signs = "this host does not sign"
+	}
+	parts := []string{a.Mode + ", " + signs, fmt.Sprintf("accepted %d signed, %d not signed", m.Counters.Signed, m.Counters.Unsigned)}
+	for _, s := range a.Senders {
+		side := "ahead"
+		if s.Ahead < 0 {
+			side = "behind"
+		}
+		parts = append(parts, fmt.Sprintf("%s signed with key %d %s ago, its clock %s %s", s.Address, s.Key, age(now, s.Heard),
+			max(s.Ahead, -s.Ahead).Round(time.Millisecond), side))
 	}
 	return strings.Join(parts, "; ")
 }

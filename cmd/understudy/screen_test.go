@@ -66,6 +66,23 @@ var reports = map[string]node.Report{
 		}},
 		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s"}},
 	},
+	"authenticated": {
+		Version: "1.2.3", PID: 4711, Started: ago(time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(time.Minute)},
+		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
+			Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(time.Hour), Why: "listening", Priority: 100,
+			Terms: []node.Term{{What: "base", Value: 100}}, Addresses: []netip.Addr{ip10, ip6},
+			Routers: []node.RouterStatus{
+				{Family: "IPv4", Peer: lb2, PeerPrio: 150, Heard: ago(time.Second), Counters: node.Counters{Signed: 3600, Unsigned: 12}, Auth: &node.AuthStatus{
+					Mode: "permissive", Active: 2, Keys: []uint8{1, 2}, Senders: []node.SenderStatus{{Address: lb2, Key: 1, Heard: ago(time.Second), Ahead: -1500 * time.Millisecond}},
+				}},
+				{Family: "IPv6", Auth: &node.AuthStatus{Mode: "receive-only", Active: 1, Keys: []uint8{1}}},
+			},
+		}, {
+			Name: "old", Interface: "eth0", VRID: 72, State: node.Backup, Since: ago(time.Hour), Why: "listening", Priority: 100,
+			Terms: []node.Term{{What: "base", Value: 100}}, Addresses: []netip.Addr{ip10},
+			Routers: []node.RouterStatus{{Family: "IPv4", Auth: &node.AuthStatus{Mode: "password"}}},
+		}}},
+	},
 	"starting": {
 		Version: "devel", PID: 1, Started: ago(100 * time.Millisecond), Config: node.ConfigReport{Paths: []string{"a.hcl", "b.hcl"}, Loaded: ago(100 * time.Millisecond)},
 		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
