@@ -41,8 +41,12 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		d.log.Warn("what authentication remembered is lost", "error", err)
 	}
-	held, err := d.remains(d.withSecrets(saved.Instances))
+	speaking := d.withSecrets(saved.Instances)
+	held, err := d.remains(speaking)
 	if err != nil || len(held) == 0 {
+		if len(speaking) < len(saved.Instances) {
+			return "addresses that were left behind are released; without keys nothing could be said to the other hosts", err
+		}
 		return "no address was left behind", err
 	}
 	left, err := d.relinquish(ctx, held)
