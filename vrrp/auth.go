@@ -47,8 +47,8 @@ const (
 	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
 	// clocks are adjusted, and the network's delay differs. What is older is refused.
 	restoreSlack = 100 * time.Millisecond
-	// distrustSlack is the same where nothing is known of the sender's clock.
-	distrustSlack = time.Second
+	// startSlack is the same where nothing is known of the sender's clock.
+	startSlack = time.Second
 )
 
 // Auth is how a virtual router proves its adverts and what it demands of others': HMAC-SHA-256 with keys, or VRRPv2's
@@ -103,12 +103,17 @@ func (a *Auth) key(id uint8) (Secret, bool) {
 }
 
 // Authenticator signs and verifies for one virtual router. It remembers what was sent and heard, whatever the configuration
-// becomes.
+// becomes. The zero value believes a sender's first advert, if it is within the window.
 type Authenticator struct {
 	sent    Sequence
 	senders map[netip.Addr]Mark
-	// floor is what a sender without a mark must come after; zero: anything within the window.
-	floor Sequence
+	floor   Sequence // what a sender without a mark must come after
+}
+
+// NewAuthenticator returns one that does not believe what was sent before it began, save by a sender that Restore knows: it
+// may have been heard by another one.
+func NewAuthenticator(began time.Time) Authenticator {
+	return Authenticator{floor: SequenceAt(began.Add(-startSlack))}
 }
 
 // Mark is the newest advert that a sender proved.
@@ -248,7 +253,9 @@ func (a *Authenticator) keep(m Mark) {
 	if _, known := a.senders[m.Sender]; !known && len(a.senders) >= maxSenders {
 		oldest := a.marks()[0]
 		delete(a.senders, oldest.Sender)
-		a.floor = oldest.Sequence
+		if oldest.Sequence.After(a.floor) {
+			a.floor = oldest.Sequence
+		}
 	}
 	a.senders[m.Sender] = m
 }
@@ -274,6 +281,3 @@ func (a *Authenticator) Restore(now time.Time, m Memory) {
 		a.keep(mark)
 	}
 }
-
-// Distrust is for an Authenticator whose memory is lost: whatever was sent before now is refused.
-func (a *Authenticator) Distrust(now time.Time) { a.floor = SequenceAt(now.Add(-distrustSlack)) }

@@ -394,8 +394,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("the next of one whose clock was adjusted: %v", err)
 	}
 	// Without the memory, only what is sent from now on counts.
-	lost := Authenticator{}
-	lost.Distrust(now.Add(ahead))
+	lost := NewAuthenticator(now.Add(ahead))
 	if err := hear(&lost, caught, now); !errors.Is(err, ErrAuthReplay) {
 		t.Errorf("caught meanwhile, the memory lost: error %v", err)
 	}

@@ -40,7 +40,7 @@ var (
 	ErrAuthStale        = &Refusal{"auth-stale", "its signature is of another time"}
 	ErrAuthKey          = &Refusal{"auth-key", "its key is not known here"}
 	ErrAuthMAC          = &Refusal{"auth-mac", "its signature is wrong"}
-	ErrAuthReplay       = &Refusal{"auth-replay", "it was sent before one that was heard already: it is replayed, or the network doubled it"}
+	ErrAuthReplay       = &Refusal{"auth-replay", "it was sent before one that was heard already, or before this daemon started: it is replayed, or the network doubled it"}
 	ErrPasswordMissing  = &Refusal{"password-missing", "carries no VRRPv2 password, and this instance has one; write the same auth block on all hosts"}
 	ErrPasswordWrong    = &Refusal{"password-wrong", "its VRRPv2 password is not this instance's; write the same auth block on all hosts"}
 	ErrIntervalMismatch = &Refusal{"interval-mismatch", "its VRRPv2 interval is not this instance's; VRRPv2 demands the same on all hosts"}

@@ -37,16 +37,16 @@ func newMemoryKeeper(runtimeDir string, log hclog.Logger) *memoryKeeper {
 	return &memoryKeeper{path: filepath.Join(runtimeDir, memoryFile), latest: make(chan []node.RouterMemory, 1), log: log}
 }
 
-// load reads what the daemon before this one wrote. A file that cannot be read is one whose marks are lost.
+// load reads what the daemon before this one wrote.
 func (k *memoryKeeper) load() (node.Remembered, error) {
 	var r remembered
 	if err := readJSON(k.path, &r); err != nil {
-		return node.Remembered{Lost: true}, err
+		return node.Remembered{}, err
 	}
 	for _, router := range r.Routers {
 		for _, m := range router.Marks {
 			if !m.Sender.IsValid() || m.Heard.IsZero() {
-				return node.Remembered{Lost: true}, fmt.Errorf("read %s: a mark without a sender or a time", k.path)
+				return node.Remembered{}, fmt.Errorf("read %s: a mark without a sender or a time", k.path)
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func (d *Daemon) openMemory(cfg *config.Config) error {
 	for _, i := range cfg.Instances {
 		if i.Auth != nil {
 			d.log.Error("what authentication remembered is lost: adverts that were sent before this start are refused, and those of a host "+
-				"whose clock is behind until it reaches the time of this start; the file is written anew", "error", err)
+				"whose clock is behind until it reaches the time of this start, as at the first start of all; the file is written anew", "error", err)
 			break
 		}
 	}

@@ -31,7 +31,7 @@ type RouterMemory struct {
 // memory is what the node remembers of virtual routers that it does not run now.
 type memory struct {
 	gone    map[memberKey]vrrp.Memory
-	lost    time.Time // when it began without what there was to remember; zero: it did not
+	began   time.Time // before it, there is nothing to remember
 	version uint64    // goes on with each change
 }
 
@@ -42,9 +42,6 @@ func (m *member) key() memberKey { return memberKey{m.of.cfg.Interface, m.of.cfg
 func (n *Node) remembered(now time.Time, ev Remembered) {
 	for _, r := range ev.Routers {
 		n.memory.gone[memberKey{r.Interface, r.VRID, r.Family}] = r.Memory
-	}
-	if ev.Lost {
-		n.memory.lost = now
 	}
 	for _, m := range n.byMember {
 		n.remind(now, m)
@@ -57,14 +54,12 @@ func (n *Node) register(now time.Time, m *member) {
 		n.forget(old)
 	}
 	n.byMember[m.key()] = m
+	m.auth = vrrp.NewAuthenticator(n.memory.began)
 	n.remind(now, m)
 }
 
 // remind gives a new virtual router what is known of an earlier one in its place.
 func (n *Node) remind(now time.Time, m *member) {
-	if !n.memory.lost.IsZero() {
-		m.auth.Distrust(n.memory.lost)
-	}
 	if known, ok := n.memory.gone[m.key()]; ok {
 		m.auth.Restore(now, known)
 		delete(n.memory.gone, m.key())

@@ -65,11 +65,9 @@ type (
 		Who string
 		On  bool
 	}
-	// Remembered is the Memory of the process before this one; Lost says that there was one that cannot be read.
-	Remembered struct {
-		Routers []RouterMemory
-		Lost    bool
-	}
+	// Remembered is the Memory of the process before this one. Of senders that it does not know, nothing is believed that was
+	// sent before this process began.
+	Remembered struct{ Routers []RouterMemory }
 	// Stop begins the daemon's end: every instance hands over.
 	Stop struct{}
 	// Reconfigured replaces the configuration.

@@ -56,7 +56,7 @@ func New(cfg Config, now time.Time) *Node {
 		checks:   map[string]*verdict{},
 		drains:   map[string]bool{},
 		unknown:  Tally{},
-		memory:   memory{gone: map[memberKey]vrrp.Memory{}},
+		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
 	}
 	for k := range cfg.Instances {
 		n.add(now, &cfg.Instances[k])

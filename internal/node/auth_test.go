@@ -1,0 +1,169 @@
+package node
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+var (
+	begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	lb2   = netip.MustParseAddr("10.0.0.2")
+)
+
+func authOf(mode vrrp.AuthMode) *vrrp.Auth {
+	return &vrrp.Auth{Mode: mode, Active: 1, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: 1, Secret: vrrp.NewSecret([]byte(strings.Repeat("k", 32)))}}}
+}
+
+// signedNode has one instance with authentication, on a link that is up.
+func signedNode(auth *vrrp.Auth) *Node {
+	n := New(signedConfig(auth), begin)
+	n.Step(begin, LinkChanged{Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("10.0.0.1")}})
+	return n
+}
+
+func signedConfig(auth *vrrp.Auth) Config {
+	return Config{Name: "lb1", Instances: []Instance{{
+		Name: "web", Interface: "eth0", VRID: 71, Priority: 100, Version: vrrp.V3, Addresses: []Address{{IP: netip.MustParseAddr("192.0.2.10")}},
+		Interval: time.Second, DeadAdverts: 3, Preempt: true, Auth: auth,
+	}}}
+}
+
+// from is an advert of lb2, whose clock differs.
+func from(t *testing.T, signer *vrrp.Authenticator, sent time.Time, priority uint8) Heard {
+	t.Helper()
+	a := vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: priority, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}}
+	trailer, err := signer.Sign(authOf(vrrp.Enforce), sent, &a, lb2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := a.AppendSealed(nil, lb2, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader, trailer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := vrrp.Parse(b, lb2, vrrp.GroupIPv4, vrrp.HopLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Heard{Interface: "eth0", Received: r}
+}
+
+// warnings are what the log is told.
+func warnings(actions []Action) string {
+	var all []string
+	for _, a := range actions {
+		if w, ok := a.(Warned); ok {
+			all = append(all, w.Why)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// TestClockSkewIsNamed once it is more than half the window, once for each host.
+func TestClockSkewIsNamed(t *testing.T) {
+	tests := []struct {
+		name  string
+		ahead time.Duration
+		want  string
+	}{
+		{"none", 0, ""},
+		{"half the window", -2500 * time.Millisecond, ""},
+		{"behind", -3 * time.Second, "clock-skew from 10.0.0.2, accepted all the same: its clock is 3s behind this host's, and at more than 5s its adverts are refused; set both clocks by NTP"},
+		{"ahead", 3 * time.Second, "clock-skew from 10.0.0.2, accepted all the same: its clock is 3s ahead of this host's"},
+		{"too far", 7 * time.Second, "adverts from 10.0.0.2 are refused: its signature is of another time: by its clock it was sent 7s in the future, and 5s is allowed; compare the clocks"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n := signedNode(authOf(vrrp.Enforce))
+			var signer vrrp.Authenticator
+			now := begin.Add(time.Minute)
+			got := warnings(n.Step(now, from(t, &signer, now.Add(tt.ahead), 150)))
+			if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) {
+				t.Errorf("warned %q, want %q", got, tt.want)
+			}
+			now = now.Add(time.Second)
+			if again := warnings(n.Step(now, from(t, &signer, now.Add(tt.ahead), 150))); again != "" {
+				t.Errorf("warned again: %q", again)
+			}
+		})
+	}
+}
+
+// TestBeforeTheStart: what an unknown host sent before the start is refused, also by a virtual router that a reload adds.
+func TestBeforeTheStart(t *testing.T) {
+	for _, added := range []bool{false, true} {
+		n := New(signedConfig(authOf(vrrp.Enforce)), begin)
+		if added {
+			n = New(Config{Name: "lb1"}, begin)
+		}
+		if added {
+			n.Step(begin, Reconfigured{signedConfig(authOf(vrrp.Enforce))})
+		}
+		var signer vrrp.Authenticator
+		n.Step(begin, from(t, &signer, begin.Add(-2*time.Second), 0))
+		later := begin.Add(time.Second)
+		n.Step(later, from(t, &signer, later, 150))
+		r := n.Status(later).Instances[0].Routers[0]
+		if c := r.Refused["auth-replay"]; c == nil || c.Count != 1 || r.Counters.Signed != 1 {
+			t.Errorf("added %t: refused %v, accepted %d signed", added, r.Refused, r.Counters.Signed)
+		}
+	}
+}
+
+// TestMemoryOutlivesARemovedInstance, for as long as what was caught could be played.
+func TestMemoryOutlivesARemovedInstance(t *testing.T) {
+	n := signedNode(authOf(vrrp.Enforce))
+	var signer vrrp.Authenticator
+	caught := from(t, &signer, begin, 0)
+	n.Step(begin, caught)
+	n.Step(begin, Reconfigured{Config{Name: "lb1"}})
+	if len(n.byMember) != 0 {
+		t.Fatal("the instance is still there")
+	}
+	if got := n.Memory(begin); len(got) != 1 || len(got[0].Marks) != 1 {
+		t.Errorf("remembered %+v", got)
+	}
+	n.Step(begin, Reconfigured{signedConfig(authOf(vrrp.Enforce))})
+	n.Step(begin, caught)
+	if c := n.Status(begin).Instances[0].Routers[0].Refused["auth-replay"]; c == nil || c.Count != 1 {
+		t.Error("the caught advert is accepted by the instance that came back")
+	}
+	n.Step(begin, Reconfigured{Config{Name: "lb1"}})
+	if got := n.Memory(begin.Add(memoryFor + time.Second)); len(got) != 0 {
+		t.Errorf("remembered for ever: %+v", got)
+	}
+}
+
+// TestNothingLeavesWithoutAKey: a key that could not be read keeps the host silent, and says so.
+func TestNothingLeavesWithoutAKey(t *testing.T) {
+	auth := authOf(vrrp.Enforce)
+	auth.Keys[0].Secret = vrrp.Secret{}
+	n := signedNode(auth)
+	now := begin
+	for range 20 {
+		if at, ok := n.Deadline(); ok {
+			now = at
+		}
+		for _, a := range n.Step(now, Elapsed{}) {
+			if s, ok := a.(Send); ok {
+				t.Fatalf("sent %x", s.Payload)
+			}
+		}
+	}
+	if got := n.Status(now).Instances[0].Routers[0].SendError; got != vrrp.ErrNoKey.Error() {
+		t.Errorf("send error %q", got)
+	}
+}
+
+// TestWithoutAuthenticationNothingIsRemembered.
+func TestWithoutAuthenticationNothingIsRemembered(t *testing.T) {
+	n := signedNode(nil)
+	var signer vrrp.Authenticator
+	n.Step(begin, from(t, &signer, begin, 150))
+	if c := n.Status(begin).Instances[0].Routers[0].Refused["auth-unexpected"]; c == nil || n.MemoryVersion() != 0 || len(n.Memory(begin)) > 0 {
+		t.Error("a signature means something to a node without keys")
+	}
+}
