@@ -119,7 +119,7 @@ func TestSecretFiles(t *testing.T) {
 		{"short in hex", "hex:" + hex.EncodeToString([]byte(keyText[1:])), nil, "PATH holds a key of 31 bytes"},
 		{"half a digit", "hex:" + hex.EncodeToString([]byte(keyText)) + "a", nil, "PATH holds no key: what follows hex: is not an even number of hex digits"},
 		{"no digits", "hex:" + keyText + "secret", nil, "PATH holds no key: what follows hex:"},
-		{"two lines", keyText + "\n" + keyText + "\n", nil, "PATH has more than one line; write a key that is not text as hex:"},
+		{"two lines", keyText + "\n" + keyText + "\n", nil, "PATH has more than one line; write a key that is not text in hex digits"},
 		{"huge", strings.Repeat("secret-1\n", 100), nil, "PATH is larger than 512 bytes"},
 		{"readable by the group", keyText, func(path string) error { return os.Chmod(path, 0o640) }, "PATH has mode 0640, so that others than its owner can use it; run: chmod 600 PATH"},
 		{"writable by everyone", keyText, func(path string) error { return os.Chmod(path, 0o602) }, "PATH has mode 0602"},
@@ -238,13 +238,13 @@ func TestAdviceAboutWhoIsAPeer(t *testing.T) {
 	} {
 		dir := authIn(t, withAuth("active = 1", fmt.Sprintf("mode = %q", tt.mode), key), map[string]string{"web.key": keyText})
 		r := Validate([]string{dir}, []string{"lb1"}, Options{})
-		said := ""
+		var said strings.Builder
 		for _, f := range r.Findings {
 			f.Range = hcl.Range{}
-			said += strings.TrimPrefix(f.String(), "note: ")
+			said.WriteString(strings.TrimPrefix(f.String(), "note: "))
 		}
-		if said != tt.want {
-			t.Errorf("%s: Validate says %q, want %q", tt.mode, said, tt.want)
+		if said.String() != tt.want {
+			t.Errorf("%s: Validate says %q, want %q", tt.mode, said.String(), tt.want)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func readSecret(path, credentials string) ([]byte, error) {
 	}
 	text = bytes.TrimRight(text, "\r\n")
 	if bytes.ContainsAny(text, "\r\n") {
-		return nil, fmt.Errorf("%s has more than one line; write a key that is not text as hex:", path)
+		return nil, fmt.Errorf("%s has more than one line; write a key that is not text in hex digits, after hex:, in one line", path)
 	}
 	return text, nil
 }
