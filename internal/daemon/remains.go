@@ -62,6 +62,8 @@ func usable(i *node.Instance) error {
 		return fmt.Errorf("VRID %d, priority %d and dead_adverts %d cannot be", i.VRID, i.Priority, i.DeadAdverts)
 	case i.Version != vrrp.V2 && i.Version != vrrp.V3:
 		return fmt.Errorf("VRRP version %d does not exist", i.Version)
+	case i.Auth != nil && (i.Auth.Mode > vrrp.ReceiveOnly || i.Auth.Window < time.Second):
+		return fmt.Errorf("authentication mode %d with a window of %s cannot be", i.Auth.Mode, i.Auth.Window)
 	case len(i.Addresses) == 0 || len(i.Addresses) > vrrp.MaxAddresses:
 		return fmt.Errorf("it has %d addresses", len(i.Addresses))
 	}

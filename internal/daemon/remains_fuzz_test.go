@@ -16,15 +16,17 @@ import (
 // FuzzInstances reads an instances.json of another version, or of another hand: it is refused, or a node can run with it
 // until every address was handed over.
 func FuzzInstances(f *testing.F) {
-	whole, err := json.Marshal(node.Config{Name: "lb1", Unclaimed: time.Second, Instances: []node.Instance{{
-		Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
-		Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}, {IP: netip.MustParseAddr("2001:db8::10")}},
-	}}})
-	if err != nil {
-		f.Fatal(err)
+	for _, auth := range []*vrrp.Auth{nil, anAuth, {Mode: vrrp.ReceiveOnly + 1, Window: time.Second}, {}} {
+		whole, err := json.Marshal(node.Config{Name: "lb1", Unclaimed: time.Second, Instances: []node.Instance{{
+			Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
+			Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}, {IP: netip.MustParseAddr("2001:db8::10")}}, Auth: auth,
+		}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(whole)
+		f.Add(whole[:len(whole)/2])
 	}
-	f.Add(whole)
-	f.Add(whole[:len(whole)/2])
 	for _, text := range []string{"", "{}", "null", `{"Instances":[{}]}`, `{"Instances":[{"Name":"web","Interface":"eth0","VRID":1,"Priority":2}]}`} {
 		f.Add([]byte(text))
 	}
@@ -52,6 +54,7 @@ func FuzzInstances(f *testing.F) {
 				return
 			}
 			n.Step(at, node.Elapsed{})
+			n.Status(at)
 		}
 	})
 }
