@@ -35,7 +35,7 @@ func TestNginxStop(t *testing.T) {
 		t.Logf("the script says %q", out)
 		return err
 	})
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	now := time.Now()
 	for _, vip := range c.VIPs {
 		history := c.Owners.History()
@@ -49,7 +49,7 @@ func TestNginxStop(t *testing.T) {
 				break
 			}
 		}
-		c.Unharmed(t, vip, from, now, 120*time.Millisecond+c.Slack(from, now))
+		c.Unharmed(t, vip, from, now, 0)
 		if saw.Servers()["lb2"] == 0 {
 			t.Errorf("%v: lb2 did not serve: %v", vip, saw)
 		}
@@ -103,7 +103,7 @@ func TestDrainsAreKept(t *testing.T) {
 	t.Run("nginx's own stop does not outlive a reboot", func(t *testing.T) {
 		from := time.Now()
 		restart(t, reboot)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 	})
 	t.Run("without a daemon the saved set is changed", func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestDrainsAreKept(t *testing.T) {
 		lb1.Stop(t)
 		lb1.Does(t, 0, "undrain")
 		from := pairtest.Step(t, func() error { lb1.Start(t); return nil })
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 	})
 }

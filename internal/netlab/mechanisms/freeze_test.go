@@ -37,11 +37,11 @@ func TestFrozenMaster(t *testing.T) {
 			t.Errorf("%v was on %v when lb1 woke", vip, owners)
 		}
 	}
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	c.Planned(t, thawed, "lb1")
 	// Preemption takes its ordinary time, three of the other host's intervals and the skew of priority 150.
 	const patience = 3*time.Second + 410*time.Millisecond
-	if took := gets(c.Owners.History(), "lb1", web4, thawed).Sub(thawed); took < patience-time.Second-noise {
+	if took := c.Owners.History().Gets("lb1", web4, thawed).Sub(thawed); took < patience-time.Second-noise {
 		t.Errorf("lb1 took over %v after it woke", took)
 	}
 	if n := between(seen(t, adverts, "vrid 71"), stopped.Add(noise), thawed.Add(patience-time.Second-noise)); n > 0 {

@@ -97,7 +97,7 @@ func TestKeepalivedSucceeds(t *testing.T) {
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+v2+page+switched("app", "")+switched("site", `on_failure = "release"`), web4, old4)
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	keepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 
@@ -112,13 +112,13 @@ func TestKeepalivedSucceeds(t *testing.T) {
 				c.Moved(t, vip, from, "lb2")
 				c.Overlap(t, vip, from, pairtest.Lingers+c.Slack(from, time.Now()))
 				outages[vip] = append(outages[vip], c.Outage(t, vip, from, noise, "lb2"))
-				moves[vip] = append(moves[vip], gets(c.Owners.History(), "lb2", vip, from).Sub(from))
+				moves[vip] = append(moves[vip], c.Owners.History().Gets("lb2", vip, from).Sub(from))
 			}
 			if now := lb1.Logged(`from=master to=leaving`); now != offers+2 {
 				t.Errorf("%d handovers, want one for each instance", now-offers)
 			}
 			from = pairtest.Step(t, w.enter)
-			settled(t, c, "lb1")
+			c.Settled(t, "lb1")
 			c.Planned(t, from, "lb1")
 		})
 	}
@@ -137,26 +137,6 @@ func TestKeepalivedSucceeds(t *testing.T) {
 	}
 }
 
-// gets is when a host got an address after an instant.
-func gets(history netlab.History, host string, vip netip.Addr, from time.Time) time.Time {
-	return changes(history, host, vip, from, true)
-}
-
-// loses is when a host lost an address after an instant.
-func loses(history netlab.History, host string, vip netip.Addr, from time.Time) time.Time {
-	return changes(history, host, vip, from, false)
-}
-
-// changes is an hour later where nothing changed.
-func changes(history netlab.History, host string, vip netip.Addr, from time.Time, held bool) time.Time {
-	for _, change := range history {
-		if change.Host == host && change.Addr == vip && change.Held == held && change.At.After(from) {
-			return change.At
-		}
-	}
-	return from.Add(time.Hour)
-}
-
 // TestKeepalivedIsRelieved tells that a healthy understudy takes the address from a keepalived that goes, and from one that is
 // worse.
 func TestKeepalivedIsRelieved(t *testing.T) {
@@ -166,7 +146,7 @@ func TestKeepalivedIsRelieved(t *testing.T) {
 	k := keepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	c.Only(t, "lb2", settleBound)
 	from := pairtest.Step(t, func() error { lb1.Start(t); return nil })
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	for _, vip := range c.VIPs {
 		c.Moved(t, vip, from, "lb1")
 		// keepalived lets go at once when it hears our first advert.

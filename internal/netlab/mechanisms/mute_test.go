@@ -52,7 +52,7 @@ func TestMute(t *testing.T) {
 			lb1.Does(t, 4, "status", "web")
 			pairtest.Until(t, time.Now().Add(time.Second))
 			from = pairtest.Step(t, story.mend)
-			settled(t, c, "lb1") // within 5 s it tries again
+			c.Settled(t, "lb1") // within 5 s it tries again
 			c.Planned(t, from, "lb1")
 		})
 	}
@@ -149,7 +149,7 @@ func back(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time.Time) tim
 	var took time.Duration
 	labtest.Eventually(t, 2*time.Second, func() (bool, string) {
 		history := c.Owners.History()
-		took = gets(history, "lb1", vip, loses(history, "lb1", vip, from)).Sub(from)
+		took = history.Gets("lb1", vip, history.Loses("lb1", vip, from)).Sub(from)
 		return took < time.Hour, fmt.Sprintf("%v is not back on lb1:\n%v", vip, history)
 	})
 	return took
