@@ -160,13 +160,31 @@ func seen(t *testing.T, p *netlab.Proc, words string) []time.Time {
 	t.Helper()
 	var at []time.Time
 	for line := range strings.Lines(p.Output()) {
-		stamp, rest, _ := strings.Cut(line, " ")
-		var sec, micro int64
-		if n, _ := fmt.Sscanf(stamp, "%d.%d", &sec, &micro); n == 2 && strings.Contains(rest, words) {
-			at = append(at, time.Unix(sec, micro*1000))
+		if when, ok := instant(line); ok && strings.Contains(line, words) {
+			at = append(at, when)
 		}
 	}
 	return at
+}
+
+// instant is the time of a line that capture printed.
+func instant(line string) (time.Time, bool) {
+	stamp, _, _ := strings.Cut(line, " ")
+	var sec, micro int64
+	n, _ := fmt.Sscanf(stamp, "%d.%d", &sec, &micro)
+	return time.Unix(sec, micro*1000), n == 2
+}
+
+// at is when a host saw the first packet after an instant whose line has some words.
+func at(t *testing.T, p *netlab.Proc, words string, from time.Time) time.Time {
+	t.Helper()
+	for _, at := range seen(t, p, words) {
+		if at.After(from) {
+			return at
+		}
+	}
+	t.Fatalf("no packet with %q since %s:\n%s", words, pairtest.Stamp(from), p.Output())
+	return time.Time{}
 }
 
 // between counts the instants between two others.

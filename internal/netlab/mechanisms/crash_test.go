@@ -137,3 +137,35 @@ func TestNoLease(t *testing.T) {
 	c.Settled(t, "lb1")
 	c.Planned(t, swept, "lb1")
 }
+
+// TestCleanupFindsAMaster tells of a cleanup that comes when another host has long been master: that host answers its priority 0 at
+// once, and the cleanup only removes what was left behind.
+func TestCleanupFindsAMaster(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "advertise_interval = \"200ms\"\n  lease = false")+page, web4, web6)
+	lb1 := c.Get("lb1")
+	pairtest.Step(t, lb1.Daemon.Kill)
+	both(t, c, moveBound)
+	for _, vip := range c.VIPs {
+		c.Reaches(t, vip, "lb2", time.Second)
+	}
+	wire := capture(t, c.User, "ip proto 112")
+	from := time.Now()
+	if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "every address that was left behind has gone to another host") {
+		t.Errorf("cleanup says %q", out)
+	}
+	c.Only(t, "lb2", time.Second)
+	for _, vip := range c.VIPs {
+		c.Unharmed(t, vip, from, time.Now(), 0)
+		if saw := c.Clients[vip].Between(from, time.Now()); saw.Servers()["lb1"] > 0 {
+			t.Errorf("lb1 was asked again: %v", saw)
+		}
+	}
+	released := at(t, wire, "prio 0", from)
+	if n := between(seen(t, wire, "intvl 1cs"), from, time.Now()); n > 0 {
+		t.Errorf("the cleanup offered the addresses %d times to a master", n)
+	}
+	if answer := at(t, wire, "10.0.0.12 >", released).Sub(released); answer > 50*time.Millisecond+c.Slack(from, time.Now()) {
+		t.Errorf("lb2 answered the priority 0 after %v", answer)
+	}
+}

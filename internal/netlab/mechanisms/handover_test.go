@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -51,11 +52,14 @@ func TestHandover(t *testing.T) {
 	}
 
 	t.Run("drain and undrain", func(t *testing.T) {
+		wire := capture(t, c.User, "proto 112")
 		from := time.Now()
 		if out := lb1.Does(t, 0, "drain"); !strings.Contains(out, "another host has") || !strings.Contains(out, "web") {
 			t.Errorf("drain says %q", out)
 		}
 		within(t, from)
+		offered(t, wire, "10.0.0.11 >", from)
+		offered(t, wire, "fe80::ff:fe00:1 >", from)
 		lb1.Does(t, 4, "status", "web")
 		lb2.Does(t, 0, "status", "web")
 		back(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
@@ -79,6 +83,46 @@ func TestHandover(t *testing.T) {
 		back(t, func() error { lb1.Configure(t, whole); return nil })
 	})
 	t.Run("a reload removes a family", func(t *testing.T) { familyRemoved(t, c, whole) })
+	t.Run("a reload adds a family", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { lb1.Configure(t, whole); return nil })
+		c.Only(t, "lb1", moveBound, webs...)
+		// It does not wait for the Master_Down_Interval of the new family.
+		if took := c.Owners.History().Gets("lb1", web6, from).Sub(from); took > time.Second+noise {
+			t.Errorf("lb1 had %v %v after the reload", web6, took)
+		}
+		c.Rests(t, from, time.Now().Add(noise), web4)
+		pairtest.Step(t, func() error { lb2.Configure(t, whole); return nil })
+		c.Settled(t, "lb1")
+	})
+}
+
+// offered asserts what a host said when it left: one advert whose interval is a centisecond, with its priority from before; then
+// the release, up to three times within milliseconds; and no more.
+func offered(t *testing.T, wire *netlab.Proc, source string, from time.Time) {
+	t.Helper()
+	var all, offers, releases []time.Time
+	for _, line := range regexp.MustCompile(`(?m)^.* vrid 71,.*$`).FindAllString(wire.Output(), -1) {
+		at, ok := instant(line)
+		if !ok || at.Before(from) || !strings.Contains(line, source) {
+			continue
+		}
+		all = append(all, at)
+		switch {
+		case strings.Contains(line, "prio 150, intvl 1cs"):
+			offers = append(offers, at)
+		case strings.Contains(line, "prio 0,"):
+			releases = append(releases, at)
+		}
+	}
+	if len(offers) != 1 || len(releases) < 1 || len(releases) > 3 {
+		t.Fatalf("%d offers and %d releases from %s, want one, and up to three:\n%s", len(offers), len(releases), source, wire.Output())
+	}
+	if offers[0].After(releases[0]) || releases[len(releases)-1].Sub(offers[0]) > 50*time.Millisecond {
+		t.Errorf("offered at %v, released at %v", offers, releases)
+	}
+	if n := between(all, releases[len(releases)-1], time.Now()); n > 0 {
+		t.Errorf("%d adverts from %s after its release:\n%s", n, source, wire.Output())
+	}
 }
 
 // left is when the instance web on a host began to leave the last time, as its log says.
@@ -171,6 +215,10 @@ func TestHandoverToOneThatCannot(t *testing.T) {
 		c.Unharmed(t, web4, from, time.Now(), 0)
 		c.Unharmed(t, web6, from, time.Now(), 0)
 		c.Only(t, "lb1", time.Second, web6)
+		// It is left as it was found.
+		if line := entry(t, lb2, web4); !strings.Contains(line, foreign.String()) || !strings.Contains(line, "valid_lft forever") {
+			t.Errorf("the address that was there first is %q now", line)
+		}
 	})
 	t.Run("it is tried again", func(t *testing.T) {
 		// Still there after the first 5 s, gone by the second try 10 s later.

@@ -44,7 +44,7 @@ func (c *Cluster) Moved(t testing.TB, vip netip.Addr, from time.Time, to string)
 }
 
 // Outage asserts how long the client of an address waited at most, beside what the machine stalled, and who answers at the end.
-// It returns the outage.
+// It returns the outage beyond that.
 func (c *Cluster) Outage(t testing.TB, vip netip.Addr, from time.Time, most time.Duration, to string) time.Duration {
 	t.Helper()
 	saw := c.Clients[vip].Between(from, time.Now().Add(after))
@@ -55,7 +55,7 @@ func (c *Cluster) Outage(t testing.TB, vip netip.Addr, from time.Time, most time
 		t.Errorf("%v: %q answered last, want %s\n%v", vip, last, to, saw)
 	}
 	t.Logf("%v: %v", vip, saw)
-	return saw.Outage()
+	return max(saw.Outage()-saw.Stall(), 0)
 }
 
 // Overlap asserts how long two hosts had an address at most.

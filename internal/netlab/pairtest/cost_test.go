@@ -45,7 +45,7 @@ func TestHarmed(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := harmed(netlab.Attempts{List: []netlab.Attempt{tt.attempt}}, moving(history, vip))
+			h := harmed(netlab.Attempts{List: []netlab.Attempt{tt.attempt}}, moving(history, vip, 0))
 			got := counts{len(h.refused), len(h.causeless), len(h.lost), len(h.open)}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)

@@ -1,8 +1,6 @@
 package stories
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -10,8 +8,8 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// labsAtOnce is how many labs run at a time, on any machine: their hosts mostly wait, and they measure time.
-const labsAtOnce = "2"
+// labsAtOnce is how many labs run at a time.
+const labsAtOnce = 3
 
 // noise is by how much the machine may delay what takes milliseconds.
 const noise = pairtest.Noise
@@ -19,23 +17,7 @@ const noise = pairtest.Noise
 // program is the daemon.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	flag.Parse()
-	if err := flag.Set("test.parallel", labsAtOnce); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	path, remove, err := pairtest.Build(raceEnabled)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer remove()
-	program = path
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(pairtest.Main(m, raceEnabled, labsAtOnce, &program)) }
 
 // newCluster makes hosts with the daemon and scripts, and starts everything but the daemons.
 func newCluster(t *testing.T, s pairtest.Shape, scripts map[string]string) *pairtest.Cluster {

@@ -78,18 +78,7 @@ func TestThreeHosts(t *testing.T) {
 		c.Start(t, "lb1")
 		c.Settled(t, "lb1")
 	})
-	t.Run("the master is cut off and healed", func(t *testing.T) {
-		from := pairtest.Step(t, lb1.Cut)
-		shared(t, c, trio4, "[lb1 lb2]")
-		shared(t, c, trio6, "[lb1 lb2]")
-		c.Outage(t, trio4, from, 707*time.Millisecond+noise, "lb2")
-		from = pairtest.Step(t, lb1.Heal)
-		c.Settled(t, "lb1")
-		c.Overlap(t, trio4, from, 200*time.Millisecond+pairtest.Lingers)
-		c.Overlap(t, trio6, from, 200*time.Millisecond+pairtest.Lingers)
-		c.Reaches(t, trio4, "lb1", 2*time.Second)
-		c.Reaches(t, trio6, "lb1", 2*time.Second)
-	})
+	t.Run("the master is cut off and healed", func(t *testing.T) { trioCut(t, c, lb1) })
 	t.Run("the master's daemon is frozen and thawed", func(t *testing.T) {
 		from := pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGSTOP) })
 		c.Only(t, "lb2", 5*time.Second)
@@ -108,6 +97,21 @@ func TestThreeHosts(t *testing.T) {
 		c.Start(t, "lb2", "lb3")
 		c.Settled(t, "lb1")
 	})
+}
+
+// trioCut cuts the master off and heals it.
+func trioCut(t *testing.T, c *pairtest.Cluster, lb1 *pairtest.Server) {
+	t.Helper()
+	from := pairtest.Step(t, lb1.Cut)
+	shared(t, c, trio4, "[lb1 lb2]")
+	shared(t, c, trio6, "[lb1 lb2]")
+	c.Outage(t, trio4, from, 707*time.Millisecond+noise, "lb2")
+	from = pairtest.Step(t, lb1.Heal)
+	c.Settled(t, "lb1")
+	c.Overlap(t, trio4, from, 200*time.Millisecond+pairtest.Lingers)
+	c.Overlap(t, trio6, from, 200*time.Millisecond+pairtest.Lingers)
+	c.Reaches(t, trio4, "lb1", 2*time.Second)
+	c.Reaches(t, trio6, "lb1", 2*time.Second)
 }
 
 // ends asserts who has the addresses in the end, and for how long two hosts had them. Two backups may rise at once; the lower
