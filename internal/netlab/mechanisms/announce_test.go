@@ -86,7 +86,7 @@ func TestAnnouncing(t *testing.T) {
 				got, err := c.User.Neighbour(vip)
 				return err == nil && got.String() == next, fmt.Sprintf("the user has %v at %v; %v", vip, got, err)
 			})
-			c.Outage(t, vip, at, noise, "lb1")
+			c.Outage(t, vip, at, 4*pace+noise, "lb1") // each of the four at its turn
 		}
 		if n := len(announced(t, wire, reply(next), at)); n == 0 {
 			t.Error("no reply with the new MAC address")

@@ -64,7 +64,7 @@ func switched(name, more string) string {
 	return fmt.Sprintf(`
 check "script" %[1]q {
   command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick-%[1]s"]
-  interval = "200ms"
+  interval = "400ms"
   rise     = 1
   fall     = 1
   %[2]s

@@ -53,9 +53,9 @@ func TestHeal(t *testing.T) {
 		reached := time.Since(from)
 		c.Only(t, "lb1", interval+pairtest.Lingers)
 		for _, vip := range c.VIPs {
-			c.Overlap(t, vip, from, interval+pairtest.Lingers+c.Slack(from, time.Now()))
+			c.Overlap(t, vip, from, interval+pairtest.Lingers)
 			saw := c.Clients[vip].Between(from, time.Now().Add(200*time.Millisecond))
-			if saw.Outage() > netlab.Prompt+saw.Stall() || saw.LastServer() != "lb1" {
+			if saw.Outage() > netlab.Prompt+saw.Stall()+c.Slack(saw.From, saw.To) || saw.LastServer() != "lb1" {
 				t.Errorf("heal %d: %v", heal, saw)
 			}
 		}
@@ -202,7 +202,7 @@ func TestAdvertLoss(t *testing.T) {
 		}
 	}
 	t.Logf("%d contentions in %v", len(ended()), now.Sub(from).Round(time.Second))
-	c.Outage(t, web4, from, netlab.Prompt+c.Slack(from, now), "lb1")
+	c.Outage(t, web4, from, netlab.Prompt, "lb1")
 }
 
 // minTime is the earlier of two instants.

@@ -43,12 +43,14 @@ func (c *Cluster) Moved(t testing.TB, vip netip.Addr, from time.Time, to string)
 	}
 }
 
-// Outage asserts how long the client of an address waited at most, beside what the machine stalled, and who answers at the end.
+// Outage asserts how long the client of an address waited at most, beside what the machine stalled: this client, or the hosts, by
+// what the control client felt. And it asserts who answers at the end.
 // It returns the outage beyond that.
 func (c *Cluster) Outage(t testing.TB, vip netip.Addr, from time.Time, most time.Duration, to string) time.Duration {
 	t.Helper()
-	saw := c.Clients[vip].Between(from, time.Now().Add(after))
-	if out := saw.Outage(); out > most+saw.Stall() {
+	now := time.Now().Add(after)
+	saw := c.Clients[vip].Between(from, now)
+	if out := saw.Outage(); out > most+saw.Stall()+c.Slack(from, now) {
 		t.Errorf("%v: outage %v since %s, want at most %v\n%v", vip, out, Stamp(from), most, saw)
 	}
 	if last := saw.LastServer(); last != to {
@@ -58,10 +60,15 @@ func (c *Cluster) Outage(t testing.TB, vip netip.Addr, from time.Time, most time
 	return max(saw.Outage()-saw.Stall(), 0)
 }
 
-// Overlap asserts how long two hosts had an address at most.
+// Overlap asserts how long two hosts had an address at most, beside what the machine stood still. Where it must never be, no machine
+// excuses it.
 func (c *Cluster) Overlap(t testing.TB, vip netip.Addr, from time.Time, most time.Duration) {
 	t.Helper()
-	if over := c.Owners.History().Overlap(vip, from, time.Now()); over > most {
+	now := time.Now()
+	if most > 0 {
+		most += c.Slack(from, now)
+	}
+	if over := c.Owners.History().Overlap(vip, from, now); over > most {
 		t.Errorf("two hosts had %v for %v since %s, want at most %v", vip, over, Stamp(from), most)
 	}
 }

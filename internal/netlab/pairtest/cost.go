@@ -129,7 +129,7 @@ func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip
 	for _, vip := range c.vips(vips) {
 		c.Moved(t, vip, from, to)
 		gap := c.Ungapped(t, vip, from)
-		c.Overlap(t, vip, from, Lingers+slack)
+		c.Overlap(t, vip, from, Lingers)
 		h, limit := c.unharmed(t, vip, from, now, 0)
 		if len(h.open) > limit+caught {
 			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), limit+caught)

@@ -122,6 +122,6 @@ func ends(t *testing.T, c *pairtest.Cluster, from time.Time, to string, overlap 
 		if owners := c.Owners.Owners(vip); len(owners) != 1 || owners[0] != to {
 			t.Errorf("%v is on %v, want %s", vip, owners, to)
 		}
-		c.Overlap(t, vip, from, overlap+c.Slack(from, time.Now()))
+		c.Overlap(t, vip, from, overlap)
 	}
 }
