@@ -104,6 +104,25 @@ func (h History) Moves(addr netip.Addr, from, to time.Time) int {
 	return moves
 }
 
+// Gets is when a host got an address after an instant; never is an hour later.
+func (h History) Gets(host string, addr netip.Addr, after time.Time) time.Time {
+	return h.next(host, addr, after, true)
+}
+
+// Loses is when a host lost an address after an instant; never is an hour later.
+func (h History) Loses(host string, addr netip.Addr, after time.Time) time.Time {
+	return h.next(host, addr, after, false)
+}
+
+func (h History) next(host string, addr netip.Addr, after time.Time, held bool) time.Time {
+	for _, c := range h {
+		if c.Host == host && c.Addr == addr && c.Held == held && c.At.After(after) {
+			return c.At
+		}
+	}
+	return after.Add(time.Hour)
+}
+
 // String is the history as lines of text, with times counted from the first change.
 func (h History) String() string {
 	var text strings.Builder

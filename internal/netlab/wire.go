@@ -97,6 +97,33 @@ func (h *Host) AdminUp() error {
 	return err
 }
 
+// RemoveInterface deletes the host's interface, as a driver that is unloaded or a machine that loses a card does.
+func (h *Host) RemoveInterface() error {
+	link, err := h.ns.link.LinkByName(Interface)
+	if err == nil {
+		err = h.ns.link.LinkDel(link)
+	}
+	if err != nil {
+		return fmt.Errorf("remove the interface of %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// RestoreInterface undoes RemoveInterface: a new interface with the old name, MAC address and own addresses.
+func (h *Host) RestoreInterface(ctx context.Context) error {
+	err := h.wire.plug(h.ns, h.mac)
+	if err == nil {
+		err = h.AdminUp()
+	}
+	if err == nil {
+		err = h.awaitLink(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("restore the interface of %s: %w", h.name, err)
+	}
+	return nil
+}
+
 func (h *Host) setLink(name string, up bool) error {
 	link, err := h.ns.link.LinkByName(name)
 	if err == nil && up {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -107,10 +108,14 @@ func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
 	return out
 }
 
-// enqueue queues every address. A round that is still queued is not queued twice: the pace is then slower than the rounds.
+// enqueue queues every address that does not wait already: those that do go first, and where the pace is slower than the rounds
+// none goes twice while another waits.
 func (a *announcer) enqueue(ips []netip.Addr) {
-	if len(a.queue) == 0 {
-		a.queue = append(a.queue, ips...)
+	waiting := a.queue
+	for _, ip := range ips {
+		if !slices.Contains(waiting, ip) {
+			a.queue = append(a.queue, ip)
+		}
 	}
 }
 

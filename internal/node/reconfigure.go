@@ -34,7 +34,18 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	}
 	n.forgetChecks()
 	n.reindex()
+	n.relet(now)
 	n.settleAll(now, everyInstance)
+}
+
+// relet sets addresses again whose lease begins or ends because the host has fewer or more of them than before.
+func (n *Node) relet(now time.Time) {
+	for _, i := range n.instances {
+		if leased := !i.renewal.IsZero(); i.holding && leased != (n.lifetime(i) > 0) {
+			n.setAddresses(now, i, time.Time{})
+			n.plan(i)
+		}
+	}
 }
 
 // retire gives a removed instance whose name is another's now a name of its own: what its end releases, and what its hooks

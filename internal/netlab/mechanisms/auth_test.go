@@ -224,7 +224,7 @@ func TestAuthentication(t *testing.T) {
 		c.Only(t, "lb2", time.Second)
 		c.Planned(t, from, "lb2")
 		lb1.Start(t)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 	})
 	t.Run("cleanup says nothing without a key", func(t *testing.T) {
 		pairtest.Step(t, lb1.Daemon.Kill)
@@ -244,7 +244,7 @@ func TestAuthentication(t *testing.T) {
 			t.Fatal(err)
 		}
 		lb1.Start(t)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 	})
 	for _, h := range c.Hosts {
 		if strings.Contains(h.Log()+h.Does(t, 0, "status", "--json"), "secret-") {
@@ -314,7 +314,7 @@ func replayed(t *testing.T, c *pairtest.Cluster, link *tap, end func() error) {
 	if i.State != node.Backup || i.LastChange.From != node.Init {
 		t.Errorf("lb2 is %s since %+v", i.State, i.LastChange)
 	}
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 }
 
 // passConfig is the instance old as keepalived has it, with a password.
@@ -359,7 +359,7 @@ func TestKeepalivedPassword(t *testing.T) {
 		from = pairtest.Step(t, func() error { lb1.Start(t); return nil })
 		c.Only(t, "lb1", settleBound)
 		c.Moved(t, old4, from, "lb1")
-		i, err := ask(t, lb1, "old")
+		i, err := lb1.Instance(t, "old")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -376,10 +376,10 @@ func TestKeepalivedPassword(t *testing.T) {
 		}
 		keepalived(t, lb2.Host, passConfig(254, "0th3r"))
 		labtest.Eventually(t, settleBound, func() (bool, string) {
-			i, err := ask(t, lb1, "old")
+			i, err := lb1.Instance(t, "old")
 			return err == nil && refused(i, vrrp.ErrPasswordWrong) > 2, fmt.Sprintf("lb1 refused too little: %+v, %v", i.Routers, err)
 		})
-		if i, err := ask(t, lb1, "old"); err != nil || i.State != node.Master {
+		if i, err := lb1.Instance(t, "old"); err != nil || i.State != node.Master {
 			t.Errorf("old on lb1 is %s because %s, %v", i.State, i.Why, err)
 		}
 		lb1.Says(t, `adverts from 10\.0\.0\.12 are refused: its VRRPv2 password is not this instance's`, time.Second)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
@@ -19,11 +18,10 @@ import (
 )
 
 const (
-	// settleBound is how long a cluster may take until it is at home: two elections at the default interval, and checks.
-	settleBound = 20 * time.Second
+	settleBound = pairtest.SettleBound
+	noise       = pairtest.Noise
 	// moveBound is how long a move may take that waits for no timer of a second.
 	moveBound = 5 * time.Second
-	noise     = pairtest.Noise
 	// down is the Master_Down_Interval of a host of priority 100 at the default interval.
 	down = 3*time.Second + 610*time.Millisecond
 )
@@ -66,7 +64,7 @@ func switched(name, more string) string {
 	return fmt.Sprintf(`
 check "script" %[1]q {
   command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick-%[1]s"]
-  interval = "200ms"
+  interval = "400ms"
   rise     = 1
   fall     = 1
   %[2]s
@@ -113,58 +111,13 @@ func begin(t *testing.T, c *pairtest.Cluster) {
 	for _, h := range c.Hosts {
 		h.Start(t)
 	}
-	settled(t, c, c.Hosts[0].Name())
-}
-
-// settled waits until every address is on one host, and every daemon is in the state that follows from it, with its checks
-// healthy.
-func settled(t *testing.T, c *pairtest.Cluster, owner string) {
-	t.Helper()
-	c.Only(t, owner, settleBound)
-	for _, h := range c.Hosts {
-		if h.Daemon == nil {
-			continue
-		}
-		labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, h, h.Name() == owner) })
-	}
-}
-
-func atHome(t *testing.T, h *pairtest.Server, owner bool) (bool, string) {
-	r, err := control.Dial(h.Run).Report(t.Context())
-	if err != nil {
-		return false, err.Error()
-	}
-	for _, k := range r.Checks {
-		if !k.Healthy || k.Streak > 0 {
-			return false, fmt.Sprintf("check %s on %s: %s", k.Name, h.Name(), k.Reason)
-		}
-	}
-	for _, i := range r.Node.Instances {
-		if owner != (i.State == node.Master && i.Confirmed) || !owner && (i.State != node.Backup || i.Holding) {
-			return false, fmt.Sprintf("%s on %s is %s: %s", i.Name, h.Name(), i.State, i.Why)
-		}
-	}
-	return true, ""
-}
-
-// ask asks a host's daemon for an instance.
-func ask(t *testing.T, h *pairtest.Server, name string) (node.InstanceStatus, error) {
-	r, err := control.Dial(h.Run).Report(t.Context())
-	if err != nil {
-		return node.InstanceStatus{}, err
-	}
-	for _, i := range r.Node.Instances {
-		if i.Name == name {
-			return i, nil
-		}
-	}
-	return node.InstanceStatus{}, fmt.Errorf("no instance %s on %s", name, h.Name())
+	c.Settled(t, c.Hosts[0].Name())
 }
 
 // status is the instance web on a host.
 func status(t *testing.T, h *pairtest.Server) node.InstanceStatus {
 	t.Helper()
-	i, err := ask(t, h, "web")
+	i, err := h.Instance(t, "web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,15 +127,7 @@ func status(t *testing.T, h *pairtest.Server) node.InstanceStatus {
 // await waits until the instance web on a host is as wanted, and returns it.
 func await(t *testing.T, h *pairtest.Server, bound time.Duration, want func(node.InstanceStatus) bool) node.InstanceStatus {
 	t.Helper()
-	var last node.InstanceStatus
-	labtest.Eventually(t, bound, func() (bool, string) {
-		var err error
-		if last, err = ask(t, h, "web"); err != nil {
-			return false, err.Error()
-		}
-		return want(last), fmt.Sprintf("web on %s is %s (%s), priority %d, routers %+v", h.Name(), last.State, last.Why, last.Priority, last.Routers)
-	})
-	return last
+	return h.AwaitInstance(t, "web", bound, want)
 }
 
 // state waits for a state of the instance web on a host, whose reason has some words.
@@ -215,13 +160,31 @@ func seen(t *testing.T, p *netlab.Proc, words string) []time.Time {
 	t.Helper()
 	var at []time.Time
 	for line := range strings.Lines(p.Output()) {
-		stamp, rest, _ := strings.Cut(line, " ")
-		var sec, micro int64
-		if n, _ := fmt.Sscanf(stamp, "%d.%d", &sec, &micro); n == 2 && strings.Contains(rest, words) {
-			at = append(at, time.Unix(sec, micro*1000))
+		if when, ok := instant(line); ok && strings.Contains(line, words) {
+			at = append(at, when)
 		}
 	}
 	return at
+}
+
+// instant is the time of a line that capture printed.
+func instant(line string) (time.Time, bool) {
+	stamp, _, _ := strings.Cut(line, " ")
+	var sec, micro int64
+	n, _ := fmt.Sscanf(stamp, "%d.%d", &sec, &micro)
+	return time.Unix(sec, micro*1000), n == 2
+}
+
+// at is when a host saw the first packet after an instant whose line has some words.
+func at(t *testing.T, p *netlab.Proc, words string, from time.Time) time.Time {
+	t.Helper()
+	for _, at := range seen(t, p, words) {
+		if at.After(from) {
+			return at
+		}
+	}
+	t.Fatalf("no packet with %q since %s:\n%s", words, pairtest.Stamp(from), p.Output())
+	return time.Time{}
 }
 
 // between counts the instants between two others.

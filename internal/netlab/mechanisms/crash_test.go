@@ -28,12 +28,12 @@ func TestCrash(t *testing.T) {
 		if raceEnabled {
 			most += time.Second // the command itself needs that to start
 		}
-		if took := gets(c.Owners.History(), "lb2", web4, from).Sub(from); took > most {
+		if took := c.Owners.History().Gets("lb2", web4, from).Sub(from); took > most {
 			t.Errorf("lb2 had %v %v after the death", web4, took)
 		}
 		c.Planned(t, from, "lb2")
 		from = pairtest.Step(t, func() error { lb1.Start(t); return nil })
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 	})
 	t.Run("after a clean stop the cleanup does nothing", func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestCrash(t *testing.T) {
 			t.Errorf("cleanup sent %d adverts", n)
 		}
 		from = pairtest.Step(t, func() error { lb1.Start(t); return nil })
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 	})
 	t.Run("without a cleanup the lease ends before the other host takes over", func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestCrash(t *testing.T) {
 			c.Moved(t, vip, from, "lb2")
 			c.Overlap(t, vip, from, 0)
 			c.Outage(t, vip, from, down-1400*time.Millisecond+noise, "lb2")
-			if lease := loses(c.Owners.History(), "lb1", vip, from).Sub(from); lease < 600*time.Millisecond || lease > 2500*time.Millisecond+noise {
+			if lease := c.Owners.History().Loses("lb1", vip, from).Sub(from); lease < 600*time.Millisecond || lease > 2500*time.Millisecond+noise {
 				t.Errorf("the lease of %v ended %v after the death", vip, lease)
 			}
 		}
@@ -96,7 +96,7 @@ func TestCrashAlone(t *testing.T) {
 		c.Only(t, "", 15*time.Second)
 		for _, vip := range c.VIPs {
 			// The kernel is up to 0.6 s early, and the command ends some time after it has set the lease.
-			if stayed := loses(c.Owners.History(), "lb1", vip, from).Sub(cleaned); stayed < 8*time.Second || stayed > 12*time.Second {
+			if stayed := c.Owners.History().Loses("lb1", vip, from).Sub(cleaned); stayed < 8*time.Second || stayed > 12*time.Second {
 				t.Errorf("%v stayed for %v after the cleanup", vip, stayed)
 			}
 		}
@@ -104,7 +104,7 @@ func TestCrashAlone(t *testing.T) {
 	t.Run("a daemon that comes later adopts nothing", func(t *testing.T) {
 		before := lb1.Logged("adopted the addresses")
 		lb1.Start(t)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		if now := lb1.Logged("adopted the addresses"); now != before {
 			t.Error("it adopted addresses that were gone")
 		}
@@ -130,10 +130,43 @@ func TestNoLease(t *testing.T) {
 	from = pairtest.Step(t, func() error { lb1.Start(t); return nil })
 	lb1.Says(t, "removed an address that an earlier daemon left behind: address=10.0.0.100", moveBound)
 	c.Only(t, "lb2", moveBound)
-	if took := loses(c.Owners.History(), "lb1", web4, from).Sub(from); took > time.Second+noise {
+	if took := c.Owners.History().Loses("lb1", web4, from).Sub(from); took > time.Second+noise {
 		t.Errorf("%v was swept %v after the start", web4, took)
 	}
 	swept := time.Now()
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	c.Planned(t, swept, "lb1")
+}
+
+// TestCleanupFindsAMaster tells of a cleanup that comes when another host has long been master: that host answers its priority 0 at
+// once, and the cleanup only removes what was left behind.
+func TestCleanupFindsAMaster(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "advertise_interval = \"200ms\"\n  lease = false")+page, web4, web6)
+	lb1 := c.Get("lb1")
+	pairtest.Step(t, lb1.Daemon.Kill)
+	both(t, c, moveBound)
+	for _, vip := range c.VIPs {
+		c.Reaches(t, vip, "lb2", time.Second)
+	}
+	wire := capture(t, c.User, "ip proto 112")
+	from := time.Now()
+	if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "every address that was left behind has gone to another host") {
+		t.Errorf("cleanup says %q", out)
+	}
+	c.Only(t, "lb2", time.Second)
+	for _, vip := range c.VIPs {
+		c.Unharmed(t, vip, from, time.Now(), 0)
+		if saw := c.Clients[vip].Between(from, time.Now()); saw.Servers()["lb1"] > 0 {
+			t.Errorf("lb1 was asked again: %v", saw)
+		}
+	}
+	released := at(t, wire, "prio 0", from)
+	slack := c.Slack(from, time.Now())
+	if n := between(seen(t, wire, "intvl 1cs"), from, time.Now()); n > 0 && slack == 0 {
+		t.Errorf("the cleanup offered the addresses %d times to a master", n)
+	}
+	if answer := at(t, wire, "10.0.0.12 >", released).Sub(released); answer > 50*time.Millisecond+slack {
+		t.Errorf("lb2 answered the priority 0 after %v", answer)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -37,11 +38,11 @@ func TestFrozenMaster(t *testing.T) {
 			t.Errorf("%v was on %v when lb1 woke", vip, owners)
 		}
 	}
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	c.Planned(t, thawed, "lb1")
 	// Preemption takes its ordinary time, three of the other host's intervals and the skew of priority 150.
 	const patience = 3*time.Second + 410*time.Millisecond
-	if took := gets(c.Owners.History(), "lb1", web4, thawed).Sub(thawed); took < patience-time.Second-noise {
+	if took := c.Owners.History().Gets("lb1", web4, thawed).Sub(thawed); took < patience-time.Second-noise {
 		t.Errorf("lb1 took over %v after it woke", took)
 	}
 	if n := between(seen(t, adverts, "vrid 71"), stopped.Add(noise), thawed.Add(patience-time.Second-noise)); n > 0 {
@@ -73,6 +74,53 @@ func TestFrozenBackup(t *testing.T) {
 		state(t, lb1, node.Backup, "", time.Second)
 		if n := len(seen(t, adverts, "vrid 71")); n > 0 {
 			t.Errorf("lb1 sent %d adverts", n)
+		}
+	})
+}
+
+// TestFrozenAlone tells of a master that sleeps where nobody else is: after less than a second it goes on; after more it lets go,
+// listens for an interval and 100 ms, and is master again.
+func TestFrozenAlone(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, []string{"lb1"}, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "200ms"`)+page, web4, web6)
+	begin(t, c)
+	lb1 := c.Get("lb1")
+	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+	sleep := func(t *testing.T, length time.Duration) (stopped, thawed time.Time) {
+		t.Helper()
+		stopped = pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGSTOP) })
+		pairtest.Until(t, stopped.Add(length))
+		return stopped, pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGCONT) })
+	}
+
+	t.Run("for less than a second", func(t *testing.T) {
+		was := status(t, lb1)
+		stopped, thawed := sleep(t, 700*time.Millisecond)
+		if gap := thawed.Sub(stopped); gap > 950*time.Millisecond {
+			t.Fatalf("the machine let the daemon sleep for %v", gap)
+		}
+		lb1.Says(t, "woke late", time.Second)
+		c.Rests(t, stopped, thawed.Add(500*time.Millisecond))
+		if now := status(t, lb1); !now.Since.Equal(was.Since) {
+			t.Errorf("master since %v, before since %v", now.Since, was.Since)
+		}
+	})
+	t.Run("for longer than its lease", func(t *testing.T) {
+		stopped, thawed := sleep(t, 4*time.Second)
+		c.Settled(t, "lb1")
+		for _, vip := range c.VIPs {
+			if lost := c.Owners.History().Loses("lb1", vip, stopped); lost.After(thawed) {
+				t.Errorf("%v outlived its lease", vip)
+			}
+			// An interval of 200 ms and 100 ms.
+			const listens = 300 * time.Millisecond
+			if took := c.Owners.History().Gets("lb1", vip, thawed).Sub(thawed); took < listens-noise/10 || took > listens+noise {
+				t.Errorf("lb1 had %v %v after it woke, want %v", vip, took, listens)
+			}
+			c.Outage(t, vip, thawed, noise+netlab.Prompt+300*time.Millisecond, "lb1")
+		}
+		if n := between(seen(t, wire, "vrid 71"), thawed, thawed.Add(250*time.Millisecond)); n > 0 {
+			t.Errorf("%d adverts before it had listened", n)
 		}
 	})
 }

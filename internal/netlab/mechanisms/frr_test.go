@@ -98,7 +98,7 @@ func TestFRRSucceeds(t *testing.T) {
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+page+switched("app", "")+switched("site", `on_failure = "release"`))
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	lb1.Start(t)
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	p := frr(t, lb2.Host)
 	labtest.Eventually(t, moveBound, func() (bool, string) {
 		return strings.Contains(p.Output(), "Initialize -> Backup"), "FRR does not listen: " + p.Output()
@@ -117,7 +117,7 @@ func TestFRRSucceeds(t *testing.T) {
 				return err == nil && !held, fmt.Sprintf("lb1 still has %v; %v", web4, err)
 			})
 			from = pairtest.Step(t, w.enter)
-			labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb1, true) })
+			labtest.Eventually(t, settleBound, func() (bool, string) { return lb1.AtHome(t, true) })
 			answers(t, c, "lb1", moveBound)
 			c.Outage(t, web4, from, noise, "lb1")
 			c.Reaches(t, web4, "lb1", time.Second)

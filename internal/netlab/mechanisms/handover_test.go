@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -36,7 +37,7 @@ func TestHandover(t *testing.T) {
 	back := func(t *testing.T, do func() error) {
 		t.Helper()
 		from := pairtest.Step(t, do)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1", web4, web6)
 	}
 	webs := []netip.Addr{web4, web6}
@@ -44,18 +45,21 @@ func TestHandover(t *testing.T) {
 	within := func(t *testing.T, from time.Time) {
 		t.Helper()
 		c.Only(t, "lb2", moveBound, webs...)
-		if took := gets(c.Owners.History(), "lb2", web4, from).Sub(left(t, lb1)); took > 250*time.Millisecond+noise/2 {
+		if took := c.Owners.History().Gets("lb2", web4, from).Sub(left(t, lb1)); took > 250*time.Millisecond+noise/2 {
 			t.Errorf("the move took %v", took)
 		}
 		c.Planned(t, from, "lb2", webs...)
 	}
 
 	t.Run("drain and undrain", func(t *testing.T) {
+		wire := capture(t, c.User, "proto 112")
 		from := time.Now()
 		if out := lb1.Does(t, 0, "drain"); !strings.Contains(out, "another host has") || !strings.Contains(out, "web") {
 			t.Errorf("drain says %q", out)
 		}
 		within(t, from)
+		offered(t, c, wire, "10.0.0.11 >", from)
+		offered(t, c, wire, "fe80::ff:fe00:1 >", from)
 		lb1.Does(t, 4, "status", "web")
 		lb2.Does(t, 0, "status", "web")
 		back(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
@@ -79,6 +83,46 @@ func TestHandover(t *testing.T) {
 		back(t, func() error { lb1.Configure(t, whole); return nil })
 	})
 	t.Run("a reload removes a family", func(t *testing.T) { familyRemoved(t, c, whole) })
+	t.Run("a reload adds a family", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { lb1.Configure(t, whole); return nil })
+		c.Only(t, "lb1", moveBound, webs...)
+		// It does not wait for the Master_Down_Interval of the new family.
+		if took := c.Owners.History().Gets("lb1", web6, from).Sub(from); took > time.Second+noise {
+			t.Errorf("lb1 had %v %v after the reload", web6, took)
+		}
+		c.Rests(t, from, time.Now().Add(noise), web4)
+		pairtest.Step(t, func() error { lb2.Configure(t, whole); return nil })
+		c.Settled(t, "lb1")
+	})
+}
+
+// offered asserts what a host said when it left: one advert whose interval is a centisecond, with its priority from before; then
+// the release, up to three times within milliseconds; and no more.
+func offered(t *testing.T, c *pairtest.Cluster, wire *netlab.Proc, source string, from time.Time) {
+	t.Helper()
+	var all, offers, releases []time.Time
+	for _, line := range regexp.MustCompile(`(?m)^.* vrid 71,.*$`).FindAllString(wire.Output(), -1) {
+		at, ok := instant(line)
+		if !ok || at.Before(from) || !strings.Contains(line, source) {
+			continue
+		}
+		all = append(all, at)
+		switch {
+		case strings.Contains(line, "prio 150, intvl 1cs"):
+			offers = append(offers, at)
+		case strings.Contains(line, "prio 0,"):
+			releases = append(releases, at)
+		}
+	}
+	if len(offers) != 1 || len(releases) < 1 || len(releases) > 3 {
+		t.Fatalf("%d offers and %d releases from %s, want one, and up to three:\n%s", len(offers), len(releases), source, wire.Output())
+	}
+	if offers[0].After(releases[0]) || releases[len(releases)-1].Sub(offers[0]) > 20*time.Millisecond+c.Slack(from, time.Now()) {
+		t.Errorf("offered at %v, released at %v", offers, releases)
+	}
+	if n := between(all, releases[len(releases)-1], time.Now()); n > 0 {
+		t.Errorf("%d adverts from %s after its release:\n%s", n, source, wire.Output())
+	}
 }
 
 // left is when the instance web on a host began to leave the last time, as its log says.
@@ -104,11 +148,11 @@ func familyRemoved(t *testing.T, c *pairtest.Cluster, whole string) {
 	await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return len(i.Routers) == 1 && i.State == node.Master })
 	pairtest.Until(t, from.Add(5*time.Second)) // the one that was removed has left by then, after two waits
 	c.Only(t, "lb1", time.Second, web4, other4)
-	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+	c.Unharmed(t, web4, from, time.Now(), 0)
 	pairtest.Step(t, func() error { lb2.Configure(t, less); return nil })
 	c.Only(t, "", settleBound, web6)
 	c.Only(t, "lb1", time.Second, web4, other4)
-	c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+	c.Unharmed(t, web4, from, time.Now(), 0)
 }
 
 // TestHandoverToNobodyBetter tells that an unhealthy host takes the addresses of one that goes for good, and none of one that can
@@ -137,7 +181,7 @@ func TestHandoverToNobodyBetter(t *testing.T) {
 		c.Only(t, "lb2", moveBound)
 		c.Planned(t, from, "lb2")
 		from = pairtest.Step(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 		pairtest.Step(t, func() error { return sick(lb2, "app", true) })
 		await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 })
@@ -168,20 +212,24 @@ func TestHandoverToOneThatCannot(t *testing.T) {
 		if i := status(t, lb2); !i.Retry.After(time.Now()) {
 			t.Errorf("the retry of an address that cannot be set is planned at %v", i.Retry)
 		}
-		c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
-		c.Unharmed(t, web6, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+		c.Unharmed(t, web4, from, time.Now(), 0)
+		c.Unharmed(t, web6, from, time.Now(), 0)
 		c.Only(t, "lb1", time.Second, web6)
+		// It is left as it was found.
+		if line := entry(t, lb2, web4); !strings.Contains(line, foreign.String()) || !strings.Contains(line, "valid_lft forever") {
+			t.Errorf("the address that was there first is %q now", line)
+		}
 	})
 	t.Run("it is tried again", func(t *testing.T) {
 		// Still there after the first 5 s, gone by the second try 10 s later.
 		lb2.SaysAgain(t, `to=fault why="cannot set`, 1, 15*time.Second)
-		c.Unharmed(t, web4, from, time.Now(), 120*time.Millisecond+c.Slack(from, time.Now()))
+		c.Unharmed(t, web4, from, time.Now(), 0)
 		pairtest.Step(t, func() error { return lb2.RemoveAddress(foreign) })
 		pairtest.Step(t, func() error { return lb2.Sysctl("net.ipv4.conf.eth0.arp_ignore", "0") })
 		c.Only(t, "lb2", 20*time.Second)
 		lb1.Does(t, 0, "undrain")
-		settled(t, c, "lb1")
-		c.Unharmed(t, web4, from, time.Now(), 240*time.Millisecond+c.Slack(from, time.Now()))
+		c.Settled(t, "lb1")
+		c.Unharmed(t, web4, from, time.Now(), 0)
 	})
 }
 
@@ -197,14 +245,12 @@ func TestSeveralBackups(t *testing.T) {
 		c.Only(t, "lb2", moveBound)
 		pairtest.Until(t, time.Now().Add(200*time.Millisecond))
 		c.Only(t, "lb2", time.Millisecond)
-		c.Overlap(t, web4, from, pairtest.Lingers+c.Slack(from, time.Now()))
-		if gap := c.Owners.History().Gap(web4, from, time.Now()); gap > 60*time.Millisecond+c.Slack(from, time.Now()) {
-			t.Errorf("nobody had %v for %v", web4, gap)
-		}
-		c.Unharmed(t, web4, from, time.Now(), 60*time.Millisecond+c.Slack(from, time.Now()))
+		c.Overlap(t, web4, from, pairtest.Lingers)
+		c.Ungapped(t, web4, from)
+		c.Unharmed(t, web4, from, time.Now(), 0)
 		c.Reaches(t, web4, "lb2", time.Second)
 		lb1.Does(t, 0, "undrain")
-		labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb1, true) })
-		settled(t, c, "lb1")
+		labtest.Eventually(t, settleBound, func() (bool, string) { return lb1.AtHome(t, true) })
+		c.Settled(t, "lb1")
 	}
 }

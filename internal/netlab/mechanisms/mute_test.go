@@ -39,6 +39,7 @@ func TestMute(t *testing.T) {
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			before := lb1.Logged("did not leave")
+			wire := capture(t, c.User, "ip proto 112 and host 10.0.0.11")
 			from := pairtest.Step(t, story.hurt)
 			state(t, lb1, node.Fault, "operation not permitted", moveBound)
 			if i := status(t, lb1); !strings.Contains(i.Why, "10.0.0.12 is master") {
@@ -52,7 +53,18 @@ func TestMute(t *testing.T) {
 			lb1.Does(t, 4, "status", "web")
 			pairtest.Until(t, time.Now().Add(time.Second))
 			from = pairtest.Step(t, story.mend)
-			settled(t, c, "lb1") // within 5 s it tries again
+			labtest.Eventually(t, settleBound, func() (bool, string) {
+				return between(seen(t, wire, "10.0.0.11 >"), from, time.Now()) > 0, "nothing is tried"
+			})
+			// Every 5 s it tries an advert of priority 0, which moves nobody; one that goes out ends the fault.
+			tried := at(t, wire, "10.0.0.11 >", from)
+			if took := tried.Sub(from); took > 5*time.Second+noise {
+				t.Errorf("it tried again after %v", took)
+			}
+			if first := at(t, wire, "prio 0", from); !first.Equal(tried) {
+				t.Errorf("its first advert is not of priority 0:\n%s", wire.Output())
+			}
+			c.Settled(t, "lb1")
 			c.Planned(t, from, "lb1")
 		})
 	}
@@ -109,15 +121,17 @@ func TestRepair(t *testing.T) {
 		repaired(t, web6, from)
 	})
 	t.Run("again and again", func(t *testing.T) {
-		// Whoever deletes them will not stop: another host may have more luck.
+		// Whoever deletes them will not stop: another host may have more luck. The three deletions above are more than 10 s ago then.
+		pairtest.Until(t, time.Now().Add(10*time.Second))
 		from := time.Now()
-		for range 8 {
-			if held, err := lb1.Holds(web4); err != nil || !held {
-				break
-			}
-			pairtest.Step(t, remove(web4))
-			pairtest.Until(t, time.Now().Add(100*time.Millisecond))
+		for range 4 {
+			back(t, c, web4, pairtest.Step(t, remove(web4)))
+			pairtest.Until(t, time.Now().Add(100*time.Millisecond)) // what goes within 50 ms goes at once, as a flush does
 		}
+		if i := status(t, lb1); i.State != node.Master || i.Priority != 150 {
+			t.Errorf("after 4 deletions lb1 is %s, priority %d: %s", i.State, i.Priority, i.Why)
+		}
+		pairtest.Step(t, remove(web4))
 		c.Only(t, "lb2", moveBound)
 		c.Outage(t, web6, from, noise, "lb2")
 		await(t, lb1, time.Second, func(i node.InstanceStatus) bool {
@@ -149,8 +163,33 @@ func back(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time.Time) tim
 	var took time.Duration
 	labtest.Eventually(t, 2*time.Second, func() (bool, string) {
 		history := c.Owners.History()
-		took = gets(history, "lb1", vip, loses(history, "lb1", vip, from)).Sub(from)
+		took = history.Gets("lb1", vip, history.Loses("lb1", vip, from)).Sub(from)
 		return took < time.Hour, fmt.Sprintf("%v is not back on lb1:\n%v", vip, history)
 	})
 	return took
+}
+
+// TestUnhealthyAndDeaf tells of an unhealthy backup that hears no adverts: before it takes the address as a last resort it asks for
+// it by ARP and neighbour discovery, and while the master answers it leaves the address alone.
+func TestUnhealthyAndDeaf(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "200ms"`)+page+switched("app", ""), web4, web6)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	pairtest.Step(t, func() error { return sick(lb2, "app", true) })
+	await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 })
+	asked := capture(t, lb2.Host, "arp or icmp6")
+	from := pairtest.Step(t, func() error {
+		return lb2.Firewall(t.Context(), netlab.DropIn(netlab.VRRPv4), netlab.DropIn(netlab.VRRPv6))
+	})
+	c.Rests(t, from, time.Now().Add(4*time.Second)) // five times a Master_Down_Interval
+	if n := between(seen(t, asked, "who-has 10.0.0.100"), from, time.Now()); n == 0 {
+		t.Error("lb2 did not ask for the address")
+	}
+	// With nobody there somebody has it, were it the unhealthy one.
+	died := pairtest.Step(t, lb1.Daemon.Kill)
+	c.Only(t, "lb2", settleBound)
+	for _, vip := range c.VIPs {
+		c.Moved(t, vip, died, "lb2")
+		c.Overlap(t, vip, died, 0)
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/command/commandtest"
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -138,7 +137,7 @@ func broken(t *testing.T, r *reloading) {
 	}
 	pairtest.Step(t, func() error { r.lb1.Configure(t, r.config); return nil })
 	labtest.Eventually(t, moveBound, func() (bool, string) {
-		report, err := control.Dial(r.lb1.Run).Report(t.Context())
+		report, err := r.lb1.Report(t)
 		return err == nil && report.Config.Rejected == "", "status still shows the rejected configuration"
 	})
 	r.Rests(t, from, time.Now())
@@ -149,7 +148,7 @@ func otherPriority(t *testing.T, r *reloading) {
 	r.Only(t, "lb2", moveBound)
 	r.Planned(t, from, "lb2")
 	from = r.back(t, r.lb1)
-	settled(t, r.Cluster, "lb1")
+	r.Cluster.Settled(t, "lb1")
 	r.Planned(t, from, "lb1")
 }
 
@@ -181,7 +180,7 @@ func otherAddresses(t *testing.T, r *reloading) {
 func renamed(t *testing.T, r *reloading) {
 	from, was := time.Now(), status(t, r.lb1)
 	r.change(t, r.lb1, `instance "web"`, `instance "site"`)
-	now, err := ask(t, r.lb1, "site")
+	now, err := r.lb1.Instance(t, "site")
 	if err != nil || now.State != node.Master || !now.Since.Equal(was.Since) || !now.Holding {
 		t.Errorf("site is %s since %v, web was since %v; %v", now.State, now.Since, was.Since, err)
 	}
@@ -192,9 +191,9 @@ func renamed(t *testing.T, r *reloading) {
 	r.Only(t, "lb2", moveBound)
 	r.Planned(t, moved, "lb2")
 	r.lb1.Start(t)
-	settled(t, r.Cluster, "lb1")
+	r.Cluster.Settled(t, "lb1")
 	r.back(t, r.lb1)
-	settled(t, r.Cluster, "lb1")
+	r.Cluster.Settled(t, "lb1")
 }
 
 func otherChecks(t *testing.T, r *reloading) {
@@ -203,7 +202,7 @@ func otherChecks(t *testing.T, r *reloading) {
 	check := func(want bool) {
 		t.Helper()
 		labtest.Eventually(t, moveBound, func() (bool, string) {
-			report, err := control.Dial(r.lb1.Run).Report(t.Context())
+			report, err := r.lb1.Report(t)
 			if err != nil {
 				return false, err.Error()
 			}
@@ -223,7 +222,7 @@ func otherChecks(t *testing.T, r *reloading) {
 	// Without the check that fails the host is healthy.
 	from = r.back(t, r.lb1)
 	check(false)
-	settled(t, r.Cluster, "lb1")
+	r.Cluster.Settled(t, "lb1")
 	r.Planned(t, from, "lb1")
 	pairtest.Step(t, func() error { return sick(r.lb1, "app", false) })
 	if n := r.runs(t); n != runs {
@@ -293,6 +292,6 @@ func TestConfigMap(t *testing.T) {
 	c.Planned(t, from, "lb2")
 	pairtest.Step(t, func() error { return os.RemoveAll(filepath.Join(dir, "..1")) })
 	from = pairtest.Step(t, publish("..3", 150))
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	c.Planned(t, from, "lb1")
 }

@@ -56,12 +56,12 @@ func TestUntouched(t *testing.T) {
 			t.Errorf("lb1's own (-before +after the leases)\n%s", diff)
 		}
 		lb1.Start(t)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 	})
 	t.Run("a network manager starts again", func(t *testing.T) {
 		from := pairtest.Step(t, shell(flush))
 		c.Only(t, "lb1", settleBound)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		for _, vip := range c.VIPs {
 			c.Outage(t, vip, from, noise, "lb1")
 		}

@@ -31,11 +31,25 @@ func TestWeights(t *testing.T) {
 				t.Errorf("lb2 heard of priority %d after %v", change.priority, took)
 			}
 			pairtest.Until(t, now.Add(100*time.Millisecond))
-			if n := between(seen(t, wire, "vrid 71"), from, time.Now()); n != 1 {
+			if n := between(seen(t, wire, "vrid 71"), from, time.Now()); n != 1 && c.Slack(from, time.Now()) == 0 {
 				t.Errorf("%d adverts for one change of priority", n)
 			}
 			c.Rests(t, from, time.Now())
 		}
+	})
+	t.Run("below the backup, which takes over after its skew", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { return sick(lb1, "big", true) })
+		c.Only(t, "lb2", moveBound)
+		c.Planned(t, from, "lb2")
+		// (256-100)/256 of an interval after the advert that says so, not three intervals later.
+		const skew = 2 * time.Second * 156 / 256
+		told := at(t, wire, "prio 90", from)
+		if took := c.Owners.History().Gets("lb2", web4, from).Sub(told); took < skew-noise/10 || took > skew+noise+c.Slack(from, time.Now()) {
+			t.Errorf("lb2 had %v %v after the advert, want %v", web4, took, skew)
+		}
+		from = pairtest.Step(t, func() error { return sick(lb1, "big", false) })
+		c.Settled(t, "lb1")
+		c.Planned(t, from, "lb1")
 	})
 	t.Run("the same weight on every host", func(t *testing.T) {
 		from := pairtest.Step(t, func() error {

@@ -7,18 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
 const (
 	// after is how long clients are looked at after a move: they follow the announcement, which follows the address.
 	after = 150 * time.Millisecond
-	// retransmit is how long a connection takes at least whose first packet was lost (RFC 6298: 1 s).
-	retransmit = 900 * time.Millisecond
-	// spoilt is for how long a busy machine may leave an address to nobody in a planned move, or lose what comes: the
-	// successor has to be slower than the 20 ms for which the other host waits.
-	spoilt = 60 * time.Millisecond
 	// Lingers is how long both hosts may have an address in a planned move: 250 ms and the successor's own start.
 	Lingers = 250*time.Millisecond + Noise
 )
@@ -40,45 +34,6 @@ func (c *Cluster) Only(t testing.TB, owner string, bound time.Duration, vips ...
 	}
 }
 
-// Lost lists the connections that were not established at once. One that was and had no answer is not among them: the host
-// that took over knows nothing of it.
-func Lost(a netlab.Attempts) []netlab.Attempt {
-	return slices.DeleteFunc(slices.Clone(a.List), func(t netlab.Attempt) bool {
-		return (t.Established > 0 || t.Err == nil) && t.Established < retransmit
-	})
-}
-
-// Slack is for how long the machine stood still between two instants, where that was long enough to cost connections: the
-// daemons stand still with it, and a host that has announced itself and cannot go on for that long loses what comes.
-func (c *Cluster) Slack(from, to time.Time) time.Duration {
-	const quiet = 40 * time.Millisecond
-	worst := time.Duration(0)
-	for _, client := range c.Clients {
-		worst = max(worst, client.Between(from, to).Stall())
-	}
-	if worst < quiet+c.slowest {
-		return 0
-	}
-	return worst
-}
-
-// Planned asserts a move without loss, once, to a host: at every instant somebody had each address, both for a moment only, and
-// no client lost a new connection.
-func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip.Addr) {
-	t.Helper()
-	now := time.Now().Add(after)
-	slack := c.Slack(from, now)
-	history := c.Owners.History()
-	for _, vip := range c.vips(vips) {
-		c.Moved(t, vip, from, to)
-		if gap := history.Gap(vip, from, now); gap > spoilt+slack {
-			t.Errorf("nobody had %v for %v since %s", vip, gap, Stamp(from))
-		}
-		c.Overlap(t, vip, from, Lingers+slack)
-		c.Unharmed(t, vip, from, now, spoilt+slack)
-	}
-}
-
 // Moved asserts that an address moved once, to a host.
 func (c *Cluster) Moved(t testing.TB, vip netip.Addr, from time.Time, to string) {
 	t.Helper()
@@ -88,40 +43,32 @@ func (c *Cluster) Moved(t testing.TB, vip netip.Addr, from time.Time, to string)
 	}
 }
 
-// Unharmed asserts that the client of an address lost no more new connections than it opens within a time.
-func (c *Cluster) Unharmed(t testing.TB, vip netip.Addr, from, to time.Time, most time.Duration) {
-	t.Helper()
-	client := c.Clients[vip]
-	if client == nil {
-		return
-	}
-	saw := client.Between(from, to)
-	limit := int(most / (saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))))
-	if lost := Lost(saw); len(lost) > limit {
-		t.Errorf("%v: %d connections lost since %s, want at most %d; the first at %s: %+v\n%v", vip, len(lost), Stamp(from), limit, Stamp(lost[0].Start), lost[0], saw)
-	}
-	t.Logf("%v: %d lost: %v", vip, len(Lost(saw)), saw)
-}
-
-// Outage asserts how long the client of an address waited at most, beside what the machine stalled, and who answers at the end.
-// It returns the outage.
+// Outage asserts how long the client of an address waited at most, beside what the machine stalled: this client, or the hosts, by
+// what the control client felt. And it asserts who answers at the end.
+// It returns the outage beyond that.
 func (c *Cluster) Outage(t testing.TB, vip netip.Addr, from time.Time, most time.Duration, to string) time.Duration {
 	t.Helper()
-	saw := c.Clients[vip].Between(from, time.Now().Add(after))
-	if out := saw.Outage(); out > most+saw.Stall() {
+	now := time.Now().Add(after)
+	saw := c.Clients[vip].Between(from, now)
+	if out := saw.Outage(); out > most+saw.Stall()+c.Slack(from, now) {
 		t.Errorf("%v: outage %v since %s, want at most %v\n%v", vip, out, Stamp(from), most, saw)
 	}
 	if last := saw.LastServer(); last != to {
 		t.Errorf("%v: %q answered last, want %s\n%v", vip, last, to, saw)
 	}
 	t.Logf("%v: %v", vip, saw)
-	return saw.Outage()
+	return max(saw.Outage()-saw.Stall(), 0)
 }
 
-// Overlap asserts how long two hosts had an address at most.
+// Overlap asserts how long two hosts had an address at most, beside what the machine stood still. Where it must never be, no machine
+// excuses it.
 func (c *Cluster) Overlap(t testing.TB, vip netip.Addr, from time.Time, most time.Duration) {
 	t.Helper()
-	if over := c.Owners.History().Overlap(vip, from, time.Now()); over > most {
+	now := time.Now()
+	if most > 0 {
+		most += c.Slack(from, now)
+	}
+	if over := c.Owners.History().Overlap(vip, from, now); over > most {
 		t.Errorf("two hosts had %v for %v since %s, want at most %v", vip, over, Stamp(from), most)
 	}
 }
@@ -137,7 +84,7 @@ func (c *Cluster) Rests(t testing.TB, from, to time.Time, vips ...netip.Addr) {
 		}
 	}
 	for _, vip := range vips {
-		c.Unharmed(t, vip, from, to, c.Slack(from, to))
+		c.Unharmed(t, vip, from, to, 0)
 	}
 }
 

@@ -1,12 +1,13 @@
 // Package pairtest makes clusters in tests: hosts of package netlab with a real nginx and the real daemon, a user who opens
-// connections, and the record of who has which address. Its assertions say what a move may cost. The reports of the daemons
-// are for the tests to read: what is below netlab knows nothing of them.
+// connections, and the record of who has which address. Its assertions say what a move may cost, and read the daemons' reports.
 package pairtest
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,10 +41,12 @@ type Cluster struct {
 	Owners  *netlab.Ownership
 	VIPs    []netip.Addr
 	Clients map[netip.Addr]*netlab.Client
+	Scripts string // the directory of the shape
 
 	program string
 	replace *strings.Replacer
-	slowest time.Duration // time between two connections of the slowest client
+	control *netlab.Client // connects to a host that nothing happens to
+	planned []cost         // of each planned move of an address
 }
 
 // New makes the hosts, writes their configuration and starts everything but the daemons. At the test's end it looks whether a
@@ -52,12 +55,14 @@ func New(t testing.TB, s Shape) *Cluster {
 	t.Helper()
 	labtest.Root(t)
 	labtest.Require(t, "ip", "nginx", "nft")
-	c := &Cluster{Lab: labtest.New(t), Clients: map[netip.Addr]*netlab.Client{}, program: s.Program}
+	c := &Cluster{Lab: labtest.New(t), Clients: map[netip.Addr]*netlab.Client{}, Scripts: s.Scripts, program: s.Program}
 	c.replace = strings.NewReplacer("LAB", c.Lab.Dir(), "SCRIPTS", s.Scripts)
 	for n, name := range s.Hosts {
 		c.add(t, name, n)
 	}
 	c.User = labtest.Host(t, c.Lab, "user", "10.0.0.50/24", "fd00::50/64")
+	still := labtest.Host(t, c.Lab, "still", "10.0.0.60/24")
+	labtest.Nginx(t, still)
 	for _, h := range c.Hosts {
 		h.Configure(t, s.Config)
 	}
@@ -67,9 +72,9 @@ func New(t testing.TB, s Shape) *Cluster {
 		c.VIPs = append(c.VIPs, ip)
 		if every > 0 {
 			c.Clients[ip] = labtest.Client(t, c.User, netip.AddrPortFrom(ip, 80).String(), netlab.ClientOptions{Interval: every})
-			c.slowest = max(c.slowest, every)
 		}
 	}
+	c.control = labtest.Client(t, c.User, "10.0.0.60:80", netlab.ClientOptions{Interval: controlInterval})
 	t.Cleanup(func() { c.end(t) })
 	return c
 }
@@ -98,6 +103,33 @@ func (c *Cluster) Get(name string) *Server {
 	panic("pairtest: no host " + name)
 }
 
+// Start starts the daemons of some hosts, of all where none is named.
+func (c *Cluster) Start(t testing.TB, names ...string) {
+	t.Helper()
+	for _, h := range c.Hosts {
+		if len(names) == 0 || slices.Contains(names, h.Name()) {
+			h.Start(t)
+		}
+	}
+}
+
+// Restore ends what a story that failed has left, so that the next one can be told.
+func (c *Cluster) Restore(t testing.TB) {
+	t.Helper()
+	for _, h := range c.Hosts {
+		_ = h.Nginx.Thaw() // it may be dead
+		_ = h.Nginx.Kill(t.Context())
+		if err := errors.Join(h.Heal(), h.CarrierUp(), h.Firewall(t.Context()), h.Nginx.SetHealthy(true), h.Nginx.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-h.Daemon.Done():
+			h.Start(t)
+		default:
+		}
+	}
+}
+
 // misbehaved is what no daemon may ever say.
 var misbehaved = regexp.MustCompile(`(?m)^(WARNING: DATA RACE|panic: |fatal error: ).*$`)
 
@@ -107,6 +139,7 @@ func (c *Cluster) end(t testing.TB) {
 			t.Errorf("the daemon on %s: %s", h.Name(), bad)
 		}
 	}
+	c.judge(t)
 	if !t.Failed() {
 		return
 	}

@@ -1,10 +1,13 @@
 package pairtest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"testing"
 )
 
 // Build builds the daemon for tests, with the race detector where they have it, and returns the way to it and what removes it.
@@ -29,4 +32,21 @@ func Build(race bool) (program string, remove func(), err error) {
 		return "", nil, fmt.Errorf("build the daemon: %w\n%s", err, out)
 	}
 	return program, remove, nil
+}
+
+// Main runs the tests of a package, so many labs at a time on any machine: their hosts mostly wait, and they measure time. program
+// is the daemon that it builds for them. It returns the exit status.
+func Main(m *testing.M, race bool, labsAtOnce int, program *string) int {
+	flag.Parse()
+	path, remove, err := Build(race)
+	if err == nil {
+		defer remove()
+		err = flag.Set("test.parallel", strconv.Itoa(labsAtOnce))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*program = path
+	return m.Run()
 }

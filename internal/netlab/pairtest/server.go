@@ -109,6 +109,12 @@ func (h *Server) Stop(t testing.TB) {
 	if err := h.Daemon.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	h.Ended(t)
+}
+
+// Ended waits until the daemon has ended, with status 0.
+func (h *Server) Ended(t testing.TB) {
+	t.Helper()
 	labtest.Eventually(t, stopBound, func() (bool, string) {
 		select {
 		case <-h.Daemon.Done():

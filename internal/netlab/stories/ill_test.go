@@ -2,6 +2,7 @@ package stories
 
 import (
 	"fmt"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"testing"
 	"time"
@@ -11,16 +12,16 @@ import (
 )
 
 // illShape has an instance for both versions of the protocol, with and without preemption.
-func illShape() shape {
-	s := shape{hosts: []string{"lb1", "lb2"}, vips: map[string]time.Duration{}, nginx: "client_header_timeout 2s;"}
+func illShape() pairtest.Shape {
+	s := pairtest.Shape{Hosts: []string{"lb1", "lb2"}, VIPs: map[string]time.Duration{}}
 	for n, kind := range []struct{ name, more string }{
 		{"v3", `advertise_interval = "200ms"`},
 		{"v3keeps", "advertise_interval = \"200ms\"\n  preempt = false"},
 		{"v2", "version = 2"},
 		{"v2keeps", "version = 2\n  preempt = false"},
 	} {
-		s.vips[fmt.Sprintf("10.0.0.%d", 101+n)] = 20 * time.Millisecond
-		s.config += fmt.Sprintf(`
+		s.VIPs[fmt.Sprintf("10.0.0.%d", 101+n)] = 20 * time.Millisecond
+		s.Config += fmt.Sprintf(`
 instance %q {
   interface = "eth0"
   vrid      = %d
@@ -30,7 +31,7 @@ instance %q {
 }
 `, kind.name, 1+n, 101+n, kind.more)
 	}
-	s.config += policyCheck("app", "")
+	s.Config += policyCheck("app", "")
 	return s
 }
 
@@ -47,11 +48,11 @@ var offer = []netlab.Rule{netlab.DropIn(netlab.VRRPPriority(0)), netlab.DropIn("
 // whatever its priority and whatever preempt says.
 func TestAllUnhealthy(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, illShape())
-	c.start(t, "lb1")
-	c.only(t, "lb1", settleBound)
-	c.start(t, "lb2")
-	c.settled(t, "lb1")
+	c := newCluster(t, illShape(), nil)
+	c.Start(t, "lb1")
+	c.Only(t, "lb1", pairtest.SettleBound)
+	c.Start(t, "lb2")
+	c.Settled(t, "lb1")
 	for _, story := range []struct {
 		name   string
 		lost   []netlab.Rule // at the host that recovers first
@@ -65,59 +66,59 @@ func TestAllUnhealthy(t *testing.T) {
 	} {
 		ok := t.Run(story.name, func(t *testing.T) {
 			// Both ways: the lower host recovers first, then the higher one.
-			c.rest(t, "lb2", "lb1")
-			c.recover(t, "lb2", story.lost, story.v3, story.v2)
-			c.do(t, "lb2", "app", true)
-			c.rest(t, "", "lb2")
-			c.recover(t, "lb1", story.lost, story.v3, story.v2)
+			rest(t, c, "lb2", "lb1")
+			recovers(t, c, "lb2", story.lost, story.v3, story.v2)
+			do(t, c, "lb2", "app", true)
+			rest(t, c, "", "lb2")
+			recovers(t, c, "lb1", story.lost, story.v3, story.v2)
 			// The lower host comes back to a healthy master.
-			from := c.do(t, "lb2", "app", false)
-			c.settled(t, "lb1")
-			c.rests(t, from, time.Since(from))
+			from := do(t, c, "lb2", "app", false)
+			c.Settled(t, "lb1")
+			c.Rests(t, from, time.Now())
 		})
 		if !ok {
 			t.Fatal("the pair is not where the next story begins")
 		}
 	}
 	t.Run("the better host recovers last", func(t *testing.T) {
-		c.rest(t, "lb2", "lb1")
-		c.recover(t, "lb2", nil, 1200*time.Millisecond, 3300*time.Millisecond)
-		from := c.do(t, "lb1", "app", false)
-		c.only(t, "lb1", settleBound, preempting...)
-		c.planned(t, from, "lb1", preempting...)
-		c.rests(t, from, time.Since(from)+500*time.Millisecond, keeping...)
-		c.only(t, "lb2", time.Millisecond, keeping...)
+		rest(t, c, "lb2", "lb1")
+		recovers(t, c, "lb2", nil, 1200*time.Millisecond, 3300*time.Millisecond)
+		from := do(t, c, "lb1", "app", false)
+		c.Only(t, "lb1", pairtest.SettleBound, preempting...)
+		c.Planned(t, from, "lb1", preempting...)
+		c.Rests(t, from, time.Now().Add(500*time.Millisecond), keeping...)
+		c.Only(t, "lb2", time.Millisecond, keeping...)
 	})
 }
 
 // rest makes two hosts unhealthy, the backup first, and asserts that the address stays with the master, which goes on offering
 // it. An empty backup is unhealthy already.
-func (c *cluster) rest(t *testing.T, backup, master string) {
+func rest(t *testing.T, c *pairtest.Cluster, backup, master string) {
 	t.Helper()
 	from := time.Now()
 	ill := func(host string, state node.State) {
 		for _, name := range []string{"v3", "v3keeps", "v2", "v2keeps"} {
-			c.host(host).awaitInstance(t, name, 8*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 1 && i.State == state })
+			c.Get(host).AwaitInstance(t, name, 8*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 1 && i.State == state })
 		}
 	}
 	if backup != "" {
-		c.do(t, backup, "app", true)
+		do(t, c, backup, "app", true)
 		ill(backup, node.Backup)
-		c.do(t, master, "app", true)
+		do(t, c, master, "app", true)
 	}
 	ill(master, node.Master)
 	// Long enough for a last resort to be taken by mistake: 3 s and the skew of priority 1, and the first repeated offer.
-	c.rests(t, from, time.Since(from)+1500*time.Millisecond)
+	c.Rests(t, from, time.Now().Add(1500*time.Millisecond))
 }
 
-// recover makes the backup healthy, and asserts that it takes the addresses without loss.
-func (c *cluster) recover(t *testing.T, host string, lost []netlab.Rule, v3, v2 time.Duration) {
+// recovers makes the backup healthy, and asserts that it takes the addresses without loss.
+func recovers(t *testing.T, c *pairtest.Cluster, host string, lost []netlab.Rule, v3, v2 time.Duration) {
 	t.Helper()
-	h := c.host(host)
-	begin(t, func() error { return h.Firewall(t.Context(), lost...) })
-	from := c.do(t, host, "app", false)
-	c.only(t, host, v3+noise, preempting[0], keeping[0])
-	c.only(t, host, time.Until(from.Add(v2+noise)), preempting[1], keeping[1])
-	begin(t, func() error { return h.Firewall(t.Context()) })
-	c.planned(t, from, host)
+	h := c.Get(host)
+	pairtest.Step(t, func() error { return h.Firewall(t.Context(), lost...) })
+	from := do(t, c, host, "app", false)
+	c.Only(t, host, v3+noise, preempting[0], keeping[0])
+	c.Only(t, host, time.Until(from.Add(v2+noise)), preempting[1], keeping[1])
+	pairtest.Step(t, func() error { return h.Firewall(t.Context()) })
+	c.Planned(t, from, host)
 }

@@ -3,6 +3,7 @@ package stories
 import (
 	"errors"
 	"fmt"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -33,13 +34,13 @@ var advertised = netip.MustParsePrefix("2001:db8:5::/64")
 
 func untouched(t *testing.T, promote string) {
 	const moves = 50
-	c := newCluster(t, shape{
-		hosts: []string{"lb1", "lb2"},
-		vips: map[string]time.Duration{
+	c := newCluster(t, pairtest.Shape{
+		Hosts: []string{"lb1", "lb2"},
+		VIPs: map[string]time.Duration{
 			"10.0.0.100": 0, "10.0.0.101": 0, "192.0.2.100": 0, "fd00::100": 0, "2001:db8:5::100": 0,
 		},
 		// A short interval, so that 50 moves are short.
-		config: `
+		Config: `
 instance "web" {
   interface          = "eth0"
   vrid               = 1
@@ -53,55 +54,55 @@ check "process" "app" {
   fall     = 1
 }
 `,
-	})
-	router := labtest.Host(t, c.lab, "router", "10.0.0.1/24", "fd00::1/64")
-	for _, h := range c.hosts {
-		c.furnish(t, h, promote)
-		c.app(t, h, true)
+	}, nil)
+	router := labtest.Host(t, c.Lab, "router", "10.0.0.1/24", "fd00::1/64")
+	for _, h := range c.Hosts {
+		furnish(t, h, promote)
+		app(t, h, true)
 	}
 	if err := router.AdvertiseRouter(advertised, 30*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	before := map[string]string{}
-	for _, h := range c.hosts {
+	for _, h := range c.Hosts {
 		labtest.Eventually(t, 5*time.Second, func() (bool, string) {
-			before[h.Name()] = c.own(t, h)
+			before[h.Name()] = own(t, c, h)
 			return strings.Count(before[h.Name()], "2001:db8:5:") >= 2, h.Name() + " has no address from the router:\n" + before[h.Name()]
 		})
 		if !strings.Contains(before[h.Name()], "proto ra") {
 			t.Fatalf("%s learned no route from the router:\n%s", h.Name(), before[h.Name()])
 		}
 	}
-	sources := map[string]string{}
-	for _, h := range c.hosts {
-		sources[h.Name()] = c.sources(t, h)
+	source := map[string]string{}
+	for _, h := range c.Hosts {
+		source[h.Name()] = sources(t, c, h)
 	}
 
-	c.start(t)
-	c.settled(t, "lb1")
-	lb1 := c.host("lb1")
+	c.Start(t)
+	c.Settled(t, "lb1")
+	lb1 := c.Get("lb1")
 	for move := range moves {
 		owner := []string{"lb2", "lb1"}[move%2]
-		c.app(t, lb1, owner == "lb1")
-		c.only(t, owner, 10*time.Second)
-		h := c.host(owner)
-		if diff := cmp.Diff(sources[owner], c.sources(t, h)); diff != "" {
+		app(t, lb1, owner == "lb1")
+		c.Only(t, owner, 10*time.Second)
+		h := c.Get(owner)
+		if diff := cmp.Diff(source[owner], sources(t, c, h)); diff != "" {
 			t.Fatalf("move %d: where %s sends from (-before +with the addresses)\n%s", move+1, owner, diff)
 		}
-		if diff := cmp.Diff(before[owner], c.own(t, h)); diff != "" {
+		if diff := cmp.Diff(before[owner], own(t, c, h)); diff != "" {
 			t.Fatalf("move %d: %s's own (-before +with the addresses)\n%s", move+1, owner, diff)
 		}
 	}
-	for _, h := range c.hosts {
-		h.stop(t)
-		if diff := cmp.Diff(before[h.Name()], c.own(t, h)); diff != "" {
+	for _, h := range c.Hosts {
+		h.Stop(t)
+		if diff := cmp.Diff(before[h.Name()], own(t, c, h)); diff != "" {
 			t.Errorf("%s's own (-before +after %d moves)\n%s", h.Name(), moves, diff)
 		}
 		whole, err := h.Snapshot(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, vip := range c.vips {
+		for _, vip := range c.VIPs {
 			if strings.Contains(whole, vip.String()) {
 				t.Errorf("%v is left on %s\n%s", vip, h.Name(), whole)
 			}
@@ -110,7 +111,7 @@ check "process" "app" {
 }
 
 // furnish gives a host what an administrator might: a second address of the same network, which is a secondary, and routes.
-func (c *cluster) furnish(t *testing.T, h *server, promote string) {
+func furnish(t *testing.T, h *pairtest.Server, promote string) {
 	t.Helper()
 	n := h.Addresses()[0].Addr().As4()[3]
 	if err := h.Sysctl("net.ipv4.conf.eth0.promote_secondaries", promote); err != nil {
@@ -130,7 +131,7 @@ func (c *cluster) furnish(t *testing.T, h *server, promote string) {
 }
 
 // own is a host's addresses, routes and rules without those of the virtual addresses.
-func (c *cluster) own(t *testing.T, h *server) string {
+func own(t *testing.T, c *pairtest.Cluster, h *pairtest.Server) string {
 	t.Helper()
 	text, err := h.Snapshot(t.Context())
 	if err != nil {
@@ -138,7 +139,7 @@ func (c *cluster) own(t *testing.T, h *server) string {
 	}
 	var own []string
 	for line := range strings.Lines(text) {
-		if !c.virtual(line) {
+		if !virtual(c, line) {
 			own = append(own, line)
 		}
 	}
@@ -147,9 +148,9 @@ func (c *cluster) own(t *testing.T, h *server) string {
 
 // virtual says whether a word of a line is a virtual address: the kernel's entry for the address itself, or something that
 // names it as a source.
-func (c *cluster) virtual(line string) bool {
+func virtual(c *pairtest.Cluster, line string) bool {
 	fields := strings.Fields(line)
-	for _, vip := range c.vips {
+	for _, vip := range c.VIPs {
 		for n, f := range fields {
 			ip, _, _ := strings.Cut(f, "/")
 			// "local 10.0.0.100 dev eth0 ... src 10.0.0.100", "... inet 10.0.0.100/32 ...", and nothing else is the address's own.
@@ -165,7 +166,7 @@ func (c *cluster) virtual(line string) bool {
 var lifetime = regexp.MustCompile(`expires \d+sec`)
 
 // app makes a host's process check pass or fail: its process is the test's own.
-func (c *cluster) app(t *testing.T, h *server, healthy bool) {
+func app(t *testing.T, h *pairtest.Server, healthy bool) {
 	t.Helper()
 	path := filepath.Join(h.Dir(), "app.pid")
 	err := os.Remove(path)
@@ -178,7 +179,7 @@ func (c *cluster) app(t *testing.T, h *server, healthy bool) {
 }
 
 // sources is which address a host sends from to hosts near and far.
-func (c *cluster) sources(t *testing.T, h *server) string {
+func sources(t *testing.T, c *pairtest.Cluster, h *pairtest.Server) string {
 	t.Helper()
 	var script strings.Builder
 	for _, to := range []string{"10.0.0.50", "10.0.0.1", "10.9.0.1", "198.51.100.1", "192.0.2.7", "fd00::50", "fd09::1", "2001:db8:5::50", "2001:db8:ffff::1"} {
@@ -188,7 +189,7 @@ func (c *cluster) sources(t *testing.T, h *server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, vip := range c.vips {
+	for _, vip := range c.VIPs {
 		if strings.Contains(text, "src "+vip.String()+" ") {
 			t.Fatalf("%s sends from the virtual address %v\n%s", h.Name(), vip, text)
 		}

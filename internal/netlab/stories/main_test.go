@@ -1,52 +1,33 @@
 package stories
 
 import (
-	"flag"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// labsAtOnce is how many labs run at a time, on any machine: their hosts mostly wait, and they measure time.
-const labsAtOnce = "2"
+// labsAtOnce is how many labs run at a time.
+const labsAtOnce = 3
 
-// program is the daemon: what UNDERSTUDY names, or one that is built for the tests.
-var program = os.Getenv("UNDERSTUDY")
+// noise is by how much the machine may delay what takes milliseconds.
+const noise = pairtest.Noise
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// program is the daemon.
+var program string
 
-func run(m *testing.M) int {
-	flag.Parse()
-	if err := flag.Set("test.parallel", labsAtOnce); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if program == "" && os.Geteuid() == 0 {
-		dir, err := os.MkdirTemp("", "understudy-stories-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "understudy")
-		if err := build(program); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(pairtest.Main(m, raceEnabled, labsAtOnce, &program)) }
 
-func build(path string) error {
-	args := []string{"build", "-buildvcs=false", "-o", path}
-	if raceEnabled {
-		args = append(args, "-race")
+// newCluster makes hosts with the daemon and scripts, and starts everything but the daemons.
+func newCluster(t *testing.T, s pairtest.Shape, scripts map[string]string) *pairtest.Cluster {
+	t.Helper()
+	s.Program = program
+	if len(scripts) > 0 {
+		s.Scripts = commandtest.Dir(t)
 	}
-	cmd := exec.Command("go", append(args, "github.com/understudy-ha/understudy/cmd/understudy")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the daemon: %w\n%s", err, out)
+	for name, body := range scripts {
+		commandtest.Script(t, s.Scripts, name, body)
 	}
-	return nil
+	return pairtest.New(t, s)
 }

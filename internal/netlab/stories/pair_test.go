@@ -1,6 +1,7 @@
 package stories
 
 import (
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"testing"
 	"time"
@@ -17,19 +18,13 @@ var (
 
 // pairShape is a pair as many run it, with one instance for each family and version. Its hooks are always there, the one that
 // hangs too: it must not be noticed in any story.
-var pairShape = shape{
-	hosts: []string{"lb1", "lb2"},
-	// Connections that a move breaks must not keep old workers alive for longer.
-	nginx: "client_header_timeout 2s;",
-	vips: map[string]time.Duration{
+var pairShape = pairtest.Shape{
+	Hosts: []string{"lb1", "lb2"},
+	VIPs: map[string]time.Duration{
 		"10.0.0.100": 5 * time.Millisecond, "fd00::100": 10 * time.Millisecond, "10.0.0.101": 50 * time.Millisecond,
 		"fd00::101": 20 * time.Millisecond, "10.0.0.102": 20 * time.Millisecond,
 	},
-	scripts: map[string]string{
-		"tell": `shift; echo "$*" >>"$0.$UNDERSTUDY_NODE"; [ "$3" != STOP ] || ip -oneline address show dev eth0 >"$0.$UNDERSTUDY_NODE.stop"`,
-		"hang": `exec sleep 60`,
-	},
-	config: `
+	Config: `
 instance "v4" {
   interface = "eth0"
   vrid      = 1
@@ -85,23 +80,29 @@ notify "script" "hang" {
 `,
 }
 
+// pairScripts are the hooks.
+var pairScripts = map[string]string{
+	"tell": `shift; echo "$*" >>"$0.$UNDERSTUDY_NODE"; [ "$3" != STOP ] || ip -oneline address show dev eth0 >"$0.$UNDERSTUDY_NODE.stop"`,
+	"hang": `exec sleep 60`,
+}
+
 // TestPair tells what happens to a pair, one story after another. Each begins and ends with everything on lb1.
 func TestPair(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, pairShape)
+	c := newCluster(t, pairShape, pairScripts)
 	from := time.Now()
-	c.start(t)
-	c.settled(t, "lb1")
-	for _, vip := range c.vips {
+	c.Start(t)
+	c.Settled(t, "lb1")
+	for _, vip := range c.VIPs {
 		// The other one may have been first, when its daemon started sooner.
-		if moves := c.owners.History().Moves(vip, from, time.Now()); moves > 1 {
+		if moves := c.Owners.History().Moves(vip, from, time.Now()); moves > 1 {
 			t.Errorf("%v moved %d times in the first election", vip, moves)
 		}
-		c.overlap(t, vip, from, lingers)
+		c.Overlap(t, vip, from, pairtest.Lingers)
 	}
 	for _, story := range []struct {
 		name string
-		tell func(*testing.T, *cluster)
+		tell func(*testing.T, *pairtest.Cluster)
 	}{
 		{"an address is deleted by hand", deletedByHand},
 		{"nginx is killed", nginxKilled},
@@ -118,11 +119,11 @@ func TestPair(t *testing.T) {
 	} {
 		ok := t.Run(story.name, func(t *testing.T) {
 			story.tell(t, c)
-			c.settled(t, "lb1")
+			c.Settled(t, "lb1")
 		})
 		if !ok {
-			c.restore(t)
-			c.settled(t, "lb1")
+			c.Restore(t)
+			c.Settled(t, "lb1")
 		}
 	}
 }

@@ -3,6 +3,7 @@ package stories
 import (
 	"errors"
 	"fmt"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 )
 
 // sick makes the check NAME of a host fail from its next run on, or succeed again.
-func (c *cluster) sick(host, name string, sick bool) error {
-	path := filepath.Join(c.lab.Dir(), host, "sick-"+name)
+func sick(c *pairtest.Cluster, host, name string, sick bool) error {
+	path := filepath.Join(c.Lab.Dir(), host, "sick-"+name)
 	if sick {
 		return os.WriteFile(path, nil, 0o644)
 	}
@@ -62,21 +63,14 @@ check "script" %[1]q {
 
 const ranked = `priority = { lb1 = 150, lb2 = 100 }[hostname]`
 
-func policyShape() shape {
-	return shape{
-		hosts: []string{"lb1", "lb2"},
-		nginx: "client_header_timeout 2s;",
-		vips: map[string]time.Duration{
+func policyShape() pairtest.Shape {
+	return pairtest.Shape{
+		Hosts: []string{"lb1", "lb2"},
+		VIPs: map[string]time.Duration{
 			small.String(): 20 * time.Millisecond, big.String(): 10 * time.Millisecond, sticky.String(): 20 * time.Millisecond,
 			equal.String(): 20 * time.Millisecond, rising.String(): 0, fate4.String(): 20 * time.Millisecond, fate6.String(): 20 * time.Millisecond,
 		},
-		// The check returns the words of a plan, one at a time; the last one again and again.
-		scripts: map[string]string{"plan": `
-read -r result rest <"$1/plan"
-[ -z "$rest" ] || { echo "$rest" >"$1/plan.rest" && mv "$1/plan.rest" "$1/plan"; }
-echo "the plan says $result"
-exit "$result"`},
-		config: policyInstance("small", 1, `"10.0.0.101"`, ranked) + policyCheck("small", "weight = -49") +
+		Config: policyInstance("small", 1, `"10.0.0.101"`, ranked) + policyCheck("small", "weight = -49") +
 			policyInstance("big", 2, `"10.0.0.102"`, ranked) + policyCheck("big", "weight = -51") +
 			policyInstance("sticky", 3, `"10.0.0.103"`, ranked+"\n  preempt = false") + policyCheck("sticky", "") +
 			policyInstance("equal", 4, `"10.0.0.104"`, "priority = 100") + policyCheck("equal", "") +
@@ -92,18 +86,25 @@ check "script" "rising" {
 	}
 }
 
+// planned is the script of a check that returns the words of a plan, one at a time; the last one again and again.
+var planned = map[string]string{"plan": `
+read -r result rest <"$1/plan"
+[ -z "$rest" ] || { echo "$rest" >"$1/plan.rest" && mv "$1/plan.rest" "$1/plan"; }
+echo "the plan says $result"
+exit "$result"`}
+
 // TestPolicies tells what the configuration of an instance decides. Every story has an instance of its own, all on one pair.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, policyShape())
-	for _, h := range c.hosts {
-		h.plan(t, "0")
+	c := newCluster(t, policyShape(), planned)
+	for _, h := range c.Hosts {
+		plan(t, h, "0")
 	}
-	c.start(t, "lb1")
-	c.only(t, "lb1", settleBound)
-	c.start(t, "lb2")
-	for _, h := range c.hosts {
-		labtest.Eventually(t, settleBound, func() (bool, string) { return h.settled(t, h.Name() == "lb1") })
+	c.Start(t, "lb1")
+	c.Only(t, "lb1", pairtest.SettleBound)
+	c.Start(t, "lb2")
+	for _, h := range c.Hosts {
+		labtest.Eventually(t, pairtest.SettleBound, func() (bool, string) { return h.AtHome(t, h.Name() == "lb1") })
 	}
 
 	t.Run("a weight that is too small moves nothing", func(t *testing.T) { smallWeight(t, c) })
@@ -115,70 +116,70 @@ func TestPolicies(t *testing.T) {
 }
 
 // do is a step that switches a check.
-func (c *cluster) do(t *testing.T, host, check string, sick bool) time.Time {
+func do(t *testing.T, c *pairtest.Cluster, host, check string, ill bool) time.Time {
 	t.Helper()
-	return begin(t, func() error { return c.sick(host, check, sick) })
+	return pairtest.Step(t, func() error { return sick(c, host, check, ill) })
 }
 
-func smallWeight(t *testing.T, c *cluster) {
-	from := c.do(t, "lb1", "small", true)
-	c.host("lb1").awaitInstance(t, "small", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 101 })
-	c.rests(t, from, time.Since(from)+time.Second, small) // 10 intervals
-	c.do(t, "lb1", "small", false)
-	c.host("lb1").awaitInstance(t, "small", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 150 })
-	c.rests(t, from, time.Since(from)+300*time.Millisecond, small)
+func smallWeight(t *testing.T, c *pairtest.Cluster) {
+	from := do(t, c, "lb1", "small", true)
+	c.Get("lb1").AwaitInstance(t, "small", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 101 })
+	c.Rests(t, from, time.Now().Add(time.Second), small) // 10 intervals
+	do(t, c, "lb1", "small", false)
+	c.Get("lb1").AwaitInstance(t, "small", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 150 })
+	c.Rests(t, from, time.Now().Add(300*time.Millisecond), small)
 }
 
-func bigWeight(t *testing.T, c *cluster) {
-	from := c.do(t, "lb1", "big", true)
-	c.only(t, "lb2", 5*time.Second, big)
-	c.planned(t, from, "lb2", big)
-	c.host("lb2").says(t, `instance=big from=backup to=master why="10.0.0.11 advertises priority 99, ours is 100"`, time.Second)
-	from = c.do(t, "lb1", "big", false)
-	c.only(t, "lb1", 5*time.Second, big)
-	c.planned(t, from, "lb1", big)
+func bigWeight(t *testing.T, c *pairtest.Cluster) {
+	from := do(t, c, "lb1", "big", true)
+	c.Only(t, "lb2", 5*time.Second, big)
+	c.Planned(t, from, "lb2", big)
+	c.Get("lb2").Says(t, `instance=big from=backup to=master why="10.0.0.11 advertises priority 99, ours is 100"`, time.Second)
+	from = do(t, c, "lb1", "big", false)
+	c.Only(t, "lb1", 5*time.Second, big)
+	c.Planned(t, from, "lb1", big)
 }
 
-func stays(t *testing.T, c *cluster) {
-	lb1 := c.host("lb1")
-	from := c.do(t, "lb1", "sticky", true)
-	c.only(t, "lb2", 5*time.Second, sticky) // health beats stickiness
-	c.planned(t, from, "lb2", sticky)
-	from = c.do(t, "lb1", "sticky", false)
-	lb1.awaitInstance(t, "sticky", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 150 })
-	c.rests(t, from, time.Since(from)+time.Second, sticky)
+func stays(t *testing.T, c *pairtest.Cluster) {
+	lb1 := c.Get("lb1")
+	from := do(t, c, "lb1", "sticky", true)
+	c.Only(t, "lb2", 5*time.Second, sticky) // health beats stickiness
+	c.Planned(t, from, "lb2", sticky)
+	from = do(t, c, "lb1", "sticky", false)
+	lb1.AwaitInstance(t, "sticky", 5*time.Second, func(i node.InstanceStatus) bool { return i.Priority == 150 })
+	c.Rests(t, from, time.Now().Add(time.Second), sticky)
 	// The one that has it is ill now.
-	from = c.do(t, "lb2", "sticky", true)
-	c.only(t, "lb1", 5*time.Second, sticky)
-	c.planned(t, from, "lb1", sticky)
-	c.do(t, "lb2", "sticky", false)
+	from = do(t, c, "lb2", "sticky", true)
+	c.Only(t, "lb1", 5*time.Second, sticky)
+	c.Planned(t, from, "lb1", sticky)
+	do(t, c, "lb2", "sticky", false)
 }
 
-func equals(t *testing.T, c *cluster) {
+func equals(t *testing.T, c *pairtest.Cluster) {
 	// The higher address of lb2 alone is no reason to preempt.
 	from := time.Now()
-	c.rests(t, from, 500*time.Millisecond, equal)
+	c.Rests(t, from, from.Add(500*time.Millisecond), equal)
 	// Two masters meet after a cut: the higher address stays.
-	begin(t, c.host("lb1").Cut)
+	pairtest.Step(t, c.Get("lb1").Cut)
 	labtest.Eventually(t, 5*time.Second, func() (bool, string) {
-		owners := c.owners.Owners(equal)
+		owners := c.Owners.Owners(equal)
 		return fmt.Sprint(owners) == "[lb1 lb2]", fmt.Sprintf("owners of %v are %v", equal, owners)
 	})
-	from = begin(t, c.host("lb1").Heal)
-	c.only(t, "lb2", 5*time.Second, equal)
-	c.overlap(t, equal, from, 100*time.Millisecond+lingers)
+	from = pairtest.Step(t, c.Get("lb1").Heal)
+	c.Only(t, "lb2", 5*time.Second, equal)
+	c.Overlap(t, equal, from, 100*time.Millisecond+pairtest.Lingers)
 	from = time.Now()
-	c.rests(t, from, 500*time.Millisecond, equal)
-	c.reaches(t, equal, "lb2")
-	for _, vip := range c.vips { // the other instances settle, too
+	c.Rests(t, from, from.Add(500*time.Millisecond), equal)
+	c.Reaches(t, equal, "lb2", 2*time.Second)
+	for _, vip := range c.VIPs { // the other instances settle, too
 		if vip != equal {
-			c.only(t, "lb1", settleBound, vip)
+			c.Only(t, "lb1", pairtest.SettleBound, vip)
 		}
 	}
 }
 
 // plan writes what the script check on a host returns from its next run on. The plan before must have come to its end.
-func (h *server) plan(t *testing.T, results string) {
+func plan(t *testing.T, h *pairtest.Server, results string) {
 	t.Helper()
 	path := filepath.Join(h.Dir(), "plan")
 	// In one step, so that no run reads half of it.
@@ -188,7 +189,7 @@ func (h *server) plan(t *testing.T, results string) {
 }
 
 // performed waits until the plan has come to its end.
-func (h *server) performed(t *testing.T) {
+func performed(t *testing.T, h *pairtest.Server) {
 	t.Helper()
 	labtest.Eventually(t, 10*time.Second, func() (bool, string) {
 		left, err := os.ReadFile(filepath.Join(h.Dir(), "plan"))
@@ -196,34 +197,34 @@ func (h *server) performed(t *testing.T) {
 	})
 }
 
-func riseAndFall(t *testing.T, c *cluster) {
-	lb1 := c.host("lb1")
+func riseAndFall(t *testing.T, c *pairtest.Cluster) {
+	lb1 := c.Get("lb1")
 	// fall is 3: one or two failures in a row are nothing.
-	from := begin(t, func() error { lb1.plan(t, "2 0 2 2 0 2 2 0"); return nil })
-	lb1.performed(t)
-	c.rests(t, from, time.Since(from)+300*time.Millisecond, rising)
+	from := pairtest.Step(t, func() error { plan(t, lb1, "2 0 2 2 0 2 2 0"); return nil })
+	performed(t, lb1)
+	c.Rests(t, from, time.Now().Add(300*time.Millisecond), rising)
 	// Three are enough, and rise is 4: three successes in a row are nothing.
-	from = begin(t, func() error { lb1.plan(t, "2 2 2 0 2 0 0 0 2 0 0 0 2"); return nil })
-	c.only(t, "lb2", 10*time.Second, rising)
-	lb1.performed(t)
-	c.rests(t, time.Now(), 300*time.Millisecond, rising)
-	c.moved(t, rising, from, "lb2")
-	lb1.says(t, `unhealthy: check=rising why="the plan says 2 \(exit status 2\)`, time.Second)
-	from = begin(t, func() error { lb1.plan(t, "0 0 0 2 0 0 0 2 0 0 0 0"); return nil })
-	lb1.performed(t)
-	c.only(t, "lb1", 10*time.Second, rising)
-	c.moved(t, rising, from, "lb1")
+	from = pairtest.Step(t, func() error { plan(t, lb1, "2 2 2 0 2 0 0 0 2 0 0 0 2"); return nil })
+	c.Only(t, "lb2", 10*time.Second, rising)
+	performed(t, lb1)
+	c.Rests(t, time.Now(), time.Now().Add(300*time.Millisecond), rising)
+	c.Moved(t, rising, from, "lb2")
+	lb1.Says(t, `unhealthy: check=rising why="the plan says 2 \(exit status 2\)`, time.Second)
+	from = pairtest.Step(t, func() error { plan(t, lb1, "0 0 0 2 0 0 0 2 0 0 0 0"); return nil })
+	performed(t, lb1)
+	c.Only(t, "lb1", 10*time.Second, rising)
+	c.Moved(t, rising, from, "lb1")
 }
 
-func oneFate(t *testing.T, c *cluster) {
-	lb1, lb2 := c.host("lb1"), c.host("lb2")
-	v6 := func(h *server, rules ...netlab.Rule) time.Time {
+func oneFate(t *testing.T, c *pairtest.Cluster) {
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	v6 := func(h *pairtest.Server, rules ...netlab.Rule) time.Time {
 		t.Helper()
-		return begin(t, func() error { return h.Firewall(t.Context(), rules...) })
+		return pairtest.Step(t, func() error { return h.Firewall(t.Context(), rules...) })
 	}
 	// The backup hears no advert over IPv6 any more: it waits, since IPv4's master is still there.
 	from := v6(lb2, netlab.DropIn(netlab.VRRPv6))
-	lb2.awaitInstance(t, "fate", 5*time.Second, func(i node.InstanceStatus) bool {
+	lb2.AwaitInstance(t, "fate", 5*time.Second, func(i node.InstanceStatus) bool {
 		for _, r := range i.Routers {
 			if r.Waiting != "" {
 				return i.State == node.Backup
@@ -231,18 +232,18 @@ func oneFate(t *testing.T, c *cluster) {
 		}
 		return false
 	})
-	c.rests(t, from, time.Since(from)+700*time.Millisecond, fate4, fate6)
+	c.Rests(t, from, time.Now().Add(700*time.Millisecond), fate4, fate6)
 	// Even so the families move together.
-	from = c.do(t, "lb1", "fate", true)
-	c.only(t, "lb2", 5*time.Second, fate4, fate6)
-	c.planned(t, from, "lb2", fate4, fate6)
-	from = c.do(t, "lb1", "fate", false)
-	c.only(t, "lb1", 5*time.Second, fate4, fate6)
-	c.planned(t, from, "lb1", fate4, fate6)
+	from = do(t, c, "lb1", "fate", true)
+	c.Only(t, "lb2", 5*time.Second, fate4, fate6)
+	c.Planned(t, from, "lb2", fate4, fate6)
+	from = do(t, c, "lb1", "fate", false)
+	c.Only(t, "lb1", 5*time.Second, fate4, fate6)
+	c.Planned(t, from, "lb1", fate4, fate6)
 	v6(lb2)
 	// The master's own firewall refuses them: nobody else is heard, so it goes on.
 	from = v6(lb1, netlab.DropOut(netlab.VRRPv6))
-	lb1.awaitInstance(t, "fate", 5*time.Second, func(i node.InstanceStatus) bool {
+	lb1.AwaitInstance(t, "fate", 5*time.Second, func(i node.InstanceStatus) bool {
 		for _, r := range i.Routers {
 			if r.SendError != "" {
 				return true
@@ -250,6 +251,6 @@ func oneFate(t *testing.T, c *cluster) {
 		}
 		return false
 	})
-	c.rests(t, from, time.Since(from)+700*time.Millisecond, fate4, fate6)
+	c.Rests(t, from, time.Now().Add(700*time.Millisecond), fate4, fate6)
 	v6(lb1)
 }

@@ -1,0 +1,173 @@
+package pairtest
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+)
+
+const (
+	// controlInterval is how often the control client connects.
+	controlInterval = 10 * time.Millisecond
+	// quiet is how long the machine may stand still without costing anybody a connection: a host that hands over serves on for
+	// 80 ms when it sees nothing of its successor.
+	quiet = 40 * time.Millisecond
+	// resolution is how exactly the order of two hosts' events is known: each is dated when the record reads it.
+	resolution = 10 * time.Millisecond
+	// retransmit is how long a connection takes at least whose first packet was lost (RFC 6298: 1 s).
+	retransmit = 900 * time.Millisecond
+	// caught is how many connections may be open at the instant of a move: each takes about a millisecond.
+	caught = 3
+	// few is below how many planned moves nothing is said of them together.
+	few = 3
+)
+
+// harm is what became of a client's connections, where they had no answer at once.
+type harm struct {
+	refused   []netlab.Attempt // somebody had the address and no server: no machine is slow in that way
+	causeless []netlab.Attempt // were established and broke while nothing moved
+	lost      []netlab.Attempt // were not established at once
+	open      []netlab.Attempt // were established and broke: the host that took over knows nothing of them
+}
+
+// harmed sorts a client's connections. moved says whether the address moved within a time.
+func harmed(a netlab.Attempts, moved func(from, to time.Time) bool) harm {
+	var h harm
+	for _, t := range a.List {
+		reset := errors.Is(t.Err, syscall.ECONNRESET) // a first packet is refused, never reset: this one was under way
+		switch {
+		case errors.Is(t.Err, syscall.ECONNREFUSED):
+			h.refused = append(h.refused, t)
+		case t.Err != nil && (t.Established > 0 || reset) && !moved(t.Start, t.Start.Add(t.Took)):
+			h.causeless = append(h.causeless, t)
+		case t.Err != nil && t.Established == 0 && !reset, t.Established >= retransmit:
+			h.lost = append(h.lost, t)
+		case t.Err != nil, t.Took >= retransmit:
+			h.open = append(h.open, t)
+		}
+	}
+	return h
+}
+
+// moving says whether an address changed hosts between two instants, or had two: then either may have a client's packets. The
+// clients follow the announcement, which comes after the address, and later still on a machine that stands still.
+func moving(history netlab.History, vip netip.Addr, slack time.Duration) func(from, to time.Time) bool {
+	return func(from, to time.Time) bool {
+		periods := history.Periods(vip, from.Add(-after-slack), to.Add(after+slack))
+		return len(periods) > 1 || len(periods[0].Owners) > 1
+	}
+}
+
+// Slack is for how long the machine stood still between two instants, where that was long enough to cost connections. The control
+// client knows: it connects all the time to an nginx that nothing happens to.
+func (c *Cluster) Slack(from, to time.Time) time.Duration {
+	return slack(c.control.Between(from, to))
+}
+
+func slack(a netlab.Attempts) time.Duration {
+	worst := a.Stall() - controlInterval
+	for _, t := range a.List {
+		worst = max(worst, t.Took)
+	}
+	if worst < quiet {
+		return 0
+	}
+	return worst
+}
+
+// Unharmed asserts what the client of an address noticed: no connection was refused, none broke without a move, and no new one was
+// lost but those of a time, and of that for which the machine stood still.
+func (c *Cluster) Unharmed(t testing.TB, vip netip.Addr, from, to time.Time, most time.Duration) {
+	t.Helper()
+	c.unharmed(t, vip, from, to, most)
+}
+
+// unharmed returns what it asserts of, and how many connections are excused.
+func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to time.Time, most time.Duration) (h harm, limit int) {
+	t.Helper()
+	client := c.Clients[vip]
+	if client == nil {
+		return h, 0
+	}
+	saw, slack := client.Between(from, to), c.Slack(from, to)
+	h = harmed(saw, moving(c.Owners.History(), vip, slack))
+	for _, bad := range []struct {
+		what string
+		list []netlab.Attempt
+	}{{"refused", h.refused}, {"broken without a move", h.causeless}} {
+		if len(bad.list) > 0 {
+			t.Errorf("%v: %d connections %s since %s, the first at %s: %+v\n%v", vip, len(bad.list), bad.what, Stamp(from), Stamp(bad.list[0].Start), bad.list[0], saw)
+		}
+	}
+	excused := most + slack
+	limit = int(excused / (saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))))
+	if len(h.lost) > limit {
+		t.Errorf("%v: %d connections lost since %s, want at most %d; the first at %s: %+v\n%v", vip, len(h.lost), Stamp(from), limit, Stamp(h.lost[0].Start), h.lost[0], saw)
+	}
+	t.Logf("%v: %d lost, %d open, excused %v: %v", vip, len(h.lost), len(h.open), excused, saw)
+	return h, limit
+}
+
+// cost is what a planned move of an address cost: for how long nobody had it, and how many new connections.
+type cost struct {
+	gap, slack time.Duration
+	lost       int
+}
+
+// Planned asserts a move without loss, once, to a host: at every instant somebody had each address, both for a moment only, and
+// no client lost a new connection. Only what the control client saw of a machine that stood still excuses anything.
+func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip.Addr) {
+	t.Helper()
+	now := time.Now().Add(after)
+	slack := c.Slack(from, now)
+	for _, vip := range c.vips(vips) {
+		c.Moved(t, vip, from, to)
+		gap := c.Ungapped(t, vip, from)
+		c.Overlap(t, vip, from, Lingers)
+		h, limit := c.unharmed(t, vip, from, now, 0)
+		if len(h.open) > limit+caught {
+			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), limit+caught)
+		}
+		c.planned = append(c.planned, cost{gap, slack, len(h.lost)})
+	}
+}
+
+// Ungapped asserts that since an instant somebody always had an address, and returns for how long nobody had it.
+func (c *Cluster) Ungapped(t testing.TB, vip netip.Addr, from time.Time) time.Duration {
+	t.Helper()
+	now := time.Now()
+	gap, slack := c.Owners.History().Gap(vip, from, now), c.Slack(from, now)
+	if gap > slack+resolution {
+		t.Errorf("nobody had %v for %v since %s; the machine stood still for %v", vip, gap, Stamp(from), slack)
+	}
+	return gap
+}
+
+// judge asserts at the end that what was excused was not the rule: of all planned moves the one in the middle cost nothing.
+func (c *Cluster) judge(t testing.TB) {
+	if why := judged(c.planned); why != "" {
+		t.Error(why)
+	}
+}
+
+func judged(moves []cost) string {
+	if len(moves) < few {
+		return ""
+	}
+	gaps, lost := make([]time.Duration, len(moves)), make([]int, len(moves))
+	for n, m := range moves {
+		gaps[n], lost[n] = m.gap, m.lost
+	}
+	slices.Sort(gaps)
+	slices.Sort(lost)
+	if middle := len(moves) / 2; gaps[middle] > resolution || lost[middle] > 0 {
+		return fmt.Sprintf("of %d planned moves the median left the address to nobody for %v, and lost %d connections: %+v", len(moves), gaps[middle], lost[middle], moves)
+	}
+	return ""
+}
