@@ -16,6 +16,7 @@ type member struct {
 	source  netip.Addr // the interface's own address
 	auth    vrrp.Authenticator
 	outlets []*outlet // where its adverts go
+	alone   bool      // nowhere, and that was told
 
 	counters Counters
 	refusals Tally

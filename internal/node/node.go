@@ -18,7 +18,7 @@ type Node struct {
 	links     map[string]*link
 	checks    map[string]*verdict
 	drains    map[string]bool
-	names     map[string]*resolved // the peers' names
+	names     map[string]*resolved // the peers' names, also those of earlier configurations
 	stopping  bool
 	removing  bool // an instance that is no longer configured hands over
 	schedule  schedule

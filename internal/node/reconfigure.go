@@ -33,7 +33,6 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 		}
 	}
 	n.forgetChecks()
-	n.forgetNames()
 	n.reindex()
 	n.settleAll(now, everyInstance)
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -61,6 +60,18 @@ func (n *Node) aim(now time.Time, m *member) {
 		m.outlets = append(m.outlets, o)
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: m.routerConfig()}))
+	n.tellAlone(m, l)
+}
+
+// tellAlone tells once of a list without another host in it.
+func (n *Node) tellAlone(m *member, l *link) {
+	alone := len(m.outlets) == 0
+	if alone && (m.alone || l == nil || n.unresolved(m.of) != "") {
+		return
+	}
+	if m.alone = alone; alone {
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("no other host is known among the peers over %s: the adverts reach nobody", m.family)})
+	}
 }
 
 // destinations are the group, or the peers without this host.
@@ -208,13 +219,6 @@ func (i *instance) doubtPeers() {
 // names says whether a name is one of the instance's peers.
 func (c *Instance) names(name string) bool {
 	return slices.ContainsFunc(c.Peers, func(p Peer) bool { return p.Name == name })
-}
-
-// forgetNames drops the names that no instance has any more.
-func (n *Node) forgetNames() {
-	maps.DeleteFunc(n.names, func(name string, _ *resolved) bool {
-		return !slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.names(name) })
-	})
 }
 
 // peerStatus lists the other hosts of a unicast instance, and the names that lead to none.
