@@ -100,3 +100,44 @@ func stateOf(t *testing.T, h *pairtest.Server, name string, want node.State) {
 		return i.State == want, fmt.Sprintf("%s on %s is %s: %s", name, h.Name(), i.State, i.Why)
 	})
 }
+
+// keepalivedUnicast6 is keepalived as the better host of a pair over IPv6. It sends with the kernel's hop limit, 64.
+const keepalivedUnicast6 = `
+vrrp_instance web {
+	interface eth0
+	state BACKUP
+	version 3
+	virtual_router_id 71
+	priority 200
+	advert_int 0.05
+	unicast_src_ip fd00::12
+	unicast_peer {
+		fd00::11
+	}
+	virtual_ipaddress {
+		fd00::100
+	}
+}
+`
+
+// TestKeepalivedHopLimit tells of a keepalived over IPv6 whose adverts look as if a router had forwarded them: lb1 refuses them, says
+// so and what to do, and with min_ttl they agree.
+func TestKeepalivedHopLimit(t *testing.T) {
+	t.Parallel()
+	const more = `advertise_interval = "50ms"
+  peers = ["fd00::11", "fd00::12"]`
+	c := cluster(t, []string{"lb1", "lb2"}, instanceOf(`"fd00::100"`, more)+page, web6)
+	keepalived(t, c.Get("lb2").Host, keepalivedUnicast6)
+	c.Only(t, "lb2", settleBound)
+	lb1 := c.Get("lb1")
+	lb1.Start(t)
+	// One of 64 refused adverts leaves the kernel.
+	lb1.Says(t, `adverts from fd00::12 are refused: its TTL or hop limit is below this instance's min_ttl \(255 by default\); raise it there \(keepalived: unicast_ttl\)`, settleBound+moveBound)
+	stateOf(t, lb1, "web", node.Master)
+	lb1.Configure(t, instanceOf(`"fd00::100"`, more+"\n  min_ttl = 64")+page)
+	stateOf(t, lb1, "web", node.Backup)
+	c.Only(t, "lb2", moveBound)
+	if i := status(t, lb1); i.Routers[0].Peers[0].Priority != 200 {
+		t.Errorf("lb1 knows the peers %+v", i.Routers[0].Peers)
+	}
+}
