@@ -52,6 +52,16 @@ func (z *zone) lookup(started time.Time) func(context.Context, string) ([]netip.
 	}
 }
 
+// told takes what it was asked so far.
+func (z *zone) told() []string {
+	synctest.Wait()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	asked := z.asked
+	z.asked = nil
+	return asked
+}
+
 // named is a daemon whose peers have names, with everything around the look-ups replaced.
 type named struct {
 	d       *Daemon
@@ -179,17 +189,15 @@ func TestNamesAreAskedLessAndLess(t *testing.T) {
 		time.Sleep(20 * time.Minute)
 		equal(t, "silent", []string{
 			"lb2 0s", "lb2 5s", "lb2 15s", "lb2 35s", "lb2 1m15s", "lb2 2m35s", "lb2 5m15s", "lb2 10m15s", "lb2 15m15s",
-		}, n.z.asked)
-		n.z.asked = nil
+		}, n.z.told())
 		for range 600 {
 			n.hear("lb2")
 			time.Sleep(time.Second)
 		}
-		equal(t, "heard", nil, n.z.asked)
+		equal(t, "heard", nil, n.z.told())
 		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if len(n.z.asked) != 2 {
-			t.Errorf("within 20s of silence it was asked %v, want twice", n.z.asked)
+		if asked := n.z.told(); len(asked) != 2 {
+			t.Errorf("within 20s of silence it was asked %v, want twice", asked)
 		}
 	})
 }
@@ -201,15 +209,14 @@ func TestNamesOfAReload(t *testing.T) {
 		stop := n.run(t)
 		defer stop()
 		time.Sleep(time.Minute)
-		equal(t, "without names", nil, n.z.asked)
+		equal(t, "without names", nil, n.z.told())
 		n.d.cfg.Store(withPeers("lb2"))
 		n.d.names.changed()
 		equal(t, "a name that a reload brings", []string{"lb2 [10.0.0.12] <nil>"}, n.told())
 		n.d.cfg.Store(withPeers())
 		n.d.names.changed()
-		synctest.Wait()
-		n.z.asked = nil
+		n.z.told()
 		time.Sleep(time.Hour)
-		equal(t, "after it has gone", nil, n.z.asked)
+		equal(t, "after it has gone", nil, n.z.told())
 	})
 }

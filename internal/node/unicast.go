@@ -16,11 +16,11 @@ type resolved struct {
 }
 
 // unicast says whether the instance speaks with its peers alone.
-func (c *Instance) unicast() bool { return len(c.Peers) > 0 }
+func (i *Instance) unicast() bool { return len(i.Peers) > 0 }
 
 // sourceOf is the family's configured source; invalid if there is none.
-func (c *Instance) sourceOf(f vrrp.Family) netip.Addr {
-	for _, ip := range c.Sources {
+func (i *Instance) sourceOf(f vrrp.Family) netip.Addr {
+	for _, ip := range i.Sources {
 		if vrrp.FamilyOf(ip) == f {
 			return ip
 		}
@@ -217,8 +217,8 @@ func (i *instance) doubtPeers() {
 }
 
 // names says whether a name is one of the instance's peers.
-func (c *Instance) names(name string) bool {
-	return slices.ContainsFunc(c.Peers, func(p Peer) bool { return p.Name == name })
+func (i *Instance) names(name string) bool {
+	return slices.ContainsFunc(i.Peers, func(p Peer) bool { return p.Name == name })
 }
 
 // peerStatus lists the other hosts of a unicast instance, and the names that lead to none.
