@@ -52,6 +52,13 @@ func TestUnicastPair(t *testing.T) {
 			c.Outage(t, story.vip, from, down+noise, "lb2")
 			lb1.Start(t)
 			settled(t, c, "lb1")
+			from = pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGKILL) })
+			<-lb1.Daemon.Done()
+			lb1.Does(t, 0, "cleanup")
+			c.Only(t, "lb2", time.Millisecond)
+			c.Outage(t, story.vip, from, noise, "lb2")
+			lb1.Start(t)
+			settled(t, c, "lb1")
 
 			from = pairtest.Step(t, lb1.Cut)
 			labtest.Eventually(t, down+moveBound, func() (bool, string) {
