@@ -161,12 +161,12 @@ func TestFilterFitsTheKernel(t *testing.T) {
 		if w.v6 {
 			peers = []string{"fd00::2", "fd00::3", "fd00::4", "fd00::5"}
 		}
-		c := must(Listen("v0", w.v6))
-		defer c.Close()
 		for _, limit := range []string{"131072", "20480"} { // Linux 6.7 and later, and earlier
 			if err := os.WriteFile("/proc/sys/net/core/optmem_max", []byte(limit), 0o600); err != nil {
 				t.Logf("optmem_max is not this namespace's own: %v", err)
 			}
+			c := must(Listen("v0", w.v6))
+			defer c.Close()
 			for name, accepts := range map[string][]Accept{
 				"multicast": every(Accept{}), "one peer": every(unicast(1, 255, peers[0])), "several peers": every(unicast(1, 255, peers...)),
 			} {
