@@ -55,7 +55,16 @@ type Config struct {
 	Preempt     bool
 	Addresses   []netip.Addr
 	Strict      bool
-	Auth        *Auth // nil: none
+	Auth        *Auth    // nil: none
+	Unicast     *Unicast // nil: multicast
+}
+
+// Unicast is with whom a router speaks that does not use the multicast group.
+type Unicast struct {
+	// Peers are the addresses of the other hosts, of the router's family, without zones. This host's own is not among them.
+	Peers []netip.Addr
+	// MinTTL is the least TTL or hop limit that is accepted: HopLimit, unless routers lie between the hosts.
+	MinTTL uint8
 }
 
 // LeaveWait is how long a leaving master waits for a successor before it goes on without one.

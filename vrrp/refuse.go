@@ -34,6 +34,10 @@ var (
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
 	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
 	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
+	ErrUnicast          = &Refusal{"unicast", "sent to this host alone, and this instance has no peers; write peers here too, or remove them there (keepalived: unicast_peer)"}
+	ErrMulticast        = &Refusal{"multicast", "sent to the multicast group, and this instance has peers; write the same peers there (keepalived: unicast_peer), or remove them here"}
+	ErrNotPeer          = &Refusal{"not-a-peer", "its sender is none of this instance's peers; if it should be one, write the address that it sends from into peers"}
+	ErrMinTTL           = &Refusal{"min-ttl", "its TTL or hop limit is below this instance's min_ttl (255 by default); raise it there (keepalived: unicast_ttl), or write min_ttl here if routers lie between the hosts"}
 	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
 	ErrAuthMissing      = &Refusal{"auth-missing", `carries no signature: give its host the same auth block, or set mode = "permissive" here until every host signs`}
 	ErrAuthMalformed    = &Refusal{"auth-malformed", "its authentication trailer is of an unknown kind; keepalived's is understood from 2.4.2 on"}
@@ -74,13 +78,11 @@ func ReasonOf(err error) string {
 // 7.1). own is this router's address. verify proves the sender, where there is authentication, before anything that it says
 // is looked at (Authenticator.Verify). nil means that the advert is accepted.
 func (c *Config) Refuse(r Received, own netip.Addr, priority uint8, verify func(Received) error) error {
+	if err := c.refuseOrigin(r, own); err != nil {
+		return err
+	}
 	a := r.Advert
-	switch {
-	case r.HopLimit != HopLimit:
-		return ErrHopLimit
-	case plain(r.From) == plain(own):
-		return ErrOwnAdvert
-	case a.Version != c.Version:
+	if a.Version != c.Version {
 		return ErrVersionMismatch
 	}
 	if err := c.refuseUnproven(r, verify); err != nil {
@@ -97,6 +99,28 @@ func (c *Config) Refuse(r Received, own netip.Addr, priority uint8, verify func(
 		return ErrStrictAddresses
 	case c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast():
 		return ErrStrictLinkLocal
+	}
+	return nil
+}
+
+// refuseOrigin looks at where an advert comes from, how, and over how many routers.
+func (c *Config) refuseOrigin(r Received, own netip.Addr) error {
+	u := c.Unicast
+	switch {
+	case u == nil && r.HopLimit != HopLimit:
+		return ErrHopLimit
+	case plain(r.From) == plain(own):
+		return ErrOwnAdvert
+	case u == nil && plain(r.To) != c.Family.Group():
+		return ErrUnicast
+	case u == nil:
+		return nil
+	case r.To.IsMulticast():
+		return ErrMulticast
+	case !slices.Contains(u.Peers, plain(r.From)):
+		return ErrNotPeer
+	case r.HopLimit < int(u.MinTTL):
+		return ErrMinTTL
 	}
 	return nil
 }

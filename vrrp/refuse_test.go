@@ -144,6 +144,7 @@ func TestParseSealed(t *testing.T) {
 			t.Errorf("%s: sealed %x, advert (-want +got):\n%s", v.name, r.Sealed, diff)
 		}
 		cfg := Config{Version: v.advert.Version, VRID: 10, Family: FamilyOf(v.source), Interval: time.Second, Addresses: v.advert.Addresses}
+		r.To = cfg.Family.Group()
 		if err := cfg.Refuse(r, netip.Addr{}, 100, nil); err != error(ErrTrailer) {
 			t.Errorf("%s: error %v without keys", v.name, err)
 		}
@@ -155,7 +156,8 @@ func TestReasons(t *testing.T) {
 	want := map[*Refusal]string{
 		ErrShort: "short", ErrVersion: "version", ErrType: "type", ErrVRID: "vrid", ErrHopLimit: "ttl", ErrChecksum: "checksum",
 		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero",
-		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrVersionMismatch: "version-mismatch",
+		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrUnicast: "unicast", ErrMulticast: "multicast",
+		ErrNotPeer: "not-a-peer", ErrMinTTL: "min-ttl", ErrVersionMismatch: "version-mismatch",
 		ErrIntervalMismatch: "interval-mismatch", ErrStrictOwner: "strict-owner", ErrStrictAddresses: "strict-addresses",
 		ErrStrictLinkLocal: "strict-link-local", ErrAuthMissing: "auth-missing", ErrAuthMalformed: "auth-malformed", ErrAuthStale: "auth-stale",
 		ErrAuthKey: "auth-key", ErrAuthMAC: "auth-mac", ErrAuthReplay: "auth-replay", ErrPasswordMissing: "password-missing",

@@ -68,6 +68,13 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		if m.Auth != nil {
 			fmt.Fprintf(b, "  %-10s %s\n", "  auth", auth(m, now))
 		}
+		for k, p := range m.Peers {
+			label := ""
+			if k == 0 {
+				label = "peers"
+			}
+			fmt.Fprintf(b, "  %-10s %s\n", label, peer(p, now))
+		}
 	}
 	fmt.Fprintf(b, "  addresses  %s\n", addresses(i))
 	if c := i.Contention; c != nil {
@@ -141,6 +148,26 @@ func auth(m node.RouterStatus, now time.Time) string {
 			max(s.Ahead, -s.Ahead).Round(time.Millisecond), side))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// peer says what is known of another host of a unicast instance.
+func peer(p node.PeerStatus, now time.Time) string {
+	if p.Problem != "" {
+		return fmt.Sprintf("%s IS MISSING: %s", p.Name, p.Problem)
+	}
+	text := p.Address.String()
+	if p.Name != "" {
+		text = fmt.Sprintf("%s (%s)", p.Name, text)
+	}
+	if p.Heard.IsZero() {
+		text += " not heard yet" // only a master advertises
+	} else {
+		text += fmt.Sprintf(" heard %s ago with priority %d", age(now, p.Heard), p.Priority)
+	}
+	if p.SendError != "" {
+		text += "; adverts do not reach it: " + p.SendError
+	}
+	return text
 }
 
 // addresses says whether the kernel has them.

@@ -83,6 +83,21 @@ var reports = map[string]node.Report{
 			Routers: []node.RouterStatus{{Family: "IPv4", Auth: &node.AuthStatus{Mode: "password"}}},
 		}}},
 	},
+	"unicast": {
+		Version: "1.2.3", PID: 4711, Started: ago(3 * time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(3 * time.Hour)},
+		Node: &node.Status{Node: "lb3", Instances: []node.InstanceStatus{{
+			Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(2 * time.Hour), Why: "listening", Priority: 90,
+			Terms: []node.Term{{What: "base", Value: 90}}, Addresses: []netip.Addr{ip10},
+			Routers: []node.RouterStatus{{
+				Family: "IPv4", State: "backup", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond),
+				Peers: []node.PeerStatus{
+					{Address: netip.MustParseAddr("10.0.0.11"), SendError: "network is unreachable"},
+					{Name: "lb2.example", Address: lb2, Heard: ago(200 * time.Millisecond), Priority: 100},
+					{Name: "lb4.example", Problem: "lookup lb4.example: no such host"},
+				},
+			}},
+		}}},
+	},
 	"starting": {
 		Version: "devel", PID: 1, Started: ago(100 * time.Millisecond), Config: node.ConfigReport{Paths: []string{"a.hcl", "b.hcl"}, Loaded: ago(100 * time.Millisecond)},
 		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{

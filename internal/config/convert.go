@@ -19,6 +19,9 @@ import (
 // maxShown is how many characters of a value a message shows.
 const maxShown = 80
 
+// oneOrMore is a list, or a text that stands for a list of it alone.
+type oneOrMore []string
+
 // mismatch is a value that does not fit its field.
 type mismatch struct {
 	got, allowed string
@@ -43,6 +46,9 @@ func set(dst reflect.Value, v cty.Value) *mismatch {
 	}
 	if dst.Type() == reflect.TypeFor[time.Duration]() {
 		return setDuration(dst, v)
+	}
+	if dst.Type() == reflect.TypeFor[oneOrMore]() && !isList(v) {
+		v = cty.TupleVal([]cty.Value{v})
 	}
 	switch dst.Kind() {
 	case reflect.String:

@@ -32,8 +32,9 @@ type rawInstance struct {
 	Lease             bool          `hcl:"lease,optional" default:"true" doc:"Whether the kernel drops the addresses of a daemon that no longer renews them."`
 	Unadvertised      []string      `hcl:"unadvertised,optional" doc:"Addresses that go with the instance but are not in its adverts."`
 	Checks            []string      `hcl:"checks,optional" doc:"The checks that apply. Left out: all."`
-	Peers             []string      `hcl:"peers,optional" doc:"The other hosts' addresses, for unicast."`
-	Source            string        `hcl:"source,optional" doc:"The source address of the adverts."`
+	Peers             []string      `hcl:"peers,optional" doc:"The hosts' addresses or names, for unicast; this host's own is skipped."`
+	Source            oneOrMore     `hcl:"source,optional" doc:"The source address of the adverts, or one of each family in a list."`
+	MinTTL            int           `hcl:"min_ttl,optional" default:"255" doc:"The least TTL or hop limit of a peer's adverts, where routers lie between the hosts."`
 }
 
 var instanceBlocks = []hcl.BlockHeaderSchema{
@@ -90,7 +91,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 		Name: name, Interface: raw.Interface, DeadAdverts: raw.DeadAdverts, Preempt: raw.Preempt,
 		PreemptDelay: raw.PreemptDelay, LinkDelay: raw.LinkDelay, Strict: raw.Strict, Lease: raw.Lease,
 		Interval: raw.AdvertiseInterval, VRID: uint8(raw.VRID), Priority: uint8(raw.Priority), Version: vrrp.Version(raw.Version),
-		Checks: map[string]node.Effect{},
+		Checks: map[string]node.Effect{}, MinTTL: uint8(raw.MinTTL),
 	}
 	in.byDefault, in.checkNames = !in.block.has("checks"), raw.Checks
 	l.judgeIdentity(in.block, raw)
@@ -102,6 +103,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 	}
 	l.judgeVersion(&in, raw)
 	l.announce(&in, title)
+	l.unicast(&in, raw)
 	l.auth(&in, raw, title)
 	l.later(&in, raw)
 	l.expectations(&in, title)

@@ -7,9 +7,15 @@ import "github.com/hashicorp/hcl/v2"
 var later = map[string]struct{ what, remedy string }{
 	"group":     {"one fate across interfaces is", "remove the block"},
 	"mac":       {"a virtual MAC is", "remove the line"},
-	"peers":     {"unicast is", "remove the line"},
-	"source":    {"a chosen source address is", "remove the line"},
 	"telemetry": {"telemetry over HTTP is", "remove the block"},
+}
+
+// later judges what this version refuses in an instance block.
+func (l *loader) later(in *instance, raw *rawInstance) {
+	b := in.block
+	if b.usable("mac") && raw.MAC == "virtual" {
+		l.refuseLater("mac", b.place("mac"))
+	}
 }
 
 // refuseLater reports a feature that is not in this version.

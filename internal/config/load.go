@@ -144,6 +144,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.judgeRouters(v.instances)
 	l.judgeDuplicates(v.instances)
 	l.judgeSharedKeys(v.instances)
+	l.judgeHosts(v.instances)
 	l.judgeGroups(groups, v.instances)
 	l.judgeHooks(hooks, v.instances)
 	l.defaultLease(v.instances)

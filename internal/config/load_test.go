@@ -73,7 +73,7 @@ func defaultInstance() node.Instance {
 		Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}},
 		Interval:  time.Second, DeadAdverts: 3, Preempt: true, Checksum: vrrp.ChecksumPseudoHeader, Lease: true,
 		Announce: node.Announcing{Refresh: time.Minute},
-		Checks:   map[string]node.Effect{},
+		Checks:   map[string]node.Effect{}, MinTTL: 255,
 	}
 }
 
@@ -170,6 +170,17 @@ func TestLoadSettingsOfAnInstance(t *testing.T) {
 		{"dead adverts", with(`dead_adverts = 100`), func(in *node.Instance) { in.DeadAdverts = 100 }},
 		{"the RFC's checksum", with(`checksum = "rfc9568"`), func(in *node.Instance) { in.Checksum = vrrp.ChecksumMessage }},
 		{"the written default checksum", with(`checksum = "pseudo-header"`), func(in *node.Instance) {}},
+		{"peers", with(`peers = ["10.0.0.11", "lb2", "LB3.Example.", "10.0.0.14"]`, `min_ttl = 64`), func(in *node.Instance) {
+			in.Peers = []node.Peer{{IP: netip.MustParseAddr("10.0.0.11")}, {Name: "lb2"}, {Name: "lb3.example."}, {IP: netip.MustParseAddr("10.0.0.14")}}
+			in.MinTTL = 64
+		}},
+		{"a source", with(`source = { lb1 = "10.0.0.11", lb2 = "10.0.0.12" }[hostname]`), func(in *node.Instance) {
+			in.Sources = []netip.Addr{netip.MustParseAddr("10.0.0.11")}
+		}},
+		{"a source of each family", strings.Replace(with(`source = ["fe80::11", "10.0.0.11"]`), `["192.0.2.10"]`, `["2001:db8::10", "192.0.2.10"]`, 1), func(in *node.Instance) {
+			in.Addresses = []node.Address{{IP: netip.MustParseAddr("2001:db8::10")}, {IP: netip.MustParseAddr("192.0.2.10")}}
+			in.Sources = []netip.Addr{netip.MustParseAddr("fe80::11"), netip.MustParseAddr("10.0.0.11")}
+		}},
 		{"no refresh, paced", with("announce {\n refresh = \"0s\"\n interval = \"70ms\"\n}"), func(in *node.Instance) {
 			in.Announce = node.Announcing{Interval: 70 * time.Millisecond}
 		}},

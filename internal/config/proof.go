@@ -127,6 +127,8 @@ func compare(a, b *view) findings {
 			}
 		}
 		differ("vrid", Error, x.VRID, y.VRID, "hosts with different ones do not hear each other")
+		differ("peers", Error, howHeard(x), howHeard(y), "a host that has them does not hear one that multicasts, nor the other way round")
+		found = append(append(found, unheard(a, b, x, y)...), unheard(b, a, y, x)...)
 		differ("version", Error, x.Version, y.Version, "hosts with different ones do not hear each other")
 		differ("addresses", Error, addressSet(x.Addresses), addressSet(y.Addresses), "an address that another host lacks cannot move there")
 		differ("unadvertised", Warning, addressSet(x.Unadvertised), addressSet(y.Unadvertised), "an address that another host lacks cannot move there")

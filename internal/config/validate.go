@@ -209,6 +209,7 @@ func merge(nodes []string, perNode []findings) findings {
 func advice(v *view) findings {
 	var found findings
 	for _, in := range v.instances {
+		adviseTTL(&found, &in)
 		switch {
 		case in.block.has("peers") || in.Interface == "":
 		case in.Auth == nil:

@@ -150,3 +150,12 @@ func TestEveryValidFileIsValid(t *testing.T) {
 		})
 	}
 }
+
+func TestALowMinTTLIsNoted(t *testing.T) {
+	for ttl, want := range map[string]string{"250": `whoever is up to 5 routers away can send adverts to "web" in a peer's name`, "255": ""} {
+		r := Validate([]string{writeFile(t, with(`peers = ["10.0.0.11", "10.0.0.12"]`, "min_ttl = "+ttl))}, []string{"lb1"}, Options{})
+		if got := r.Text(); !r.OK(true) || strings.Contains(got, "routers away") != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("with %s validate says\n%swant %q", ttl, got, want)
+		}
+	}
+}

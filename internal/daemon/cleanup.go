@@ -121,7 +121,7 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 
 	work, end := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	for _, task := range []func(context.Context) error{d.timer.Run, d.addresses.run, d.announcer.run, d.runPorts} {
+	for _, task := range []func(context.Context) error{d.timer.Run, d.addresses.run, d.announcer.run, d.runPorts, d.names.run} {
 		tasks.Go(func() {
 			if err := task(work); err != nil && work.Err() == nil {
 				d.log.Error("cleanup", "error", err)

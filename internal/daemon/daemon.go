@@ -72,6 +72,7 @@ type Daemon struct {
 	watcher    *linux.Watcher
 	control    Server // nil: none
 	systemd    *systemd
+	names      *names
 	drains     Drains
 	memory     *memoryKeeper
 	drained    []string // what was saved, at the start
@@ -120,6 +121,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.announcer = newAnnouncements(d.log)
 	d.memory = newMemoryKeeper(o.RuntimeDir, d.log)
 	d.monitors = newMonitors(d.checked)
+	d.names = newNames(d)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
 }
@@ -219,6 +221,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	task("hooks", d.notifier.Run)
 	task("memory", d.memory.run)
 	task("links", d.runPorts)
+	task("names", d.names.run)
 	task("checks", d.monitors.runAll)
 	task("reload", d.runReload)
 	if d.control != nil {

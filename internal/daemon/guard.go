@@ -3,24 +3,41 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
+// host is what a reload has to know of this machine.
+type host struct {
+	hasSource  func(ifName string, v6 bool) (bool, error)
+	hasAddress func(ifName string, ip netip.Addr) (bool, error)
+}
+
 // guard refuses a reload that would stop an instance which runs: a family added on an interface that has no address to send
-// its adverts from. The families of an instance have one fate, so the other one would go too, and with the same file on all
-// hosts everywhere.
-func guard(changes config.Changes, hasSource func(ifName string, v6 bool) (bool, error)) error {
+// its adverts from, or a source that it does not have. The families of an instance have one fate, so the other one would go
+// too, and with the same file on all hosts everywhere.
+func guard(changes config.Changes, h host) error {
 	var errs []error
 	for _, pair := range append(slices.Clone(changes.Instances.Changed), changes.Renamed...) {
-		before := pair.Old.Families()
-		for _, f := range pair.New.Families() {
-			if slices.Contains(before, f) {
+		before, sources := pair.Old.Families(), pair.New.Sources
+		for _, ip := range sources {
+			if slices.Contains(pair.Old.Sources, ip) {
 				continue
 			}
-			has, err := hasSource(pair.New.Interface, f == vrrp.IPv6)
+			has, err := h.hasAddress(pair.New.Interface, ip)
+			if err == nil && !has {
+				err = fmt.Errorf("instance %q: interface %q does not have %s, so it cannot be the source of the adverts; give it to the interface first", pair.New.Name, pair.New.Interface, ip)
+			}
+			errs = append(errs, err)
+		}
+		for _, f := range pair.New.Families() {
+			if slices.Contains(before, f) || slices.ContainsFunc(sources, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f }) {
+				continue
+			}
+			has, err := h.hasSource(pair.New.Interface, f == vrrp.IPv6)
 			if err == nil && !has {
 				err = fmt.Errorf("instance %q: interface %q has no %s address to send adverts from, so the addresses of that family cannot be added; give it one first", pair.New.Name, pair.New.Interface, source(f))
 			}

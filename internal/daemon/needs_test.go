@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
 )
@@ -34,6 +35,16 @@ func TestNeedsOfAnInterface(t *testing.T) {
 		}
 		return list
 	}
+	accepts := func(v4, v6 []uint8) map[vrrp.Family][]linux.Accept {
+		all := map[vrrp.Family][]linux.Accept{}
+		for _, vrid := range v4 {
+			all[vrrp.IPv4] = append(all[vrrp.IPv4], linux.Accept{VRID: vrid})
+		}
+		for _, vrid := range v6 {
+			all[vrrp.IPv6] = append(all[vrrp.IPv6], linux.Accept{VRID: vrid})
+		}
+		return all
+	}
 	tests := []struct {
 		name   string
 		to     *config.Config // the configuration after a reload; what runs is still the first one
@@ -41,16 +52,16 @@ func TestNeedsOfAnInterface(t *testing.T) {
 		wanted []string
 	}{
 		{"what is configured", first, map[string]needs{
-			"eth0": {map[vrrp.Family][]uint8{vrrp.IPv4: {71, 72}, vrrp.IPv6: {71}}, ips("192.0.2.10", "192.0.2.11", "198.51.100.7", "2001:db8::10")},
-			"eth1": {map[vrrp.Family][]uint8{vrrp.IPv4: {71}}, ips("10.9.0.1")},
-			"eth2": {map[vrrp.Family][]uint8{}, nil},
+			"eth0": {accepts([]uint8{71, 72}, []uint8{71}), ips("192.0.2.10", "192.0.2.11", "198.51.100.7", "2001:db8::10")},
+			"eth1": {accepts([]uint8{71}, nil), ips("10.9.0.1")},
+			"eth2": {accepts(nil, nil), nil},
 		}, []string{"eth0", "eth1"}},
 		{"what a reload removes is needed until it has handed over", &config.Config{Node: "lb1", Instances: []node.Instance{
 			on("mail", "eth0", 72, "192.0.2.12"), on("new", "eth2", 73, "10.8.0.1"),
 		}}, map[string]needs{
-			"eth0": {map[vrrp.Family][]uint8{vrrp.IPv4: {72, 71}, vrrp.IPv6: {71}}, ips("192.0.2.10", "192.0.2.11", "192.0.2.12", "198.51.100.7", "2001:db8::10")},
-			"eth1": {map[vrrp.Family][]uint8{vrrp.IPv4: {71}}, ips("10.9.0.1")},
-			"eth2": {map[vrrp.Family][]uint8{vrrp.IPv4: {73}}, ips("10.8.0.1")},
+			"eth0": {accepts([]uint8{72, 71}, []uint8{71}), ips("192.0.2.10", "192.0.2.11", "192.0.2.12", "198.51.100.7", "2001:db8::10")},
+			"eth1": {accepts([]uint8{71}, nil), ips("10.9.0.1")},
+			"eth2": {accepts([]uint8{73}, nil), ips("10.8.0.1")},
 		}, []string{"eth0", "eth1", "eth2"}},
 	}
 	for _, tt := range tests {

@@ -42,7 +42,7 @@ func (l *loop) send(a node.Send) {
 		err = p.conn(a.Family).Send(a.Payload, a.Source, a.Destination)
 	}
 	if err != nil {
-		l.unsent = append(l.unsent, node.SendFailed{Instance: a.Instance, Family: a.Family, Err: err})
+		l.unsent = append(l.unsent, node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: err})
 	}
 }
 

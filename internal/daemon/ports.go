@@ -164,7 +164,7 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 
 // linkOf is a link as the node knows it.
 func linkOf(l linux.Link) node.Link {
-	return node.Link{Name: l.Name, Up: l.Up, Reason: l.Reason, MAC: l.MAC, Source4: l.Source4, Source6: l.Source6}
+	return node.Link{Name: l.Name, Up: l.Up, Reason: l.Reason, MAC: l.MAC, Source4: l.Source4, Source6: l.Source6, Own: l.Own}
 }
 
 // openPort opens what the instances of an interface need, and starts the readers.
@@ -190,8 +190,8 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 // openSockets opens a port's sockets; what was opened before an error is closed by the caller.
 func (k *portKeeper) openSockets(p *port, ifName string) error {
 	n := k.needsOf(ifName)
-	for f, ids := range n.vrids {
-		if err := p.listen(ifName, f, ids); err != nil {
+	for f, accepts := range n.accepts {
+		if err := p.listen(ifName, f, accepts); err != nil {
 			return err
 		}
 	}
@@ -208,26 +208,27 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 }
 
 // listen opens one family's VRRP socket.
-func (p *port) listen(ifName string, f vrrp.Family, vrids []uint8) error {
+func (p *port) listen(ifName string, f vrrp.Family, accepts []linux.Accept) error {
 	conn, err := linux.Listen(ifName, f == vrrp.IPv6)
 	if err != nil {
 		return err
 	}
 	p.conns[f] = conn
-	return conn.SetVRIDs(vrids)
+	return conn.Accept(accepts)
 }
 
 // reconfigure brings the open ports to a new configuration; one whose sockets are too few is opened anew.
 func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
 		n := k.needsOf(name)
-		for f, ids := range n.vrids {
+		for f, accepts := range n.accepts {
 			if p.conns[f] == nil {
 				p.broken.Store(true)
 				break
 			}
-			if err := p.conns[f].SetVRIDs(ids); err != nil {
-				k.log.Error("change the socket's filter", "interface", name, "error", err)
+			if err := p.conns[f].Accept(accepts); err != nil {
+				k.log.Error("change whom the socket hears", "interface", name, "error", err)
+				p.broken.Store(true)
 			}
 		}
 		p.witness.SetAddresses(n.ips)
@@ -249,7 +250,7 @@ func (k *portKeeper) heal(ctx context.Context) {
 // prune closes what no instance needs any more: those that a reload removed have handed over by then.
 func (k *portKeeper) prune(ctx context.Context) {
 	for name := range k.known {
-		if n := k.needsOf(name); len(n.vrids) > 0 {
+		if n := k.needsOf(name); len(n.accepts) > 0 {
 			continue
 		}
 		k.hand(ctx, portChange{link: linkOf(k.known[name])})

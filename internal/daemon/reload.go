@@ -100,7 +100,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	}
 	p, err := planFor(from, to, d.checked)
 	if err == nil {
-		err = guard(p.changes, linux.HasSource)
+		err = guard(p.changes, host{linux.HasSource, linux.HasAddress})
 	}
 	if err != nil {
 		return d.reject(err)
@@ -149,6 +149,7 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	d.names.changed()
 	d.notifier.Replace(p.hooks)
 	if d.control != nil {
 		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)

@@ -72,6 +72,16 @@ func usable(i *node.Instance) error {
 			return fmt.Errorf("address %s cannot be", a.IP)
 		}
 	}
+	for _, p := range i.Peers {
+		if p.Name == "" && !p.IP.IsValid() || p.IP.Is4In6() || p.IP.Zone() != "" {
+			return fmt.Errorf("peer %q at %s cannot be", p.Name, p.IP)
+		}
+	}
+	for _, ip := range i.Sources {
+		if !ip.IsValid() || ip.Is4In6() || ip.Zone() != "" {
+			return fmt.Errorf("source %s cannot be", ip)
+		}
+	}
 	if i.Version == vrrp.V2 && slices.Contains(i.Families(), vrrp.IPv6) {
 		return errors.New("VRRPv2 carries no IPv6 addresses")
 	}

@@ -20,6 +20,8 @@ func FuzzInstances(f *testing.F) {
 		whole, err := json.Marshal(node.Config{Name: "lb1", Unclaimed: time.Second, Instances: []node.Instance{{
 			Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
 			Addresses: []node.Address{{IP: netip.MustParseAddr("192.0.2.10")}, {IP: netip.MustParseAddr("2001:db8::10")}}, Auth: auth,
+			Peers:   []node.Peer{{Name: "lb2"}, {IP: netip.MustParseAddr("10.0.0.12")}, {IP: netip.MustParseAddr("fe80::12")}},
+			Sources: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
 		}}})
 		if err != nil {
 			f.Fatal(err)
@@ -47,6 +49,7 @@ func FuzzInstances(f *testing.F) {
 				Name: i.Interface, Up: true, MAC: "02:00:00:00:00:01", Source4: netip.MustParseAddr("10.0.0.1"), Source6: netip.MustParseAddr("fe80::1"),
 			}})
 		}
+		n.Step(now, node.Resolved{Name: "lb2", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.13")}})
 		n.Step(now, node.Stop{})
 		for range 1000 {
 			at, ok := n.Deadline()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,8 +28,8 @@ const (
 	classCS6 = 0xc0
 )
 
-// Packet is one received VRRP message. Its TTL is always 255, and its VRID one of the connection's: the rest never
-// leaves the kernel.
+// Packet is one received VRRP message. Its VRID is one of those that the connection accepts, and so is its TTL: the rest
+// never leaves the kernel.
 type Packet struct {
 	Payload     []byte // the VRRP message without the IP header; valid only during the call that delivers it
 	Source      netip.Addr
@@ -49,9 +50,10 @@ type Conn struct {
 	raw     syscall.RawConn
 	// reading is set before a packet leaves the socket and cleared after it was delivered. See Pending.
 	reading atomic.Bool
+	joined  bool // the group; what accepts multicast needs it
 }
 
-// Listen opens the connection and joins VRRP's group on the interface. It lets nothing through before SetVRIDs.
+// Listen opens the connection on the interface. It lets nothing through before Accept.
 func Listen(ifName string, v6 bool) (*Conn, error) {
 	c, err := listen(ifName, v6)
 	if err != nil {
@@ -79,9 +81,9 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 		return nil, abandon(err, pc)
 	}
 	if v6 {
-		err = join6(pc, ifi)
+		err = configure6(pc, ifi)
 	} else {
-		err = join4(pc, ifi)
+		err = configure4(pc, ifi)
 	}
 	if err != nil {
 		return nil, abandon(err, pc)
@@ -131,11 +133,9 @@ func discard(fd int) error {
 	}
 }
 
-func join4(pc net.PacketConn, ifi *net.Interface) error {
+func configure4(pc net.PacketConn, ifi *net.Interface) error {
 	p := ipv4.NewPacketConn(pc)
-	group := &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)} // RFC 9568 section 5.1.1.2
 	return first(
-		step{"join 224.0.0.18", func() error { return p.JoinGroup(ifi, group) }},
 		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
 		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
 		step{"set multicast TTL", func() error { return p.SetMulticastTTL(hopsVRRP) }},
@@ -144,11 +144,9 @@ func join4(pc net.PacketConn, ifi *net.Interface) error {
 	)
 }
 
-func join6(pc net.PacketConn, ifi *net.Interface) error {
+func configure6(pc net.PacketConn, ifi *net.Interface) error {
 	p := ipv6.NewPacketConn(pc)
-	group := &net.IPAddr{IP: net.ParseIP("ff02::12")} // RFC 9568 section 5.1.2.2
 	return first(
-		step{"join ff02::12", func() error { return p.JoinGroup(ifi, group) }},
 		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
 		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
 		step{"set multicast hop limit", func() error { return p.SetMulticastHopLimit(hopsVRRP) }},
@@ -176,12 +174,42 @@ func first(steps ...step) error {
 	return nil
 }
 
-// SetVRIDs lets adverts for these virtual routers through, and no others. It may be called while Run runs.
-func (c *Conn) SetVRIDs(vrids []uint8) error {
-	if err := attachFilter(c.raw, vrrpFilter(c.v6, vrids)); err != nil {
-		return fmt.Errorf("set VRIDs of the VRRP socket on %q: %w", c.ifName, err)
+// Accept lets adverts for these virtual routers through, and no others. The host is a member of VRRP's group as long as one
+// of them is a multicast router. It may be called while Run runs, by one goroutine.
+func (c *Conn) Accept(accepts []Accept) error {
+	err := attachFilter(c.raw, vrrpFilter(c.v6, accepts, true))
+	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EINVAL) { // more than net.core.optmem_max, or than 4096 instructions
+		err = attachFilter(c.raw, vrrpFilter(c.v6, accepts, false))
 	}
+	if err != nil {
+		return fmt.Errorf("filter of the VRRP socket on %q: %w", c.ifName, err)
+	}
+	join := slices.ContainsFunc(accepts, func(a Accept) bool { return !a.Unicast })
+	if join == c.joined {
+		return nil
+	}
+	if err := c.member(join); err != nil {
+		return fmt.Errorf("VRRP's group on %q: %w", c.ifName, err)
+	}
+	c.joined = join
 	return nil
+}
+
+// member joins VRRP's group (RFC 9568 sections 5.1.1.2 and 5.1.2.2), or leaves it.
+func (c *Conn) member(join bool) error {
+	ifi := &net.Interface{Index: c.ifIndex}
+	if c.v6 {
+		p, group := ipv6.NewPacketConn(c.pc), &net.IPAddr{IP: net.ParseIP("ff02::12")}
+		if join {
+			return p.JoinGroup(ifi, group)
+		}
+		return p.LeaveGroup(ifi, group)
+	}
+	p, group := ipv4.NewPacketConn(c.pc), &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)}
+	if join {
+		return p.JoinGroup(ifi, group)
+	}
+	return p.LeaveGroup(ifi, group)
 }
 
 // Run reads packets and delivers each until ctx ends.

@@ -47,7 +47,7 @@ func open(t *testing.T, ifName string, v6 bool, vrids ...uint8) *Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetVRIDs(vrids); err != nil {
+	if err := c.Accept(multicast(vrids...)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -121,7 +121,7 @@ func TestConnFiltersInTheKernel(t *testing.T) {
 			if p := receive(t, got); !bytes.Equal(p.Payload, last) {
 				t.Errorf("passed the filter: %x", p.Payload)
 			}
-			if err := self.SetVRIDs([]uint8{8}); err != nil {
+			if err := self.Accept(multicast(8)); err != nil {
 				t.Fatal(err)
 			}
 			send(t, c, last, w.peer, w.group)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,6 +23,15 @@ type Link struct {
 	// Source4 and Source6 are where adverts come from: the interface's first own IPv4 address and its first own
 	// link-local address that is ready for use. Invalid where there is none. Virtual addresses do not count.
 	Source4, Source6 netip.Addr
+	// Own are all of the interface's own addresses that packets can be sent from, in the kernel's order.
+	Own []netip.Addr
+}
+
+// equal says whether two looks at an interface saw the same.
+func (l Link) equal(other Link) bool {
+	own := slices.Equal(l.Own, other.Own)
+	l.Own, other.Own = nil, nil
+	return own && reflect.DeepEqual(l, other)
 }
 
 // link asks the kernel for the interface's state; own lists the addresses of the host.
@@ -36,7 +47,7 @@ func (r *rtnetlink) link(name string, own []address, virtual func(netip.Addr) bo
 	l := Link{Name: name, Index: at.Index, Exists: true, MAC: at.HardwareAddr.String(), MTU: at.MTU}
 	l.Reason = unusable(name, at.RawFlags)
 	l.Up = l.Reason == ""
-	l.Source4, l.Source6 = sources(own, at.Index, virtual)
+	l.Source4, l.Source6, l.Own = sources(own, at.Index, virtual)
 	return l, nil
 }
 
@@ -54,23 +65,23 @@ func unusable(name string, flags uint32) string {
 }
 
 // sources picks the addresses that adverts come from on the interface with this index.
-func sources(own []address, index int, virtual func(netip.Addr) bool) (source4, source6 netip.Addr) {
+func sources(own []address, index int, virtual func(netip.Addr) bool) (source4, source6 netip.Addr, all []netip.Addr) {
 	for _, a := range own {
 		ip := a.prefix.Addr()
 		if a.index != index || a.protocol == protocolTag || virtual(ip) {
 			continue
 		}
+		// The kernel refuses to send from an address that duplicate address detection has not passed.
+		if a.scope >= unix.RT_SCOPE_HOST || a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+			continue
+		}
+		all = append(all, ip)
 		switch {
-		case ip.Is4():
-			if !source4.IsValid() && a.flags&unix.IFA_F_SECONDARY == 0 && a.scope < unix.RT_SCOPE_HOST {
-				source4 = ip
-			}
-		case ip.IsLinkLocalUnicast():
-			// The kernel refuses to send from an address that duplicate address detection has not passed.
-			if !source6.IsValid() && a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 {
-				source6 = ip
-			}
+		case ip.Is4() && !source4.IsValid() && a.flags&unix.IFA_F_SECONDARY == 0:
+			source4 = ip
+		case ip.IsLinkLocalUnicast() && ip.Is6() && !source6.IsValid():
+			source6 = ip
 		}
 	}
-	return source4, source6
+	return source4, source6, all
 }

@@ -225,7 +225,7 @@ func (w *Watcher) refresh(report func(Link), overrun bool) ([]loss, error) {
 		if l.Exists {
 			w.watched[l.Index] = name
 		}
-		if old, known := before[name]; !known || old != l {
+		if old, known := before[name]; !known || !old.equal(l) {
 			report(l)
 		}
 	}

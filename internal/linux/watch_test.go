@@ -66,7 +66,7 @@ func TestWatcherReportsTheStateFirst(t *testing.T) {
 	x := watch(t, "v0", "nosuch")
 	want := []Link{
 		{Name: "v0", Index: must(interfaceByName("v0")).Index, Exists: true, Up: true, MAC: "02:00:00:00:00:01", MTU: 1500,
-			Source4: netip.MustParseAddr("10.9.0.1"), Source6: netip.MustParseAddr("fe80::1")},
+			Source4: netip.MustParseAddr("10.9.0.1"), Source6: netip.MustParseAddr("fe80::1"), Own: ips("10.9.0.1", "2001:db8::1", "fe80::1")},
 		{Name: "nosuch", Reason: `interface "nosuch" does not exist`},
 	}
 	if diff := cmp.Diff(want, []Link{receive(t, x.links), receive(t, x.links)}, compareAddresses); diff != "" {
@@ -147,13 +147,22 @@ func TestWatcherReportsLostVirtualAddresses(t *testing.T) {
 	mustSet(t, a, want(time.Second, "2001:db8::100"))
 	x.lost("v0 2001:db8::100 expired=true")
 
-	// Addresses of the host, and addresses elsewhere, are not reported; nor does a virtual one change the link.
-	self.run("ip addr add 10.9.0.9/24 dev v0", "ip addr del 10.9.0.9/24 dev v0", "ip addr add 10.9.8.100/32 dev lo", "ip addr del 10.9.8.100/32 dev lo")
+	// Addresses elsewhere are not reported; nor does a virtual one change the link.
+	self.run("ip addr add 10.9.8.100/32 dev lo", "ip addr del 10.9.8.100/32 dev lo")
 	mustSet(t, a, want(0, "10.9.0.100"))
 	mustSet(t, a, want(0))
 	x.lost("v0 10.9.0.100 expired=false")
 	if len(x.links) > 0 {
 		t.Errorf("the link was reported again: %+v", <-x.links)
+	}
+
+	// Addresses of the host are the link's, and their loss is no loss.
+	self.run("ip addr add 10.9.0.9/24 dev v0")
+	x.until("another address came", func(l Link) bool { return fmt.Sprint(l.Own) == "[10.9.0.1 10.9.0.9]" })
+	self.run("ip addr del 10.9.0.9/24 dev v0")
+	x.until("it went", func(l Link) bool { return fmt.Sprint(l.Own) == "[10.9.0.1]" })
+	if len(x.gone) > 0 {
+		t.Errorf("lost %s", <-x.gone)
 	}
 }
 
@@ -233,22 +242,26 @@ func TestSources(t *testing.T) {
 		own   []address
 		want4 string
 		want6 string
+		all   string
 	}{
-		{"none", nil, "invalid IP", "invalid IP"},
-		{"the first of each", []address{at("10.9.0.2/24", 0, 0, 0), at("10.9.0.1/16", 0, 0, 0), at("fe80::2/64", 0, 253, 0), at("fe80::1/64", 0, 253, 0)}, "10.9.0.2", "fe80::2"},
-		{"another interface's", []address{other}, "invalid IP", "invalid IP"},
-		{"secondary", []address{at("10.9.0.1/24", unix.IFA_F_SECONDARY, 0, 0)}, "invalid IP", "invalid IP"},
-		{"of scope host", []address{at("10.9.0.1/32", 0, unix.RT_SCOPE_HOST, 0)}, "invalid IP", "invalid IP"},
-		{"tagged as ours", []address{at("10.9.0.1/32", 0, 0, protocolTag), at("fe80::1/128", 0, 253, protocolTag)}, "invalid IP", "invalid IP"},
-		{"virtual", []address{at("10.9.0.100/24", 0, 0, 0), at("fe80::100/64", 0, 253, 0)}, "invalid IP", "invalid IP"},
-		{"tentative or duplicate", []address{at("fe80::1/64", unix.IFA_F_TENTATIVE, 253, 0), at("fe80::2/64", unix.IFA_F_DADFAILED, 253, 0)}, "invalid IP", "invalid IP"},
-		{"global IPv6", []address{at("2001:db8::1/64", 0, 0, 0)}, "invalid IP", "invalid IP"},
+		{"none", nil, "invalid IP", "invalid IP", "[]"},
+		{"the first of each", []address{at("10.9.0.2/24", 0, 0, 0), at("10.9.0.1/16", 0, 0, 0), at("fe80::2/64", 0, 253, 0), at("fe80::1/64", 0, 253, 0)}, "10.9.0.2", "fe80::2", "[10.9.0.2 10.9.0.1 fe80::2 fe80::1]"},
+		{"another interface's", []address{other}, "invalid IP", "invalid IP", "[]"},
+		{"secondary", []address{at("10.9.0.1/24", unix.IFA_F_SECONDARY, 0, 0)}, "invalid IP", "invalid IP", "[10.9.0.1]"},
+		{"of scope host", []address{at("10.9.0.1/32", 0, unix.RT_SCOPE_HOST, 0)}, "invalid IP", "invalid IP", "[]"},
+		{"tagged as ours", []address{at("10.9.0.1/32", 0, 0, protocolTag), at("fe80::1/128", 0, 253, protocolTag)}, "invalid IP", "invalid IP", "[]"},
+		{"virtual", []address{at("10.9.0.100/24", 0, 0, 0), at("fe80::100/64", 0, 253, 0)}, "invalid IP", "invalid IP", "[]"},
+		{"tentative or duplicate", []address{at("fe80::1/64", unix.IFA_F_TENTATIVE, 253, 0), at("fe80::2/64", unix.IFA_F_DADFAILED, 253, 0)}, "invalid IP", "invalid IP", "[]"},
+		{"global IPv6", []address{at("2001:db8::1/64", 0, 0, 0)}, "invalid IP", "invalid IP", "[2001:db8::1]"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s4, s6 := sources(tt.own, 2, func(ip netip.Addr) bool { return strings.HasSuffix(ip.String(), "100") })
+			s4, s6, all := sources(tt.own, 2, func(ip netip.Addr) bool { return strings.HasSuffix(ip.String(), "100") })
 			if s4.String() != tt.want4 || s6.String() != tt.want6 {
 				t.Errorf("got %s and %s, want %s and %s", s4, s6, tt.want4, tt.want6)
+			}
+			if fmt.Sprint(all) != tt.all {
+				t.Errorf("all of them are %s, want %s", all, tt.all)
 			}
 		})
 	}

@@ -19,7 +19,7 @@ func (n *Node) adopt(now time.Time, i *instance) {
 
 // adoptable says whether the instance can go on where the dead daemon was: whatever the checks will say.
 func (n *Node) adoptable(i *instance) bool {
-	return i.adopting && i.standing.cannot == "" && n.links[i.cfg.Interface] != nil
+	return i.adopting && i.standing.cannot == "" && n.links[i.cfg.Interface] != nil && n.unresolved(i) == ""
 }
 
 // adoptNow makes it master without having waited for anybody: nobody relieved the dead daemon. It is unhealthy until every

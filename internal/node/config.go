@@ -44,6 +44,13 @@ type Instance struct {
 	// Auth is how adverts are signed and verified; nil: not at all.
 	Auth     *vrrp.Auth
 	Announce Announcing
+	// Peers are the hosts of the instance, this one as well as the others; none: the adverts are multicast.
+	Peers []Peer
+	// MinTTL is the least TTL or hop limit that an advert of a peer may have.
+	MinTTL uint8
+	// Sources are where the adverts come from, at most one of a family. A family without one has the address of the
+	// interface that is a peer, or its first.
+	Sources []netip.Addr
 	// Checks that apply to this instance, by name.
 	Checks map[string]Effect
 }
@@ -54,6 +61,12 @@ type Address struct {
 	// Network is valid where the configuration wrote a prefix (192.0.2.10/24): a connected route to it is wanted on the
 	// interface if the host has none.
 	Network netip.Prefix
+}
+
+// Peer is a host that adverts are sent to and accepted from: an address, or a name that has one.
+type Peer struct {
+	Name string // empty for an address
+	IP   netip.Addr
 }
 
 // Announcing says how an instance's addresses are announced by ARP and neighbour advertisements.

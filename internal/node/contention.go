@@ -74,7 +74,10 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 
 // describe is the evidence in words, with what usually causes it.
 func (c *Contention) describe(i *instance) string {
-	const adverts = "a firewall that drops IP protocol 112, multicast snooping, another interval, version or key"
+	adverts := "a firewall that drops IP protocol 112, multicast snooping, another interval, version or key"
+	if i.cfg.unicast() {
+		adverts = "a firewall that drops IP protocol 112, other peers, a TTL below min_ttl, another interval, version or key"
+	}
 	answers := ""
 	if c.IP.IsValid() {
 		answers = fmt.Sprintf("%s answers for %s", c.MAC, c.IP)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -28,6 +29,7 @@ type (
 	SendFailed struct {
 		Instance string
 		Family   vrrp.Family
+		To       netip.Addr // the group, or a peer
 		Err      error
 	}
 	// CheckChanged is a check's verdict, or a new reason for the same one.
@@ -57,6 +59,12 @@ type (
 		Interface string
 		IP        netip.Addr
 		MAC       string
+	}
+	// Resolved says which addresses the name of a peer has, or why that is not known: then those that were known stay.
+	Resolved struct {
+		Name      string
+		Addresses []netip.Addr
+		Err       error
 	}
 	// Adopt says that a dead daemon of this host left an instance's addresses, and that nobody else claimed them.
 	Adopt struct{ Instance string }
@@ -88,6 +96,7 @@ func (AddressLost) event()   {}
 func (AddressesSet) event()  {}
 func (AddressFailed) event() {}
 func (Announced) event()     {}
+func (Resolved) event()      {}
 func (Adopt) event()         {}
 func (Drain) event()         {}
 func (Remembered) event()    {}
@@ -105,6 +114,8 @@ type Link struct {
 	MAC    string
 	// Source4 and Source6 are the interface's own first addresses (IPv6: link-local); invalid if there is none.
 	Source4, Source6 netip.Addr
+	// Own are all of the interface's own addresses that adverts could come from; never a virtual one.
+	Own []netip.Addr
 }
 
 // source returns the address that adverts of the family come from.
@@ -113,6 +124,11 @@ func (l *Link) source(f vrrp.Family) netip.Addr {
 		return l.Source6
 	}
 	return l.Source4
+}
+
+// owns says whether an address is the interface's own.
+func (l *Link) owns(ip netip.Addr) bool {
+	return ip.IsValid() && (ip == l.Source4 || ip == l.Source6 || slices.Contains(l.Own, ip))
 }
 
 // State is where an instance stands.

@@ -15,40 +15,34 @@ type member struct {
 	machine *vrrp.Machine
 	source  netip.Addr // the interface's own address
 	auth    vrrp.Authenticator
+	outlets []*outlet // where its adverts go
+	alone   bool      // nowhere, and that was told
 
-	counters  Counters
-	refusals  Tally
-	notices   Tally
-	sendError string    // why the last advert did not leave; empty when it did
-	failed    bool      // the last one did not
-	failing   time.Time // since when none has left; zero: the last one did
+	counters Counters
+	refusals Tally
+	notices  Tally
 }
 
 // newMember makes the virtual router of one family.
 func newMember(i *instance, f vrrp.Family) *member {
-	return &member{of: i, family: f, machine: vrrp.New(routerConfig(i.cfg, f)), refusals: Tally{}, notices: Tally{}}
+	m := &member{of: i, family: f, refusals: Tally{}, notices: Tally{}}
+	m.machine = vrrp.New(m.routerConfig())
+	return m
 }
 
-// routerConfig is what an instance's configuration means for one family.
-func routerConfig(cfg *Instance, f vrrp.Family) vrrp.Config {
+// routerConfig is what the instance's configuration means for the member's family.
+func (m *member) routerConfig() vrrp.Config {
+	cfg := m.of.cfg
 	var ips []netip.Addr
 	for _, a := range cfg.Addresses {
-		if vrrp.FamilyOf(a.IP) == f {
+		if vrrp.FamilyOf(a.IP) == m.family {
 			ips = append(ips, a.IP)
 		}
 	}
 	return vrrp.Config{
-		VRID: cfg.VRID, Version: cfg.Version, Family: f, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
-		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth,
+		VRID: cfg.VRID, Version: cfg.Version, Family: m.family, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
+		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth, Unicast: m.unicast(),
 	}
-}
-
-// kindOfSource names the address that adverts come from.
-func (m *member) kindOfSource() string {
-	if m.family == vrrp.IPv6 {
-		return "IPv6 link-local"
-	}
-	return "IPv4"
 }
 
 // Counters are a virtual router's.
@@ -128,27 +122,28 @@ func (n *Node) perform(now time.Time, m *member, actions []vrrp.Action) {
 	}
 }
 
-// send marshals an advert.
+// send marshals an advert, once for each destination: the checksum covers it.
 func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 	if !m.source.IsValid() {
-		m.sendFailed(n, now, errNoSource)
+		m.sendFailed(n, now, netip.Addr{}, errNoSource)
 		return
 	}
 	trailer, err := m.sign(n, now, &a.Advert)
 	if err != nil {
-		m.sendFailed(n, now, err)
+		m.sendFailed(n, now, netip.Addr{}, err)
 		return
 	}
-	group := m.family.Group()
-	payload, err := a.Advert.AppendSealed(nil, m.source, group, m.of.cfg.Checksum, trailer)
-	if err != nil {
-		panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
-	}
-	m.counters.Sent++
-	m.sending()
 	m.of.advertised = now
-	n.do(Send{
-		Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,
-		Source: m.source, Destination: group, Until: a.Until,
-	})
+	for _, o := range m.outlets {
+		payload, err := a.Advert.AppendSealed(nil, m.source, o.to, m.of.cfg.Checksum, trailer)
+		if err != nil {
+			panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
+		}
+		m.counters.Sent++
+		o.sending()
+		n.do(Send{
+			Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,
+			Source: m.source, Destination: o.to, Until: a.Until,
+		})
+	}
 }

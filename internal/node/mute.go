@@ -25,37 +25,17 @@ type mute struct {
 	tried bool
 }
 
-// sendFailed takes note that an advert did not leave; the reason is shown.
-func (m *member) sendFailed(n *Node, now time.Time, err error) {
-	m.counters.SendFailures++
-	m.failed = true
-	if m.failing.IsZero() {
-		m.failing = now
-	}
-	if m.sendError != err.Error() {
-		m.sendError = err.Error()
-		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("the advert over %s did not leave: %v", m.family, err)})
-	}
-}
-
-// sending takes note of a new advert: if the one before did not fail, it left.
-func (m *member) sending() {
-	if !m.failed {
-		m.failing, m.sendError = time.Time{}, ""
-	}
-	m.failed = false
-}
-
 // silenced looks, when an advert did not leave, whether none has for so long that the other master which is heard cannot know
 // of this one: then the other is right.
 func (n *Node) silenced(now time.Time, m *member) {
 	i, other := m.of, m.machine.Peer()
 	long := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
-	if i.state != Master || now.Sub(m.failing) < long || other.Priority == vrrp.PriorityRelease || now.Sub(other.Heard) >= long {
+	since, why := m.silent()
+	if i.state != Master || since.IsZero() || now.Sub(since) < long || other.Priority == vrrp.PriorityRelease || now.Sub(other.Heard) >= long {
 		return
 	}
 	i.mute = mute{
-		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, m.sendError, other.Address),
+		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, why, other.Address),
 		at:  now.Add(muteRetry),
 	}
 	n.quit(now, i, i.mute.why)
@@ -93,7 +73,9 @@ func (i *instance) anySource() bool {
 	return slices.ContainsFunc(i.members, func(m *member) bool { return m.source.IsValid() })
 }
 
-// anyFailed says whether a member's last advert did not leave.
+// anyFailed says whether a member's last advert left for no destination at all.
 func (i *instance) anyFailed() bool {
-	return slices.ContainsFunc(i.members, func(m *member) bool { return m.failed })
+	return slices.ContainsFunc(i.members, func(m *member) bool {
+		return len(m.outlets) > 0 && !slices.ContainsFunc(m.outlets, func(o *outlet) bool { return !o.failed })
+	})
 }

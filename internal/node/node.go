@@ -18,6 +18,7 @@ type Node struct {
 	links     map[string]*link
 	checks    map[string]*verdict
 	drains    map[string]bool
+	names     map[string]*resolved // the peers' names, also those of earlier configurations
 	stopping  bool
 	removing  bool // an instance that is no longer configured hands over
 	schedule  schedule
@@ -55,6 +56,7 @@ func New(cfg Config, now time.Time) *Node {
 		links:    map[string]*link{},
 		checks:   map[string]*verdict{},
 		drains:   map[string]bool{},
+		names:    map[string]*resolved{},
 		unknown:  Tally{},
 		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
 	}
@@ -71,9 +73,7 @@ func (n *Node) add(now time.Time, cfg *Instance) {
 	n.instances = append(n.instances, i)
 	for _, m := range i.members {
 		n.register(now, m)
-		if l := n.links[cfg.Interface]; l != nil {
-			m.source = l.source(m.family) // a reload adds it to an interface that is known
-		}
+		n.aim(now, m) // a reload may add it to an interface that is known
 	}
 }
 
@@ -100,6 +100,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.named(ev.Instance, func(i *instance) { n.addressFailed(now, i, ev) })
 	case Announced:
 		n.owners(ev.Interface, ev.IP, func(i *instance) { n.announced(now, i, ev) })
+	case Resolved:
+		n.resolved(now, ev)
 	case Adopt:
 		n.named(ev.Instance, func(i *instance) { n.adopt(now, i) })
 	case Drain:
@@ -146,6 +148,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 		return
 	}
 	m.proven(n, ev.From, proof)
+	m.heard(now, ev.From, ev.Advert.Priority)
 	m.accepted(n, ev, cfg.Notices(ev.Advert, priority))
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)
@@ -174,7 +177,7 @@ func (n *Node) sendFailed(now time.Time, ev SendFailed) {
 	n.named(ev.Instance, func(i *instance) {
 		for _, m := range i.members {
 			if m.family == ev.Family {
-				m.sendFailed(n, now, ev.Err)
+				m.sendFailed(n, now, ev.To, ev.Err)
 				n.silenced(now, m)
 			}
 		}
@@ -193,11 +196,7 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 	n.links[l.Name] = &link{l, since, bareSince(now, old, l)}
 	n.onInterface(l.Name, func(i *instance) {
 		for _, m := range i.members {
-			// A source that is lost is kept until it is sure that it does not come back; see assessLink.
-			if s := l.source(m.family); s.IsValid() || !l.Up {
-				m.source = s
-				m.machine.Step(now, vrrp.SetSource{Source: s})
-			}
+			n.aim(now, m)
 		}
 		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)
@@ -212,7 +211,8 @@ func bareSince(now time.Time, old *link, l Link) time.Time {
 	switch {
 	case old == nil || !old.Up || !l.Up:
 		return time.Time{}
-	case old.Source4.IsValid() && !l.Source4.IsValid(), old.Source6.IsValid() && !l.Source6.IsValid():
+	case old.Source4.IsValid() && !l.Source4.IsValid(), old.Source6.IsValid() && !l.Source6.IsValid(),
+		slices.ContainsFunc(old.Own, func(ip netip.Addr) bool { return !l.owns(ip) }):
 		return now
 	default:
 		return old.bare

@@ -105,7 +105,7 @@ func (n *Node) change(now time.Time, i *instance, c *Instance) {
 	i.cfg, i.announcer.cfg, i.removed = c, c.Announce, false
 	n.changeFamilies(now, i, was)
 	for _, m := range i.members {
-		n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: routerConfig(c, m.family)}))
+		n.aim(now, m)
 	}
 	if !i.holding {
 		return
@@ -161,9 +161,7 @@ func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
 	m := newMember(i, f)
 	i.members = append(i.members, m)
 	n.register(now, m)
-	if l := n.links[i.cfg.Interface]; l != nil {
-		m.source = l.source(f)
-	}
+	n.aim(now, m)
 	if !i.running() || !m.source.IsValid() {
 		return
 	}

@@ -67,6 +67,7 @@ func (n *Node) assess(now time.Time, i *instance) {
 	if s.cannot == "" {
 		s.cannot = i.mute.why
 	}
+	n.assessPeers(i, &s)
 	n.assessWary(now, i, &s)
 	n.assessChecks(i, &s)
 	n.assessAdopted(i, &s)
@@ -105,14 +106,14 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 		return
 	}
 	for _, m := range i.members {
-		if !l.source(m.family).IsValid() {
+		if !n.sourceOn(m, &l.Link).IsValid() {
 			if until := l.bare.Add(i.bareGrace()); i.running() && now.Before(until) {
 				i.linkReady = until
 				continue
 			}
 			m.source = netip.Addr{}
 			if s.cannot == "" {
-				s.cannot = fmt.Sprintf("interface %q has no %s address of its own to send adverts from", l.Name, m.kindOfSource())
+				s.cannot = m.lacksSource(l.Name)
 			}
 		}
 	}

@@ -53,9 +53,21 @@ type RouterStatus struct {
 	Counters  Counters   `json:"counters"`
 	Refused   Tally      `json:"refused,omitempty"`
 	Notices   Tally      `json:"notices,omitempty"`
-	SendError string     `json:"send_error,omitempty"`
+	SendError string     `json:"send_error,omitempty"` // why no advert leaves
 	// Auth is nil without authentication.
 	Auth *AuthStatus `json:"auth,omitempty"`
+	// Peers are the other hosts of a unicast instance.
+	Peers []PeerStatus `json:"peers,omitempty"`
+}
+
+// PeerStatus is what is known of one of the other hosts.
+type PeerStatus struct {
+	Name      string     `json:"name,omitempty"` // as configured; empty for an address
+	Address   netip.Addr `json:"address,omitzero"`
+	Heard     time.Time  `json:"heard,omitzero"` // when an advert of it was accepted last: only masters send any
+	Priority  uint8      `json:"priority,omitempty"`
+	SendError string     `json:"send_error,omitempty"` // why the last advert to it did not leave
+	Problem   string     `json:"problem,omitempty"`    // why its name has no address
 }
 
 // Status makes the picture of now.
@@ -80,19 +92,20 @@ func (n *Node) instanceStatus(i *instance) InstanceStatus {
 		s.Contention = &c
 	}
 	for _, m := range i.members {
-		s.Routers = append(s.Routers, m.status())
+		s.Routers = append(s.Routers, n.routerStatus(m))
 	}
 	return s
 }
 
-// status copies what readers may keep.
-func (m *member) status() RouterStatus {
+// routerStatus copies what readers may keep.
+func (n *Node) routerStatus(m *member) RouterStatus {
 	p := m.machine.Peer()
 	s := RouterStatus{
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
-		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), SendError: m.sendError,
+		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
 		Auth: m.authStatus(),
 	}
+	_, s.SendError = m.silent()
 	if _, why, ok := m.machine.Ready(); ok && m.machine.State() == vrrp.Backup {
 		s.Waiting = why
 	}

@@ -207,6 +207,8 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		return link(h, strings.Join(args, " "))
 	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
 		return tr.replay(h, args)
+	case "resolve": // resolve a lb2.example 10.0.0.2,10.0.0.3 | fails no such host
+		return resolve(h, args)
 	case "heard": // heard b 100 from 10.0.0.9 interval=2s: an advert of a host outside the cluster
 		return tr.heard(h, args)
 	case "delete", "allow", "refuse", "announced", "failed":
@@ -309,7 +311,7 @@ func received(a vrrp.Advert, from netip.Addr) vrrp.Received {
 // heard feeds an advert of a host that is not part of the cluster.
 func (tr *tracer) heard(h *sim.Host, args []string) error {
 	if len(args) < 3 || args[1] != "from" {
-		return fmt.Errorf("want: heard HOST PRIORITY from ADDRESS [interval=1s]")
+		return fmt.Errorf("want: heard HOST PRIORITY from ADDRESS [interval=1s] [to=ADDRESS]")
 	}
 	var p uint8
 	if _, err := fmt.Sscan(args[0], &p); err != nil {
@@ -321,8 +323,11 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	cfg := h.Config().Instances[0]
 	a := vrrp.Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: p, Interval: cfg.Interval}
+	to := vrrp.FamilyOf(from).Group()
 	for _, arg := range args[3:] {
-		if a.Interval, err = time.ParseDuration(strings.TrimPrefix(arg, "interval=")); err != nil {
+		if text, ok := strings.CutPrefix(arg, "to="); ok {
+			to = netip.MustParseAddr(text)
+		} else if a.Interval, err = time.ParseDuration(strings.TrimPrefix(arg, "interval=")); err != nil {
 			return err
 		}
 	}
@@ -331,7 +336,26 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 			a.Addresses = append(a.Addresses, w.IP)
 		}
 	}
-	h.Feed(node.Heard{Interface: sim.Interface, Received: received(a, from)})
+	r := received(a, from)
+	r.To = to
+	h.Feed(node.Heard{Interface: sim.Interface, Received: r})
+	return nil
+}
+
+// resolve tells what was found about a peer's name.
+func resolve(h *sim.Host, args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("want: resolve HOST NAME ADDRESSES | fails WHY")
+	}
+	ev := node.Resolved{Name: args[0]}
+	if args[1] == "fails" {
+		ev.Err = fmt.Errorf("%s", strings.Join(args[2:], " "))
+	} else {
+		for text := range strings.SplitSeq(args[1], ",") {
+			ev.Addresses = append(ev.Addresses, netip.MustParseAddr(text))
+		}
+	}
+	h.Feed(ev)
 	return nil
 }
 
@@ -358,6 +382,9 @@ func (tr *tracer) status(h *sim.Host) {
 			tr.printf("  %s: %s, last heard %s priority %d%s", r.Family, r.State, r.Peer, r.PeerPrio, prefixed("; its own wait is over: ", r.Waiting))
 			if a := r.Auth; a != nil {
 				tr.printf("    %s, key %d of %v; accepted %d signed, %d unsigned%s", a.Mode, a.Active, a.Keys, r.Counters.Signed, r.Counters.Unsigned, signers(r))
+			}
+			for _, p := range r.Peers {
+				tr.printf("    peer %s %s: priority %d%s%s", p.Name, p.Address, p.Priority, prefixed("; ", p.SendError), prefixed("; ", p.Problem))
 			}
 		}
 	}

@@ -26,7 +26,7 @@ func (tr *tracer) addHost(args []string) error {
 	i := node.Instance{
 		Name: "web", Interface: "eth0", VRID: 51, Priority: uint8(p), Version: vrrp.V3, Addresses: addresses("192.0.2.10"),
 		Interval: time.Second, DeadAdverts: 3, Preempt: true, Lease: true, Announce: node.Announcing{Refresh: time.Minute},
-		Checks: map[string]node.Effect{},
+		Checks: map[string]node.Effect{}, MinTTL: vrrp.HopLimit,
 	}
 	for _, arg := range append(tr.all[:len(tr.all):len(tr.all)], args[2:]...) {
 		key, value, _ := strings.Cut(arg, "=")
@@ -73,6 +73,20 @@ func configure(i *node.Instance, key, value string) (err error) {
 		i.Lease, err = strconv.ParseBool(value)
 	case "refresh":
 		i.Announce.Refresh, err = time.ParseDuration(value)
+	case "peers": // peers=10.0.0.1,10.0.0.2,lb3.example
+		i.Peers = nil
+		for text := range strings.SplitSeq(value, ",") {
+			if ip, err := netip.ParseAddr(text); err == nil {
+				i.Peers = append(i.Peers, node.Peer{IP: ip})
+			} else if text != "" {
+				i.Peers = append(i.Peers, node.Peer{Name: text})
+			}
+		}
+	case "source":
+		i.Sources = nil
+		if value != "" {
+			i.Sources = []netip.Addr{netip.MustParseAddr(value)}
+		}
 	case "pace":
 		i.Announce.Interval, err = time.ParseDuration(value)
 	case "auth": // auth=1,2/1/enforce: the keys, the one that signs, the mode; auth=none

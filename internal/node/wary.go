@@ -9,10 +9,12 @@ import (
 const waryGap = time.Second
 
 // wary is a new instance whose addresses another instance had before the reload: under its new VRID it hears nothing of a
-// host that still serves them under the old one, so it asks the link, and waits while another MAC answers.
+// host that still serves them under the old one, so it asks the link, and waits while another MAC answers. So does one that
+// knows none of its peers.
 type wary struct {
 	at       time.Time // when the answers to the last question are in; zero: it is not wary, or cannot ask yet
 	on       bool
+	peerless bool
 	answered string // by whom
 }
 
@@ -33,9 +35,15 @@ func (n *Node) assessWary(now time.Time, i *instance, s *standing) {
 	if i.wary.at.IsZero() {
 		i.ask(n, now, probeWait)
 	}
-	s.pending = "asking whether another host still serves its addresses under another VRID"
-	if i.wary.answered != "" {
-		s.pending = fmt.Sprintf("%s still serves its addresses, which were another instance's before the reload", i.wary.answered)
+	switch answered := i.wary.answered; {
+	case answered == "" && i.wary.peerless:
+		s.pending = "asking whether another host serves its addresses, since none of its peers is known"
+	case answered == "":
+		s.pending = "asking whether another host still serves its addresses under another VRID"
+	case i.wary.peerless:
+		s.pending = fmt.Sprintf("%s serves its addresses, and none of its peers is known", answered)
+	default:
+		s.pending = fmt.Sprintf("%s still serves its addresses, which were another instance's before the reload", answered)
 	}
 }
 

@@ -277,7 +277,7 @@ func (h *Host) perform(a node.Action) {
 	switch a := a.(type) {
 	case node.Send:
 		if h.Firewall != "" {
-			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, Err: errors.New(h.Firewall)}
+			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: errors.New(h.Firewall)}
 			h.c.after(0, func() { h.feed(failed) })
 			return
 		}

@@ -68,14 +68,16 @@ func (c *Cluster) carry(from, to *Host, what Traffic, deliver func()) {
 	}
 }
 
-// carryAdvert multicasts an advert.
+// carryAdvert carries an advert to everyone, or to the host that it is for.
 func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	what := AdvertsIPv4
 	if a.Family == vrrp.IPv6 {
 		what = AdvertsIPv6
 	}
 	for _, to := range c.hosts {
-		c.carry(from, to, what, func() { to.receive(a.Payload, a.Source, a.Destination) })
+		if a.Destination.IsMulticast() || a.Destination == to.link.Source4 || a.Destination == to.link.Source6 {
+			c.carry(from, to, what, func() { to.receive(a.Payload, a.Source, a.Destination) })
+		}
 	}
 }
 

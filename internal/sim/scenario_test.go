@@ -46,7 +46,11 @@ func draw(seed uint64, trace bool) *scenario {
 	}
 	s.second = s.chance(0.3)
 	close := s.chance(0.5)
-	for k := range 2 + s.r.IntN(4) {
+	hosts := 2 + s.r.IntN(4)
+	if seed%5 == 0 {
+		s.instance.Peers, s.instance.MinTTL = everyHost(hosts), vrrp.HopLimit
+	}
+	for k := range hosts {
 		i := s.instance
 		i.Priority = uint8(2 + s.r.IntN(253))
 		if close {
@@ -59,6 +63,16 @@ func draw(seed uint64, trace bool) *scenario {
 	s.c = New(cfg)
 	s.chaos = 2*time.Second + 30*s.instance.Interval
 	return s
+}
+
+// everyHost is one list of peers for all hosts.
+func everyHost(hosts int) []node.Peer {
+	var peers []node.Peer
+	for k := range hosts {
+		l := newHost(nil, k+1, node.Config{}).link
+		peers = append(peers, node.Peer{IP: l.Source4}, node.Peer{IP: l.Source6})
+	}
+	return peers
 }
 
 // drawInstance draws what the hosts have in common.

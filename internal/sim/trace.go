@@ -85,7 +85,10 @@ func (h *Host) describeSend(a node.Send) string {
 		return fmt.Sprintf("send %x: %v", a.Payload, err)
 	}
 	text := fmt.Sprintf("send %s v%d priority %d interval %s", a.Family, advert.Version, advert.Priority, advert.Interval)
-	key := a.Instance + a.Family.String()
+	if !a.Destination.IsMulticast() {
+		text = strings.Replace(text, "send", "send to "+a.Destination.String(), 1)
+	}
+	key := a.Instance + a.Family.String() + a.Destination.String()
 	if h.sent[key] == text && advert.Priority != vrrp.PriorityRelease && !h.c.Adverts {
 		return ""
 	}

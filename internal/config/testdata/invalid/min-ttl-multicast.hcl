@@ -3,5 +3,5 @@ instance "web" {
   vrid      = 71
   priority  = 150
   addresses = ["192.0.2.10"]
-  source = "10.0.0.11"
+  min_ttl = 64
 }

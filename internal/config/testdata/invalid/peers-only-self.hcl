@@ -1,0 +1,8 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10", "2001:db8::10"]
+  peers     = ["10.0.0.11", "fd00::11", "fd00::12"]
+  source    = ["10.0.0.11", "fd00::11"]
+}

@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// zone is a name service.
+type zone struct {
+	mu    sync.Mutex // guards what follows
+	ips   map[string][]netip.Addr
+	slow  map[string]bool // it never answers
+	asked []string        // each name with the second
+}
+
+func (z *zone) set(name string, ips ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.ips[name] = nil
+	for _, ip := range ips {
+		z.ips[name] = append(z.ips[name], netip.MustParseAddr(ip))
+	}
+}
+
+func (z *zone) lookup(started time.Time) func(context.Context, string) ([]netip.Addr, error) {
+	return func(ctx context.Context, name string) ([]netip.Addr, error) {
+		z.mu.Lock()
+		z.asked = append(z.asked, fmt.Sprintf("%s %s", name, time.Since(started)))
+		ips, slow := z.ips[name], z.slow[name]
+		z.mu.Unlock()
+		if slow {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		if len(ips) == 0 {
+			return nil, errors.New("no such host")
+		}
+		return ips, nil
+	}
+}
+
+// told takes what it was asked so far.
+func (z *zone) told() []string {
+	synctest.Wait()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	asked := z.asked
+	z.asked = nil
+	return asked
+}
+
+// named is a daemon whose peers have names, with everything around the look-ups replaced.
+type named struct {
+	d       *Daemon
+	z       *zone
+	resolve chan node.Resolved
+	opened  int // how often the sockets were told
+	mu      sync.Mutex
+	heard   map[string]time.Time
+}
+
+func newNamed(t *testing.T, peers ...string) *named {
+	t.Helper()
+	n := &named{z: &zone{ips: map[string][]netip.Addr{}, slow: map[string]bool{}}, resolve: make(chan node.Resolved, 100), heard: map[string]time.Time{}}
+	n.d = newDaemon(withPeers(peers...), Options{Log: hclog.NewNullLogger()})
+	n.d.names.lookup = n.z.lookup(time.Now())
+	return n
+}
+
+func withPeers(peers ...string) *config.Config {
+	i := on("web", "eth0", 71, "192.0.2.10")
+	for _, p := range peers {
+		i.Peers = append(i.Peers, node.Peer{Name: p})
+	}
+	return &config.Config{Node: "lb1", Instances: []node.Instance{i}}
+}
+
+// run runs the look-ups, and is loop and sockets for them, until the returned function is called.
+func (n *named) run(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		if err := n.d.names.run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	tasks.Go(func() {
+		for {
+			select {
+			case <-n.d.changes:
+				n.opened++
+			case ev := <-n.d.events:
+				n.resolve <- ev.(node.Resolved)
+			case s := <-n.d.steers:
+				n.snapshot()
+				close(s.taken)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); tasks.Wait() }
+}
+
+// snapshot is a status with what was heard.
+func (n *named) snapshot() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var peers []node.PeerStatus
+	for name, at := range n.heard {
+		peers = append(peers, node.PeerStatus{Name: name, Heard: at})
+	}
+	n.d.snapshot.Store(&node.Status{Instances: []node.InstanceStatus{{Name: "web", Routers: []node.RouterStatus{{Peers: peers}}}}})
+}
+
+func (n *named) hear(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard[name] = time.Now()
+}
+
+// told takes what the node was told so far.
+func (n *named) told() []string {
+	synctest.Wait()
+	var out []string
+	for len(n.resolve) > 0 {
+		r := <-n.resolve
+		out = append(out, fmt.Sprintf("%s %v %v", r.Name, r.Addresses, r.Err))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func equal(t *testing.T, what string, want, got []string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestNamesAreResolvedAndFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNamed(t, "lb1", "lb2", "lb3")
+		n.z.set("lb1", "::ffff:10.0.0.11", "10.0.0.11", "fe80::11%eth0")
+		n.z.set("lb2", "10.0.0.12")
+		n.z.slow["lb3"] = true
+		stop := n.run(t)
+		defer stop()
+		time.Sleep(6 * time.Second)
+		equal(t, "at start", []string{"lb1 [10.0.0.11 fe80::11] <nil>", "lb2 [10.0.0.12] <nil>", "lb3 [] context deadline exceeded"}, n.told())
+		if got := n.d.accept(&n.d.cfg.Load().Instances[0], 4).Peers; fmt.Sprint(got) != "[10.0.0.11 10.0.0.12]" || n.opened != 2 {
+			t.Errorf("after %d changes the sockets hear %v", n.opened, got)
+		}
+		time.Sleep(time.Hour)
+		equal(t, "what is not new", nil, n.told())
+		n.z.set("lb2", "10.0.0.22")
+		n.z.set("lb1")
+		time.Sleep(maxLookupGap + lookupTimeout)
+		equal(t, "a name that is another host's, and one that is lost", []string{"lb1 [] no such host", "lb2 [10.0.0.22] <nil>"}, n.told())
+		if got := n.d.found("lb1"); fmt.Sprint(got) != "[10.0.0.11 fe80::11]" {
+			t.Errorf("of the lost name the sockets know %v", got)
+		}
+		n.z.set("lb1", "10.0.0.11", "fe80::11")
+		time.Sleep(2 * maxLookupGap)
+		equal(t, "the lost name that is found again", []string{"lb1 [10.0.0.11 fe80::11] <nil>"}, n.told())
+	})
+}
+
+// TestNamesAreAskedLessAndLess: a silent name after 5, 10, 20 .. 300 s, a heard one not at all, and one that falls silent soon.
+func TestNamesAreAskedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNamed(t, "lb2")
+		n.z.set("lb2", "10.0.0.12")
+		stop := n.run(t)
+		defer stop()
+		time.Sleep(20 * time.Minute)
+		equal(t, "silent", []string{
+			"lb2 0s", "lb2 5s", "lb2 15s", "lb2 35s", "lb2 1m15s", "lb2 2m35s", "lb2 5m15s", "lb2 10m15s", "lb2 15m15s",
+		}, n.z.told())
+		for range 600 {
+			n.hear("lb2")
+			time.Sleep(time.Second)
+		}
+		equal(t, "heard", nil, n.z.told())
+		time.Sleep(20 * time.Second)
+		if asked := n.z.told(); len(asked) != 2 {
+			t.Errorf("within 20s of silence it was asked %v, want twice", asked)
+		}
+	})
+}
+
+func TestNamesOfAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNamed(t)
+		n.z.set("lb2", "10.0.0.12")
+		stop := n.run(t)
+		defer stop()
+		time.Sleep(time.Minute)
+		equal(t, "without names", nil, n.z.told())
+		n.d.cfg.Store(withPeers("lb2"))
+		n.d.names.changed()
+		equal(t, "a name that a reload brings", []string{"lb2 [10.0.0.12] <nil>"}, n.told())
+		n.d.cfg.Store(withPeers())
+		n.d.names.changed()
+		n.z.told()
+		time.Sleep(time.Hour)
+		equal(t, "after it has gone", nil, n.z.told())
+	})
+}

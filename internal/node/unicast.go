@@ -1,0 +1,254 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// resolved is what is known of a peer's name.
+type resolved struct {
+	ips []netip.Addr // the newest that were found, and can be a host's
+	err error        // why the last look-up found none
+}
+
+// unicast says whether the instance speaks with its peers alone.
+func (i *Instance) unicast() bool { return len(i.Peers) > 0 }
+
+// sourceOf is the family's configured source; invalid if there is none.
+func (i *Instance) sourceOf(f vrrp.Family) netip.Addr {
+	for _, ip := range i.Sources {
+		if vrrp.FamilyOf(ip) == f {
+			return ip
+		}
+	}
+	return netip.Addr{}
+}
+
+// unicast is the member's part of a unicast configuration; nil for multicast.
+func (m *member) unicast() *vrrp.Unicast {
+	if !m.of.cfg.unicast() {
+		return nil
+	}
+	u := &vrrp.Unicast{MinTTL: m.of.cfg.MinTTL}
+	for _, o := range m.outlets {
+		u.Peers = append(u.Peers, o.to)
+	}
+	return u
+}
+
+// aim works out anew where a virtual router's adverts come from and where they go. What did not change is left alone.
+func (n *Node) aim(now time.Time, m *member) {
+	l := n.links[m.of.cfg.Interface]
+	if l != nil {
+		// A source that is lost is kept until it is sure that it does not come back; see assessLink.
+		if s := n.sourceOn(m, &l.Link); s.IsValid() || !l.Up {
+			m.source = s
+			m.machine.Step(now, vrrp.SetSource{Source: s})
+		}
+	}
+	before := m.outlets
+	m.outlets = nil
+	for _, o := range n.destinations(m, l) {
+		if k := slices.IndexFunc(before, func(b *outlet) bool { return b.to == o.to }); k >= 0 {
+			before[k].name = o.name
+			o = before[k]
+		}
+		m.outlets = append(m.outlets, o)
+	}
+	n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: m.routerConfig()}))
+	n.tellAlone(m, l)
+}
+
+// tellAlone tells once of a list without another host in it.
+func (n *Node) tellAlone(m *member, l *link) {
+	alone := len(m.outlets) == 0
+	if alone && (m.alone || l == nil || n.unresolved(m.of) != "") {
+		return
+	}
+	if m.alone = alone; alone {
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("no other host is known among the peers over %s: the adverts reach nobody", m.family)})
+	}
+}
+
+// destinations are the group, or the peers without this host.
+func (n *Node) destinations(m *member, l *link) []*outlet {
+	if !m.of.cfg.unicast() {
+		return []*outlet{{to: m.family.Group()}}
+	}
+	var out []*outlet
+	for _, o := range n.listed(m) {
+		if o.to != m.source && (l == nil || !l.owns(o.to)) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// listed are the addresses of the peers, this host's own among them, each once.
+func (n *Node) listed(m *member) []*outlet {
+	var out []*outlet
+	add := func(ip netip.Addr, name string) {
+		if vrrp.FamilyOf(ip) == m.family && !slices.ContainsFunc(out, func(o *outlet) bool { return o.to == ip }) {
+			out = append(out, &outlet{to: ip, name: name})
+		}
+	}
+	for _, p := range m.of.cfg.Peers {
+		if p.Name == "" {
+			add(p.IP, "")
+			continue
+		}
+		if r := n.names[p.Name]; r != nil {
+			for _, ip := range r.ips {
+				add(ip, p.Name)
+			}
+		}
+	}
+	return out
+}
+
+// sourceOn is the address of an interface that the member's adverts come from; invalid if there is none.
+func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
+	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
+		if l.owns(s) {
+			return s
+		}
+		return netip.Addr{}
+	}
+	if !m.of.cfg.unicast() {
+		return l.source(m.family)
+	}
+	peers := n.listed(m)
+	for _, o := range peers {
+		if l.owns(o.to) {
+			return o.to
+		}
+	}
+	// A link-local address is of no use to a peer that is further away.
+	if m.family == vrrp.IPv6 && len(peers) > 0 && !peers[0].to.IsLinkLocalUnicast() {
+		for _, ip := range l.Own {
+			if ip.Is6() && !ip.IsLinkLocalUnicast() {
+				return ip
+			}
+		}
+	}
+	return l.source(m.family)
+}
+
+// lacksSource says that the interface has no address that adverts could come from.
+func (m *member) lacksSource(ifName string) string {
+	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
+		return fmt.Sprintf("interface %q does not have %s, from which the adverts are to come (source)", ifName, s)
+	}
+	kind := "IPv4"
+	if m.family == vrrp.IPv6 {
+		kind = "IPv6 link-local"
+	}
+	return fmt.Sprintf("interface %q has no %s address of its own to send adverts from", ifName, kind)
+}
+
+// unresolved is a peer's name of which nothing is known yet; empty: there is none.
+func (n *Node) unresolved(i *instance) string {
+	for _, p := range i.cfg.Peers {
+		if p.Name != "" && n.names[p.Name] == nil {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// assessPeers has an instance wait until every name was looked up once: its master may be behind one of them.
+func (n *Node) assessPeers(i *instance, s *standing) {
+	if name := n.unresolved(i); name != "" && !i.running() && s.pending == "" {
+		s.pending = fmt.Sprintf("the peer %q is not resolved yet", name)
+	}
+}
+
+// resolved takes what was found about a peer's name. Addresses that cannot be found any more stay.
+func (n *Node) resolved(now time.Time, ev Resolved) {
+	r := n.names[ev.Name]
+	first := r == nil
+	if first {
+		r = &resolved{}
+		n.names[ev.Name] = r
+	}
+	r.err = ev.Err
+	if ev.Err == nil {
+		r.ips, r.err = n.hosts(ev.Addresses)
+	}
+	for _, i := range n.instances {
+		if !i.cfg.names(ev.Name) {
+			continue
+		}
+		for _, m := range i.members {
+			n.aim(now, m)
+		}
+		if first && n.unresolved(i) == "" {
+			i.doubtPeers()
+		}
+		n.settle(now, i)
+		n.plan(i)
+	}
+}
+
+// hosts are those of a name's addresses that can be a host's. Debian gives a host's own name a loopback address: that is no
+// mistake, and no other host.
+func (n *Node) hosts(found []netip.Addr) (ips []netip.Addr, err error) {
+	for _, ip := range found {
+		switch {
+		case len(n.index.address[ip]) > 0:
+			err = fmt.Errorf("%s is a virtual address; a peer is a host", ip)
+		case !ip.IsLoopback() && !ip.IsUnspecified() && !ip.IsMulticast():
+			ips = append(ips, ip)
+		}
+	}
+	return ips, err
+}
+
+// doubtPeers makes an instance wary that knows none of its peers: it hears nothing of one that serves the addresses.
+func (i *instance) doubtPeers() {
+	alone := slices.ContainsFunc(i.members, func(m *member) bool { return len(m.outlets) == 0 })
+	if alone && !i.running() {
+		i.wary.on, i.wary.peerless = true, true
+	}
+}
+
+// names says whether a name is one of the instance's peers.
+func (i *Instance) names(name string) bool {
+	return slices.ContainsFunc(i.Peers, func(p Peer) bool { return p.Name == name })
+}
+
+// peerStatus lists the other hosts of a unicast instance, and the names that lead to none.
+func (n *Node) peerStatus(m *member) []PeerStatus {
+	if !m.of.cfg.unicast() {
+		return nil
+	}
+	var out []PeerStatus
+	for _, o := range m.outlets {
+		out = append(out, PeerStatus{Name: o.name, Address: o.to, Heard: o.heard, Priority: o.priority, SendError: o.why})
+	}
+	for _, p := range m.of.cfg.Peers {
+		if problem := n.problem(p); problem != "" {
+			out = append(out, PeerStatus{Name: p.Name, Problem: problem})
+		}
+	}
+	return out
+}
+
+// problem says why a peer's name has no address; empty if it has one, or is this host's.
+func (n *Node) problem(p Peer) string {
+	r := n.names[p.Name]
+	switch {
+	case p.Name == "":
+		return ""
+	case r == nil:
+		return "not resolved yet"
+	case len(r.ips) == 0 && r.err != nil:
+		return r.err.Error()
+	default:
+		return ""
+	}
+}
