@@ -53,14 +53,23 @@ type Conn struct {
 
 // Listen opens the connection and joins VRRP's group on the interface. It lets nothing through before SetVRIDs.
 func Listen(ifName string, v6 bool) (*Conn, error) {
-	c, err := listen(ifName, v6)
+	c, err := listen(ifName, v6, true)
 	if err != nil {
 		return nil, fmt.Errorf("open VRRP socket on %q: %w", ifName, err)
 	}
 	return c, nil
 }
 
-func listen(ifName string, v6 bool) (*Conn, error) {
+// OpenSender opens a connection that only sends: it joins no group, and nothing gets through to it.
+func OpenSender(ifName string, v6 bool) (*Conn, error) {
+	c, err := listen(ifName, v6, false)
+	if err != nil {
+		return nil, fmt.Errorf("open VRRP socket on %q: %w", ifName, err)
+	}
+	return c, nil
+}
+
+func listen(ifName string, v6, joins bool) (*Conn, error) {
 	ifi, err := interfaceByName(ifName)
 	if err != nil {
 		return nil, err
@@ -78,12 +87,14 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 	if c.raw, err = c.pc.SyscallConn(); err != nil {
 		return nil, abandon(err, pc)
 	}
+	steps, join := options4(pc, ifi)
 	if v6 {
-		err = join6(pc, ifi)
-	} else {
-		err = join4(pc, ifi)
+		steps, join = options6(pc, ifi)
 	}
-	if err != nil {
+	if joins {
+		steps = append(steps, join)
+	}
+	if err := first(steps...); err != nil {
 		return nil, abandon(err, pc)
 	}
 	return c, nil
@@ -131,33 +142,33 @@ func discard(fd int) error {
 	}
 }
 
-func join4(pc net.PacketConn, ifi *net.Interface) error {
+// options4 are the steps that every IPv4 socket needs, and the one that lets it hear the group.
+func options4(pc net.PacketConn, ifi *net.Interface) (steps []step, join step) {
 	p := ipv4.NewPacketConn(pc)
 	group := &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)} // RFC 9568 section 5.1.1.2
-	return first(
-		step{"join 224.0.0.18", func() error { return p.JoinGroup(ifi, group) }},
-		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
-		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
-		step{"set multicast TTL", func() error { return p.SetMulticastTTL(hopsVRRP) }},
-		step{"set TTL", func() error { return p.SetTTL(hopsVRRP) }},
-		step{"set DSCP", func() error { return p.SetTOS(classCS6) }},
-	)
+	return []step{
+		{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
+		{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
+		{"set multicast TTL", func() error { return p.SetMulticastTTL(hopsVRRP) }},
+		{"set TTL", func() error { return p.SetTTL(hopsVRRP) }},
+		{"set DSCP", func() error { return p.SetTOS(classCS6) }},
+	}, step{"join 224.0.0.18", func() error { return p.JoinGroup(ifi, group) }}
 }
 
-func join6(pc net.PacketConn, ifi *net.Interface) error {
+// options6 are the same for IPv6.
+func options6(pc net.PacketConn, ifi *net.Interface) (steps []step, join step) {
 	p := ipv6.NewPacketConn(pc)
 	group := &net.IPAddr{IP: net.ParseIP("ff02::12")} // RFC 9568 section 5.1.2.2
-	return first(
-		step{"join ff02::12", func() error { return p.JoinGroup(ifi, group) }},
-		step{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
-		step{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
-		step{"set multicast hop limit", func() error { return p.SetMulticastHopLimit(hopsVRRP) }},
-		step{"set hop limit", func() error { return p.SetHopLimit(hopsVRRP) }},
-		step{"set DSCP", func() error { return p.SetTrafficClass(classCS6) }},
-		step{"ask for hop limit and destination", func() error {
+	return []step{
+		{"send multicast on the interface", func() error { return p.SetMulticastInterface(ifi) }},
+		{"turn multicast loopback off", func() error { return p.SetMulticastLoopback(false) }},
+		{"set multicast hop limit", func() error { return p.SetMulticastHopLimit(hopsVRRP) }},
+		{"set hop limit", func() error { return p.SetHopLimit(hopsVRRP) }},
+		{"set DSCP", func() error { return p.SetTrafficClass(classCS6) }},
+		{"ask for hop limit and destination", func() error {
 			return p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagDst, true)
 		}},
-	)
+	}, step{"join ff02::12", func() error { return p.JoinGroup(ifi, group) }}
 }
 
 // step is one thing to set on a socket.
