@@ -56,6 +56,8 @@ type Config struct {
 	Addresses   []netip.Addr
 	Strict      bool
 	Auth        *Auth // nil: none
+	// SharedMAC says that the routers answer from one virtual MAC address: whoever spoke last has the switch's port.
+	SharedMAC bool
 }
 
 // LeaveWait is how long a leaving master waits for a successor before it goes on without one.

@@ -73,7 +73,9 @@ func (m Macvlan) MAC() net.HardwareAddr {
 }
 
 // alias is what marks the device as ours.
-func (m Macvlan) alias() string { return fmt.Sprintf("%svirtual router %d of %s", macvlanAlias, m.VRID, m.Owner) }
+func (m Macvlan) alias() string {
+	return fmt.Sprintf("%svirtual router %d of %s", macvlanAlias, m.VRID, m.Owner)
+}
 
 // source6 is the device's link-local address: stable on one host, and another one on each, since the MAC address of the
 // interface goes into it (RFC 7217 in spirit). One made of the virtual MAC would be the same on all of them, and equal

@@ -169,4 +169,3 @@ func parentSettings(parent *netlink.LinkAttrs) (p macvlanParent, err error) {
 	p.ARPAnnounce, err = sysctlNumber("ipv4", "conf", p.Name, "arp_announce")
 	return p, err
 }
-

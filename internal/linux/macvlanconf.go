@@ -24,10 +24,10 @@ const (
 
 // Attributes inside IFLA_AF_SPEC.
 const (
-	attributeInetConf     = 1 // IFLA_INET_CONF
-	attributeAddrGenMode  = 8 // IFLA_INET6_ADDR_GEN_MODE
-	addrGenModeNone       = 1 // IN6_ADDR_GEN_MODE_NONE
-	qdiscThatLosesAll     = "blackhole"
+	attributeInetConf    = 1 // IFLA_INET_CONF
+	attributeAddrGenMode = 8 // IFLA_INET6_ADDR_GEN_MODE
+	addrGenModeNone      = 1 // IN6_ADDR_GEN_MODE_NONE
+	qdiscThatLosesAll    = "blackhole"
 )
 
 // setConf changes settings of an interface. quiet6 also keeps IPv6 from making a link-local address by itself.

@@ -39,7 +39,7 @@ func routerConfig(cfg *Instance, f vrrp.Family) vrrp.Config {
 	}
 	return vrrp.Config{
 		VRID: cfg.VRID, Version: cfg.Version, Family: f, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
-		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth,
+		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth, SharedMAC: cfg.VirtualMAC,
 	}
 }
 
@@ -149,6 +149,6 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 	m.of.advertised = now
 	n.do(Send{
 		Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,
-		Source: m.source, Destination: group, Until: a.Until,
+		Source: m.source, Destination: group, Until: a.Until, VirtualMAC: m.of.virtualMAC(),
 	})
 }

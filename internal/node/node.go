@@ -72,7 +72,7 @@ func (n *Node) add(now time.Time, cfg *Instance) {
 	for _, m := range i.members {
 		n.register(now, m)
 		if l := n.links[cfg.Interface]; l != nil {
-			m.source = l.source(m.family) // a reload adds it to an interface that is known
+			m.source = m.sourceOn(&l.Link) // a reload adds it to an interface that is known
 		}
 	}
 }
@@ -194,12 +194,12 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 	n.onInterface(l.Name, func(i *instance) {
 		for _, m := range i.members {
 			// A source that is lost is kept until it is sure that it does not come back; see assessLink.
-			if s := l.source(m.family); s.IsValid() || !l.Up {
+			if s := m.sourceOn(&l); s.IsValid() || !l.Up {
 				m.source = s
 				m.machine.Step(now, vrrp.SetSource{Source: s})
 			}
 		}
-		if (cameUp || moved) && i.state == Master {
+		if (cameUp || moved || i.remade(old, &l)) && i.state == Master {
 			i.announcer.restart(now)
 			i.offers.now(now)
 		}

@@ -100,7 +100,7 @@ func (n *Node) change(now time.Time, i *instance, c *Instance) {
 		return
 	}
 	renamed := was.Name != c.Name
-	if renamed || was.Lease != c.Lease || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
+	if renamed || was.Lease != c.Lease || was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
 		n.take(now, i)
 	}
 	if renamed {
@@ -151,7 +151,7 @@ func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
 	i.members = append(i.members, m)
 	n.register(now, m)
 	if l := n.links[i.cfg.Interface]; l != nil {
-		m.source = l.source(f)
+		m.source = m.sourceOn(&l.Link)
 	}
 	if !i.running() || !m.source.IsValid() {
 		return

@@ -104,8 +104,11 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 		s.linkDown, s.cannot = true, l.Reason
 		return
 	}
+	if n.assessVirtualMACs(i, &l.Link, s); s.pending != "" {
+		return
+	}
 	for _, m := range i.members {
-		if !l.source(m.family).IsValid() {
+		if !m.sourceOn(&l.Link).IsValid() {
 			if until := l.bare.Add(i.bareGrace()); i.running() && now.Before(until) {
 				i.linkReady = until
 				continue

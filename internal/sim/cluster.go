@@ -34,6 +34,8 @@ type Config struct {
 type Cluster struct {
 	// Observe, if set, sees every event that a node was fed and what it asked for.
 	Observe func(h *Host, ev node.Event, actions []node.Action)
+	// Turned, if set, is told of each host that the switch begins to send what is for a virtual MAC to.
+	Turned func(to *Host)
 	// Network may be changed while the cluster runs.
 	Network Network
 	// Adverts keeps every advert in the trace, not only those that differ from the one before.
@@ -46,6 +48,7 @@ type Cluster struct {
 	random *rand.Rand
 	hosts  []*Host
 	cuts   []Cut
+	ports  map[string]*Host // behind which port of the switch a virtual MAC is
 	queue  queue
 	seq    uint64 // keeps events of one instant in order
 	trace  []string
@@ -59,6 +62,7 @@ func New(cfg Config) *Cluster {
 		now:     epoch,
 		random:  rand.New(rand.NewPCG(cfg.Seed, 0)),
 		Network: cfg.Network,
+		ports:   map[string]*Host{},
 	}
 	c.Owners = newOwnership(epoch)
 	for k, n := range cfg.Hosts {
