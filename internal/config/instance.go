@@ -88,7 +88,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 	in := instance{block: l.decode(b, title, instanceBlocks, raw)}
 	in.Instance = node.Instance{
 		Name: name, Interface: raw.Interface, DeadAdverts: raw.DeadAdverts, Preempt: raw.Preempt,
-		PreemptDelay: raw.PreemptDelay, LinkDelay: raw.LinkDelay, Strict: raw.Strict, Lease: raw.Lease,
+		PreemptDelay: raw.PreemptDelay, LinkDelay: raw.LinkDelay, Strict: raw.Strict, Lease: raw.Lease, VirtualMAC: raw.MAC == "virtual",
 		Interval: raw.AdvertiseInterval, VRID: uint8(raw.VRID), Priority: uint8(raw.Priority), Version: vrrp.Version(raw.Version),
 		Checks: map[string]node.Effect{},
 	}

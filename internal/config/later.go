@@ -6,7 +6,6 @@ import "github.com/hashicorp/hcl/v2"
 // a key that is accepted and does nothing would be a lie. The line goes when the feature comes.
 var later = map[string]struct{ what, remedy string }{
 	"group":     {"one fate across interfaces is", "remove the block"},
-	"mac":       {"a virtual MAC is", "remove the line"},
 	"peers":     {"unicast is", "remove the line"},
 	"source":    {"a chosen source address is", "remove the line"},
 	"telemetry": {"telemetry over HTTP is", "remove the block"},

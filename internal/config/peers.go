@@ -10,9 +10,6 @@ import (
 // later judges what this version refuses in an instance block.
 func (l *loader) later(in *instance, raw *rawInstance) {
 	b := in.block
-	if b.usable("mac") && raw.MAC == "virtual" {
-		l.refuseLater("mac", b.place("mac"))
-	}
 	if b.has("peers") {
 		l.judgePeers(in, raw.Peers)
 		l.refuseLater("peers", b.place("peers"))

@@ -17,8 +17,8 @@ func guard(changes config.Changes, hasSource func(ifName string, v6 bool) (bool,
 	for _, pair := range append(slices.Clone(changes.Instances.Changed), changes.Renamed...) {
 		before := pair.Old.Families()
 		for _, f := range pair.New.Families() {
-			if slices.Contains(before, f) {
-				continue
+			if slices.Contains(before, f) || pair.New.VirtualMAC && f == vrrp.IPv6 {
+				continue // or its device will have one
 			}
 			has, err := hasSource(pair.New.Interface, f == vrrp.IPv6)
 			if err == nil && !has {

@@ -94,6 +94,10 @@ func (n *Node) change(now time.Time, i *instance, c *Instance) {
 	i.cfg, i.announcer.cfg, i.removed = c, c.Announce, false
 	n.changeFamilies(now, i, was)
 	for _, m := range i.members {
+		if l := n.links[c.Interface]; l != nil && was.VirtualMAC != c.VirtualMAC {
+			m.source = m.sourceOn(&l.Link)
+			m.machine.Step(now, vrrp.SetSource{Source: m.source})
+		}
 		n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: routerConfig(c, m.family)}))
 	}
 	if !i.holding {
