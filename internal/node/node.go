@@ -199,7 +199,10 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 				m.machine.Step(now, vrrp.SetSource{Source: s})
 			}
 		}
-		if (cameUp || moved || i.remade(old, &l)) && i.state == Master {
+		if i.remade(old, &l) {
+			n.setAgain(now, i)
+		}
+		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)
 			i.offers.now(now)
 		}

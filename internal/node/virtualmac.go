@@ -90,6 +90,13 @@ func (i *instance) remade(old *link, l *Link) bool {
 	})
 }
 
+// setAgain sets the addresses on the new device: those that were on the old one went with it, and nobody need have told so.
+func (n *Node) setAgain(now time.Time, i *instance) {
+	if i.holding && !i.doubtful(now) {
+		n.take(now, i)
+	}
+}
+
 // awaitAddresses says whether an instance that is about to rise has to wait for its addresses. With a virtual MAC its first
 // advert turns the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers
 // from the same MAC meanwhile. With the interface's own it is the other way round: clients turn when the addresses are announced.

@@ -28,6 +28,7 @@ type Host struct {
 	node   *node.Node // nil: no process
 	kernel *kernel
 	link   node.Link
+	remade int // how often the devices of virtual MACs were made anew
 	checks map[string]*Verdict
 
 	paused  bool

@@ -39,11 +39,19 @@ func (h *Host) seen() node.Link {
 	return l
 }
 
+// Remake makes the devices of virtual MACs anew, as the daemon does after something else removed them.
+func (h *Host) Remake() {
+	h.remade++
+	h.feed(node.LinkChanged{Link: h.seen()})
+}
+
 func (h *Host) virtualMACs() []node.VirtualMAC {
 	var list []node.VirtualMAC
 	for _, i := range h.cfg.Instances {
 		if i.VirtualMAC {
-			list = append(list, node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4}, node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Source: h.link.Source6})
+			list = append(list,
+				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4, Made: h.remade},
+				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: h.link.Source6})
 		}
 	}
 	return list
