@@ -169,6 +169,10 @@ func TestLoadSettingsOfAnInstance(t *testing.T) {
 		{"strict, no lease", with(`strict = true`, `lease = false`), func(in *node.Instance) { in.Strict, in.Lease = true, false }},
 		{"dead adverts", with(`dead_adverts = 100`), func(in *node.Instance) { in.DeadAdverts = 100 }},
 		{"the RFC's checksum", with(`checksum = "rfc9568"`), func(in *node.Instance) { in.Checksum = vrrp.ChecksumMessage }},
+		{"a virtual MAC", with(`mac = "virtual"`, `unadvertised = ["2001:db8::7"]`), func(in *node.Instance) {
+			in.VirtualMAC, in.Unadvertised = true, []node.Address{{IP: netip.MustParseAddr("2001:db8::7")}}
+		}},
+		{"the written default MAC", with(`mac = "interface"`), func(in *node.Instance) {}},
 		{"the written default checksum", with(`checksum = "pseudo-header"`), func(in *node.Instance) {}},
 		{"no refresh, paced", with("announce {\n refresh = \"0s\"\n interval = \"70ms\"\n}"), func(in *node.Instance) {
 			in.Announce = node.Announcing{Interval: 70 * time.Millisecond}
