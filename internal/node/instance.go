@@ -223,7 +223,7 @@ func (n *Node) rise(now time.Time, i *instance) {
 		return
 	}
 	// Silence can be our own deafness: an unhealthy host asks the link first.
-	if i.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence {
+	if i.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && i.rising.IsZero() {
 		if i.probed.IsZero() {
 			i.probed = now.Add(probeWait)
 			n.do(Probe{i.cfg.Interface, i.ips(), n.links[i.cfg.Interface].Source6})

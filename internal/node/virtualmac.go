@@ -105,7 +105,7 @@ func (n *Node) awaitAddresses(now time.Time, i *instance) bool {
 		return false
 	}
 	if i.rising.IsZero() {
-		i.rising = now.Add(riseWait)
+		i.probed, i.rising = time.Time{}, now.Add(riseWait)
 		n.take(now, i)
 	}
 	return now.Before(i.rising)

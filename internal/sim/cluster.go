@@ -34,8 +34,6 @@ type Config struct {
 type Cluster struct {
 	// Observe, if set, sees every event that a node was fed and what it asked for.
 	Observe func(h *Host, ev node.Event, actions []node.Action)
-	// Turned, if set, is told of each host that the switch begins to send what is for a virtual MAC to.
-	Turned func(to *Host)
 	// Network may be changed while the cluster runs.
 	Network Network
 	// Adverts keeps every advert in the trace, not only those that differ from the one before.

@@ -74,6 +74,9 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	if a.Family == vrrp.IPv6 {
 		what = AdvertsIPv6
 	}
+	if from.mute(a.VirtualMAC, a.Family) {
+		return
+	}
 	c.teach(from, a.VirtualMAC, a.Family)
 	for _, to := range c.hosts {
 		c.carry(from, to, what, func() { to.receive(a.Payload, a.Source, a.Destination) })

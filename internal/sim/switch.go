@@ -57,13 +57,25 @@ func (h *Host) virtualMACs() []node.VirtualMAC {
 	return list
 }
 
+// mute says whether a host's device of a virtual MAC loses what is sent: it does while it has no address.
+func (h *Host) mute(vrid uint8, f vrrp.Family) bool {
+	if vrid == 0 {
+		return false
+	}
+	for _, i := range h.cfg.Instances {
+		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
+			if i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // teach is what the switch learns from a frame: behind which port its MAC is. Where that is the hosts' own each is behind one.
 func (c *Cluster) teach(from *Host, vrid uint8, f vrrp.Family) {
 	if mac := from.mac(vrid, f); vrid != 0 && from.link.Up && c.ports[mac] != from {
 		c.ports[mac] = from
 		c.Note("switch: %s is behind %s", mac, from.Name)
-		if c.Turned != nil {
-			c.Turned(from)
-		}
 	}
 }
