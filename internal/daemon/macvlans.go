@@ -237,8 +237,15 @@ func (d *Daemon) isDevice(name string) bool {
 	return slices.ContainsFunc(d.macvlans(), func(m linux.Macvlan) bool { return m.Name() == name })
 }
 
-// retryDevices makes what could not be made before.
+// retryDevices makes what could not be made before, and looks whether the interfaces still have the settings that they need.
 func (k *portKeeper) retryDevices(ctx context.Context) {
+	changed, err := k.kernel.Macvlans().Guard()
+	if err != nil {
+		k.log.Error("keep the settings that a virtual MAC address needs", "error", err)
+	}
+	for _, name := range changed {
+		k.log.Warn("something else changed arp_ignore or arp_announce; set again", "interface", name)
+	}
 	for ifName, p := range k.open {
 		for _, d := range p.devices {
 			if d.wrong == "" {

@@ -142,7 +142,7 @@ func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
 	}
 	if !m.V6 {
 		// Before the device can have an address: the parent would answer for it.
-		if err := s.tame(parent.Attrs()); err != nil {
+		if _, err := s.tame(parent.Attrs()); err != nil {
 			return MacvlanState{}, err
 		}
 	}

@@ -71,7 +71,9 @@ func parentConf(t *testing.T) [2]int {
 func TestMacvlanComesAndGoes(t *testing.T) {
 	self, peer := pair(t)
 	withIPv6(self, peer)
-	all := func() string { return self.run("ip -br link") + self.run("ip -o addr") + self.run("ip route show table all") }
+	all := func() string {
+		return self.run("ip -br link") + self.run("ip -o addr") + self.run("ip route show table all")
+	}
 	before := all()
 	a := openAddresses(t, t.TempDir())
 	for range 2 {
@@ -98,6 +100,13 @@ func TestMacvlanComesAndGoes(t *testing.T) {
 	}
 	if got := parentConf(t); got != [2]int{1, 2} {
 		t.Errorf("arp_ignore and arp_announce of the parent are %v", got)
+	}
+	self.sysctl("ipv4/conf/v0/arp_ignore", "0")
+	if got := must(a.Macvlans().Guard()); len(got) != 1 || got[0] != "v0" || parentConf(t) != [2]int{1, 2} {
+		t.Errorf("set again on %v: %v", got, parentConf(t))
+	}
+	if got := must(a.Macvlans().Guard()); len(got) != 0 {
+		t.Errorf("set again on %v", got)
 	}
 	setAll(t, a, virtual())
 	for _, line := range []string{"us4-71-v0    inet 10.9.0.100/32 scope host dynamic noprefixroute", "us6-71-v0    inet6 2001:db8::100/128 scope global nodad deprecated dynamic noprefixroute"} {

@@ -87,11 +87,35 @@ func (b *macvlanBook) has(name string) bool {
 	return slices.ContainsFunc(b.Devices, func(m Macvlan) bool { return m.Name() == name })
 }
 
-// tame gives a parent the settings that it needs.
-func (s *Macvlans) tame(parent *netlink.LinkAttrs) error {
+// Guard gives the parents of IPv4 devices the settings again that something else changed, and returns their names.
+func (s *Macvlans) Guard() (names []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	looked := map[string]bool{}
+	var errs []error
+	for _, m := range s.book.Devices {
+		if m.V6 || looked[m.Parent] {
+			continue
+		}
+		looked[m.Parent] = true
+		parent, err := s.kernel.handle.LinkByName(m.Parent)
+		if err != nil {
+			continue // its own watch tells of that
+		}
+		changed, err := s.tame(parent.Attrs())
+		if changed {
+			names = append(names, m.Parent)
+		}
+		errs = append(errs, err)
+	}
+	return names, errors.Join(errs...)
+}
+
+// tame gives a parent the settings that it needs, and says whether it had others.
+func (s *Macvlans) tame(parent *netlink.LinkAttrs) (changed bool, err error) {
 	was, err := parentSettings(parent)
 	if err != nil {
-		return err
+		return false, err
 	}
 	conf := map[uint16]uint32{}
 	for _, k := range []struct {
@@ -101,26 +125,26 @@ func (s *Macvlans) tame(parent *netlink.LinkAttrs) error {
 	}{{confARPIgnore, "arp_ignore", was.ARPIgnore, parentARPIgnore}, {confARPAnnounce, "arp_announce", was.ARPAnnounce, parentARPAnnounce}} {
 		everywhere, err := sysctlNumber("ipv4", "conf", "all", k.name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if max(everywhere, k.had) < k.least {
 			conf[k.id] = uint32(k.least)
 		}
 	}
 	if len(conf) == 0 {
-		return nil
+		return false, nil
 	}
 	if !slices.ContainsFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name && p.Index == was.Index }) {
 		s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name })
 		s.book.Parents = append(s.book.Parents, was)
 		if err := s.book.save(); err != nil {
-			return fmt.Errorf("note the settings of %q: %w", was.Name, err)
+			return false, fmt.Errorf("note the settings of %q: %w", was.Name, err)
 		}
 	}
 	if err := s.kernel.setConf(was.Index, conf, false); err != nil {
-		return fmt.Errorf("set arp_ignore and arp_announce of %q: %w", was.Name, err)
+		return false, fmt.Errorf("set arp_ignore and arp_announce of %q: %w", was.Name, err)
 	}
-	return nil
+	return true, nil
 }
 
 // release gives parents that carry no IPv4 device any more their settings back, unless somebody changed them meanwhile.
