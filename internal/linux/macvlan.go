@@ -331,19 +331,25 @@ func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err erro
 	}
 	var errs []error
 	stays := map[string]bool{}
+	var doomed []netlink.Link
 	for _, link := range links {
+		switch name := link.Attrs().Name; {
+		case !s.ours(link):
+		case keep(name):
+			stays[name] = true
+		default:
+			doomed = append(doomed, link)
+		}
+	}
+	together := len(doomed) > 1 && s.kernel.deleteTogether(doomed, links) == nil
+	for _, link := range doomed {
 		name := link.Attrs().Name
-		if !s.ours(link) {
-			continue
-		}
-		if keep(name) {
-			stays[name] = true
-			continue
-		}
-		if err := s.kernel.handle.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("remove %s: %w", name, explain(err)))
-			stays[name] = true
-			continue
+		if !together {
+			if err := s.kernel.handle.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+				errs = append(errs, fmt.Errorf("remove %s: %w", name, explain(err)))
+				stays[name] = true
+				continue
+			}
 		}
 		removed = append(removed, name)
 	}

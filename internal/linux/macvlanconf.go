@@ -77,3 +77,28 @@ func silence(index int) netlink.Qdisc {
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT}, QdiscType: qdiscThatLosesAll,
 	}
 }
+
+// ownGroup begins the numbers of interface groups that are used for a moment.
+const ownGroup = 0x7573_0000
+
+// deleteTogether removes devices in one go, as a group that no other interface is in. One by one each waits until the kernel is
+// sure that nobody uses it any more: measured, 48 ms each, and 69 ms for thirty together.
+func (r *rtnetlink) deleteTogether(doomed, all []netlink.Link) error {
+	group := uint32(ownGroup + doomed[0].Attrs().Index)
+	if slices.ContainsFunc(all, func(l netlink.Link) bool { return l.Attrs().Group == group }) {
+		return fmt.Errorf("interface group %d is taken", group)
+	}
+	for _, link := range doomed {
+		if err := r.handle.LinkSetGroup(link, int(group)); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("remove interfaces: %w", err)
+		}
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+	req.Sockets = r.sockets
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		return fmt.Errorf("remove interfaces: %w", err)
+	}
+	return nil
+}
