@@ -57,6 +57,8 @@ type Config struct {
 	Strict      bool
 	Auth        *Auth    // nil: none
 	Unicast     *Unicast // nil: multicast
+	// SharedMAC says that the routers answer from one virtual MAC address: whoever spoke last has the switch's port.
+	SharedMAC bool
 }
 
 // Unicast is with whom a router speaks that does not use the multicast group.

@@ -73,10 +73,14 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 	if ev.Advert.Priority == m.priority {
 		why = fmt.Sprintf("%s advertises our priority %d and has the higher address", ev.From, m.priority)
 	}
-	// One last advert tells the better master that there were two: it must announce itself again, or clients that
-	// learned our MAC keep it (after a healed cut it may have heard nothing of us).
-	last := m.send(now, m.priority, m.cfg.Interval)
-	return append([]Action{last, Contended{m.lastPeer}}, m.follow(now, ev, why)...)
+	out := []Action{Contended{m.lastPeer}}
+	if !m.cfg.SharedMAC {
+		// One last advert tells the better master that there were two: it must announce itself again, or clients that
+		// learned our MAC keep it (after a healed cut it may have heard nothing of us). Where it is the same MAC they have
+		// learned nothing wrong, and the advert would take the switch's port back.
+		out = []Action{m.send(now, m.priority, m.cfg.Interval), Contended{m.lastPeer}}
+	}
+	return append(out, m.follow(now, ev, why)...)
 }
 
 // losesTo compares priorities, then addresses, unsigned and in network order (RFC 9568 section 6.4.3).

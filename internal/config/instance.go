@@ -89,7 +89,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 	in := instance{block: l.decode(b, title, instanceBlocks, raw)}
 	in.Instance = node.Instance{
 		Name: name, Interface: raw.Interface, DeadAdverts: raw.DeadAdverts, Preempt: raw.Preempt,
-		PreemptDelay: raw.PreemptDelay, LinkDelay: raw.LinkDelay, Strict: raw.Strict, Lease: raw.Lease,
+		PreemptDelay: raw.PreemptDelay, LinkDelay: raw.LinkDelay, Strict: raw.Strict, Lease: raw.Lease, VirtualMAC: raw.MAC == "virtual",
 		Interval: raw.AdvertiseInterval, VRID: uint8(raw.VRID), Priority: uint8(raw.Priority), Version: vrrp.Version(raw.Version),
 		Checks: map[string]node.Effect{}, MinTTL: uint8(raw.MinTTL),
 	}
@@ -105,7 +105,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 	l.announce(&in, title)
 	l.unicast(&in, raw)
 	l.auth(&in, raw, title)
-	l.later(&in, raw)
+	l.judgeVirtualMAC(&in)
 	l.expectations(&in, title)
 	in.sound = !findings(l.found[before:]).has(Error) && in.block.sound()
 	return in

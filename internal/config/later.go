@@ -6,16 +6,7 @@ import "github.com/hashicorp/hcl/v2"
 // a key that is accepted and does nothing would be a lie. The line goes when the feature comes.
 var later = map[string]struct{ what, remedy string }{
 	"group":     {"one fate across interfaces is", "remove the block"},
-	"mac":       {"a virtual MAC is", "remove the line"},
 	"telemetry": {"telemetry over HTTP is", "remove the block"},
-}
-
-// later judges what this version refuses in an instance block.
-func (l *loader) later(in *instance, raw *rawInstance) {
-	b := in.block
-	if b.usable("mac") && raw.MAC == "virtual" {
-		l.refuseLater("mac", b.place("mac"))
-	}
 }
 
 // refuseLater reports a feature that is not in this version.

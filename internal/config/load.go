@@ -142,6 +142,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.settings(v.config, blocks)
 	l.bind(v.instances, v.checks, blocks)
 	l.judgeRouters(v.instances)
+	l.judgeVirtualMACs(v.instances)
 	l.judgeDuplicates(v.instances)
 	l.judgeSharedKeys(v.instances)
 	l.judgeHosts(v.instances)

@@ -169,6 +169,10 @@ func TestLoadSettingsOfAnInstance(t *testing.T) {
 		{"strict, no lease", with(`strict = true`, `lease = false`), func(in *node.Instance) { in.Strict, in.Lease = true, false }},
 		{"dead adverts", with(`dead_adverts = 100`), func(in *node.Instance) { in.DeadAdverts = 100 }},
 		{"the RFC's checksum", with(`checksum = "rfc9568"`), func(in *node.Instance) { in.Checksum = vrrp.ChecksumMessage }},
+		{"a virtual MAC", with(`mac = "virtual"`, `unadvertised = ["2001:db8::7"]`), func(in *node.Instance) {
+			in.VirtualMAC, in.Unadvertised = true, []node.Address{{IP: netip.MustParseAddr("2001:db8::7")}}
+		}},
+		{"the written default MAC", with(`mac = "interface"`), func(in *node.Instance) {}},
 		{"the written default checksum", with(`checksum = "pseudo-header"`), func(in *node.Instance) {}},
 		{"peers", with(`peers = ["10.0.0.11", "lb2", "LB3.Example.", "10.0.0.14"]`, `min_ttl = 64`), func(in *node.Instance) {
 			in.Peers = []node.Peer{{IP: netip.MustParseAddr("10.0.0.11")}, {Name: "lb2"}, {Name: "lb3.example."}, {IP: netip.MustParseAddr("10.0.0.14")}}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/netip"
@@ -37,6 +38,7 @@ type addressSetter struct {
 	wishes map[string]node.SetAddresses
 	newest map[string]node.SetAddresses // of each instance that wants addresses, done or not
 	wanted map[place]int                // how many of newest want an address
+	bases  map[string]string            // the interface under each macvlan
 	failed map[string]node.SetAddresses // releases that the kernel refused
 	after  []func()                     // what is done when no wish is left
 	lost   []node.AddressLost           // deletions to look into
@@ -67,7 +69,7 @@ func newAddressSetter(kernel addressKernel, post func(context.Context, node.Even
 	again.Stop()
 	return &addressSetter{
 		kernel: kernel, post: post, log: log, again: again,
-		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{},
+		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{}, bases: map[string]string{},
 		failed: map[string]node.SetAddresses{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 }
@@ -90,14 +92,18 @@ func (s *addressSetter) set(w node.SetAddresses) {
 // count keeps wanted; mu is held.
 func (s *addressSetter) count(w node.SetAddresses) {
 	old := s.newest[w.Instance]
-	if old.Interface == w.Interface && slices.Equal(old.Addresses, w.Addresses) {
+	if old.Interface == w.Interface && old.VirtualMAC == w.VirtualMAC && slices.Equal(old.Addresses, w.Addresses) {
 		return
 	}
 	for _, a := range w.Addresses {
-		s.wanted[place{w.Interface, a.IP}]++
+		on := deviceOf(w.Interface, w.VirtualMAC, a.IP)
+		s.wanted[place{on, a.IP}]++
+		if on != w.Interface {
+			s.bases[on] = w.Interface
+		}
 	}
 	for _, a := range old.Addresses {
-		p := place{old.Interface, a.IP}
+		p := place{deviceOf(old.Interface, old.VirtualMAC, a.IP), a.IP}
 		if s.wanted[p]--; s.wanted[p] == 0 {
 			delete(s.wanted, p)
 		}
@@ -202,10 +208,7 @@ func (s *addressSetter) perform(ctx context.Context, batch []node.SetAddresses) 
 	}
 	wants := make([]linux.Want, len(batch))
 	for i, w := range batch {
-		wants[i] = linux.Want{Owner: w.Instance, Interface: w.Interface, Lifetime: w.Lifetime}
-		for _, a := range w.Addresses {
-			wants[i].Addresses = append(wants[i].Addresses, linux.Address{IP: a.IP, Network: a.Network})
-		}
+		wants[i] = wantOf(w)
 	}
 	failed := map[string][]linux.AddressError{}
 	for _, f := range s.kernel.Set(wants...) {
@@ -289,9 +292,17 @@ func (s *addressSetter) look(ctx context.Context, lost []node.AddressLost) {
 	for _, ev := range lost {
 		if p := (place{ev.Interface, ev.IP}); gone[p] {
 			delete(gone, p) // once for each address
+			ev.Interface = s.base(ev.Interface)
 			s.post(ctx, ev)
 		}
 	}
+}
+
+// base is the interface whose instances have addresses on an interface: itself, or the one under it.
+func (s *addressSetter) base(ifName string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.bases[ifName], ifName)
 }
 
 // drain waits until nothing is left to set, or ctx ends.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type broadcaster interface {
 
 var _ broadcaster = (*linux.Announcer)(nil)
 
+// errNoDevice is why an announcement cannot leave.
+var errNoDevice = errors.New("the device of the virtual MAC address is not there")
+
 // announcements sends ARP and neighbour advertisements in a goroutine of its own: 255 instances announce at once.
 type announcements struct {
 	log   hclog.Logger
@@ -35,6 +39,7 @@ type announcements struct {
 type announcement struct {
 	port    *port
 	ips     []netip.Addr
+	vrid    uint8 // whose MAC is announced; 0: the interface's own
 	probe   bool
 	source6 netip.Addr // of a probe
 	until   time.Time
@@ -59,7 +64,7 @@ func (a *announcements) of(instance string) *atomic.Uint64 {
 // announce queues a round; it never waits.
 func (a *announcements) announce(p *port, r node.Announce) {
 	e := a.of(r.Instance)
-	a.put(announcement{port: p, ips: r.IPs, until: r.Until, epoch: e, made: e.Load()})
+	a.put(announcement{port: p, ips: r.IPs, vrid: r.VirtualMAC, until: r.Until, epoch: e, made: e.Load()})
 }
 
 // probe queues the question whether another host answers.
@@ -110,7 +115,11 @@ func (r announcement) send(ip netip.Addr) error {
 	if r.probe {
 		return r.port.announcer.Probe(ip, r.source6)
 	}
-	for _, failed := range r.port.announcer.Announce([]netip.Addr{ip}) {
+	voice := r.port.voice(r.vrid, ip)
+	if voice == nil {
+		return errNoDevice
+	}
+	for _, failed := range voice.Announce([]netip.Addr{ip}) {
 		return failed
 	}
 	return nil

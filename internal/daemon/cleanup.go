@@ -83,7 +83,7 @@ func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {
 	var owners []string
 	_, err := d.kernel.Sweep(func(h linux.Held) bool {
 		owners = append(owners, h.Owner)
-		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
+		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Base() })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for addresses of the dead daemon: %w", err)
@@ -106,8 +106,10 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 		held[k].Checks = nil // their verdicts died with the daemon
 		w := linux.Want{Owner: held[k].Name, Interface: held[k].Interface, Lifetime: extension}
 		for _, a := range append(slices.Clone(held[k].Addresses), held[k].Unadvertised...) {
-			if there, err := d.kernel.Present(w.Interface, a.IP); err == nil && there {
-				w.Addresses = append(w.Addresses, linux.Address{IP: a.IP, Network: a.Network})
+			if there, err := d.kernel.Present(deviceOf(w.Interface, virtualMAC(held[k]), a.IP), a.IP); err == nil && there {
+				w.Addresses = append(w.Addresses, linux.Address{
+					IP: a.IP, Network: a.Network, Device: macvlanOf(w.Owner, w.Interface, virtualMAC(held[k]), vrrp.FamilyOf(a.IP)),
+				})
 			}
 		}
 		for _, failed := range d.kernel.Set(w) {
@@ -145,7 +147,7 @@ func (d *Daemon) staying(held []node.Instance) ([]string, error) {
 	var names []string
 	for _, i := range held {
 		for _, a := range append(slices.Clone(i.Addresses), i.Unadvertised...) {
-			there, err := d.kernel.Present(i.Interface, a.IP)
+			there, err := d.kernel.Present(deviceOf(i.Interface, virtualMAC(i), a.IP), a.IP)
 			if err != nil {
 				return nil, err
 			}

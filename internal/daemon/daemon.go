@@ -141,7 +141,7 @@ func (d *Daemon) openKernel(*config.Config) (err error) {
 		return err
 	}
 	d.addresses = newAddressSetter(d.kernel, d.post, d.log)
-	d.watcher, err = linux.OpenWatcher(d.wanted(), d.virtual)
+	d.watcher, err = linux.OpenWatcher(d.watched(), d.virtual)
 	return err
 }
 

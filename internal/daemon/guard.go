@@ -34,7 +34,7 @@ func guard(changes config.Changes, h host) error {
 			errs = append(errs, err)
 		}
 		for _, f := range pair.New.Families() {
-			if slices.Contains(before, f) || slices.ContainsFunc(sources, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f }) {
+			if slices.Contains(before, f) || pair.New.VirtualMAC && f == vrrp.IPv6 || slices.ContainsFunc(sources, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f }) {
 				continue
 			}
 			has, err := h.hasSource(pair.New.Interface, f == vrrp.IPv6)

@@ -36,10 +36,10 @@ func (l *loop) send(a node.Send) {
 		return
 	}
 	var err error
-	if p := l.ports[a.Interface]; p == nil || p.conn(a.Family) == nil {
+	if p := l.ports[a.Interface]; p == nil || p.sender(a) == nil {
 		err = fmt.Errorf("no VRRP socket on %q", a.Interface)
 	} else {
-		err = p.conn(a.Family).Send(a.Payload, a.Source, a.Destination)
+		err = p.sender(a).Send(a.Payload, a.Source, a.Destination)
 	}
 	if err != nil {
 		l.unsent = append(l.unsent, node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: err})

@@ -24,6 +24,7 @@ type port struct {
 	conns     map[vrrp.Family]*linux.Conn
 	announcer broadcaster
 	witness   *linux.Witness
+	devices   map[deviceKey]*device
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -67,11 +68,17 @@ type portKeeper struct {
 	known  map[string]linux.Link
 	failed map[string]string // interface -> why its sockets could not be opened
 	ill    chan struct{}     // some port is broken
+
+	// Of macvlans, by name:
+	impossible map[string]string // why one could not be made
+	indices    map[string]int    // which one it was last
+	made       map[string]int    // how often it was made anew
 }
 
 // runPorts watches the interfaces until ctx ends.
 func (d *Daemon) runPorts(ctx context.Context) error {
-	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1)}
+	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
+		impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{}}
 	links := make(chan linux.Link)
 	var watching sync.WaitGroup
 	var watchErr error
@@ -96,6 +103,10 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 	for {
 		select {
 		case l := <-links:
+			if k.isDevice(l.Name) {
+				k.deviceChanged(ctx, l)
+				continue
+			}
 			k.known[l.Name] = l
 			k.follow(ctx, l)
 		case <-k.changes:
@@ -107,7 +118,9 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 				k.follow(ctx, k.known[name])
 			}
 			k.heal(ctx)
+			k.retryDevices(ctx)
 			k.prune(ctx)
+			k.pruneDevices(ctx)
 		case <-ctx.Done():
 			watching.Wait()
 			return watchErr
@@ -145,6 +158,9 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 
 // hand gives the loop an interface's new port, or none, and closes the old one once the loop has let go of it.
 func (k *portKeeper) hand(ctx context.Context, c portChange) {
+	if c.port != nil {
+		c.link.VirtualMACs = c.port.virtualMACs()
+	}
 	c.done = make(chan struct{})
 	select {
 	case k.ports <- c:
@@ -169,7 +185,7 @@ func linkOf(l linux.Link) node.Link {
 
 // openPort opens what the instances of an interface need, and starts the readers.
 func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) {
-	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}}
+	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}, devices: map[deviceKey]*device{}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	if err := k.openSockets(p, l.Name); err != nil {
 		p.close()
@@ -204,6 +220,7 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 		return err
 	}
 	p.witness.SetAddresses(n.ips)
+	k.openDevices(p, ifName)
 	return nil
 }
 
@@ -232,7 +249,8 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 			}
 		}
 		p.witness.SetAddresses(n.ips)
-		if p.broken.Load() {
+		if p.broken.Load() || p.lacks(k.macvlansOn(name)) {
+			p.broken.Store(true)
 			k.follow(ctx, k.known[name])
 		}
 	}
@@ -256,7 +274,7 @@ func (k *portKeeper) prune(ctx context.Context) {
 		k.hand(ctx, portChange{link: linkOf(k.known[name])})
 		delete(k.known, name)
 		delete(k.failed, name)
-		k.watcher.SetInterfaces(k.wanted())
+		k.watcher.SetInterfaces(k.watched())
 	}
 }
 
@@ -298,6 +316,9 @@ func (p *port) close() {
 	p.tasks.Wait()
 	for _, c := range p.conns {
 		_ = c.Close()
+	}
+	for _, d := range p.devices {
+		d.close()
 	}
 	if p.announcer != nil {
 		_ = p.announcer.Close()

@@ -143,7 +143,7 @@ func (d *Daemon) accepted() {
 // apply makes a plan true: first the sockets, so that nothing new is deaf, then the node, then checks and hooks.
 func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	from := d.cfg.Swap(p.cfg)
-	d.watcher.SetInterfaces(d.wanted())
+	d.watcher.SetInterfaces(d.watched())
 	select {
 	case d.changes <- struct{}{}:
 	case <-ctx.Done():

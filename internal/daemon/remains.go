@@ -115,7 +115,7 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 		d.log.Warn("addresses that an earlier daemon left are not adopted", "error", err)
 	}
 	swept, err := kernel.Sweep(func(h linux.Held) bool {
-		known := slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Interface })
+		known := slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Base() })
 		if !known || !slices.Contains(left, h.Owner) {
 			return false
 		}

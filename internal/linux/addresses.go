@@ -21,6 +21,17 @@ type Address struct {
 	// Network, if valid, wants a connected route to it on the interface wherever the host has none. The route comes
 	// and goes with the address.
 	Network netip.Prefix
+	// Device, unless it is zero, is what the address is set on instead of the Want's interface, and is made if it is missing.
+	// The route goes on the interface all the same: what the host sends leaves there.
+	Device Macvlan
+}
+
+// on is the name of the interface that an address is set on.
+func (w *Want) on(x Address) string {
+	if x.Device == (Macvlan{}) {
+		return w.Interface
+	}
+	return x.Device.Name()
 }
 
 // Want is all that one owner wants to have on one interface.
@@ -61,6 +72,8 @@ type Addresses struct {
 	held     *ledger
 	notice   error
 	routed   time.Time // when the routes were looked at last
+	macvlans *Macvlans
+	speaking map[int]bool // macvlans that are not mute, by index
 }
 
 // OpenAddresses reads which addresses an earlier daemon left, from held.json in runtimeDir, which it makes if it is
@@ -83,14 +96,33 @@ func OpenAddresses(runtimeDir string) (*Addresses, error) {
 		kernel.close()
 		return nil, err
 	}
-	return &Addresses{file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice}, nil
+	macvlans, err := openMacvlans(runtimeDir)
+	if err != nil {
+		kernel.close()
+		requests.close()
+		return nil, err
+	}
+	return &Addresses{
+		file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice,
+		macvlans: macvlans, speaking: map[int]bool{},
+	}, nil
 }
 
-// Close releases the sockets; the addresses stay.
+// Close releases the sockets; the addresses stay, and the macvlans that have one.
 func (a *Addresses) Close() error {
+	_, err := a.macvlans.Keep(a.holds)
+	a.macvlans.close()
 	a.kernel.close()
 	a.requests.close()
-	return nil
+	return err
+}
+
+// Macvlans are the devices that the addresses are set on.
+func (a *Addresses) Macvlans() *Macvlans { return a.macvlans }
+
+// holds says whether an interface has an address of ours.
+func (a *Addresses) holds(ifName string) bool {
+	return slices.ContainsFunc(a.held.all(), func(r *record) bool { return r.Interface == ifName })
 }
 
 // Notice says what is wrong with held.json, damaged when it was opened or not writable at the last Set; nil if nothing

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +14,7 @@ import (
 func (a *Addresses) renews(w Want) bool {
 	of := a.held.owners[w.Owner]
 	return w.Lifetime > 0 && len(of) == len(w.Addresses) && !slices.ContainsFunc(w.Addresses, func(x Address) bool {
-		r := of[site{w.Interface, x.IP}]
+		r := of[site{w.on(x), x.IP}]
 		return r == nil || !r.sure || r.Network != x.Network
 	})
 }
@@ -25,7 +24,7 @@ func (a *Addresses) renew(wants []Want) (lapsed []Want) {
 	var list []request
 	for _, w := range wants {
 		for _, x := range w.Addresses {
-			r := a.held.owners[w.Owner][site{w.Interface, x.IP}]
+			r := a.held.owners[w.Owner][site{w.on(x), x.IP}]
 			list = append(list, request{place: r.at(), lifetime: w.Lifetime})
 		}
 	}
@@ -59,8 +58,10 @@ func (a *Addresses) change(wants []Want) []AddressError {
 	}
 	a.save()
 	failed = append(failed, a.add(targets)...)
+	failed = append(failed, a.speak(targets)...)
 	stale := a.stale(wants)
 	routes := slices.ContainsFunc(stale, func(r *record) bool { return r.Network.IsValid() })
+	a.hush(stale)
 	failed = append(failed, a.remove(stale)...)
 	if routes || len(a.held.networks) > 0 {
 		failed = append(failed, a.setRoutes(wants)...)
@@ -74,22 +75,16 @@ func (a *Addresses) targets(wants []Want) (targets []target, failed []AddressErr
 	if !slices.ContainsFunc(wants, func(w Want) bool { return len(w.Addresses) > 0 }) {
 		return nil, nil
 	}
-	present, err := a.present()
-	links := make(map[string]struct {
-		index int
-		err   error
-	})
+	links := newIndices(a)
 	for _, w := range wants {
-		if len(w.Addresses) == 0 {
-			continue
-		}
-		link, known := links[w.Interface]
-		if !known {
-			link.index, link.err = a.index(w.Interface)
-			links[w.Interface] = link
-		}
 		for _, x := range w.Addresses {
-			t, err := a.target(w, x, link.index, present, cmp.Or(err, link.err))
+			links.make(x.Device) // before the look at what is there
+		}
+	}
+	present, wrong := a.present()
+	for _, w := range wants {
+		for _, x := range w.Addresses {
+			t, err := a.target(w, x, links, present, wrong)
 			if err != nil {
 				failed = append(failed, AddressError{Owner: w.Owner, IP: x.IP, Err: err})
 				continue
@@ -100,18 +95,27 @@ func (a *Addresses) targets(wants []Want) (targets []target, failed []AddressErr
 	return targets, failed
 }
 
-// target looks at one address; wrong is what stands in the way of all of its want.
-func (a *Addresses) target(w Want, x Address, index int, present map[place]address, wrong error) (target, error) {
-	if wrong != nil {
-		return target{}, fmt.Errorf("set %s on %q: %w", x.IP, w.Interface, wrong)
+// target looks at one address; wrong is what stands in the way of all addresses.
+func (a *Addresses) target(w Want, x Address, links *indices, present map[place]address, wrong error) (target, error) {
+	base, baseErr := links.of(w.Interface)
+	index, err := links.of(w.on(x))
+	if wrong = cmp.Or(wrong, baseErr, err); wrong != nil {
+		return target{}, fmt.Errorf("set %s on %q: %w", x.IP, w.on(x), wrong)
+	}
+	if found, there := present[place{base, x.IP}]; there && !a.ours(found) {
+		return target{}, foreign(w.Interface, found)
 	}
 	p := place{index, x.IP}
 	found, there := present[p]
 	if there && !a.ours(found) {
-		return target{}, foreign(w.Interface, found)
+		return target{}, foreign(w.on(x), found)
+	}
+	held := Held{Owner: w.Owner, Interface: w.on(x), Index: index, IP: x.IP, Network: x.Network}
+	if index != base {
+		held.Parent, held.ParentIndex = w.Interface, base
 	}
 	return target{
-		Held:    Held{Owner: w.Owner, Interface: w.Interface, Index: index, IP: x.IP, Network: x.Network},
+		Held:    held,
 		request: request{place: p, lifetime: w.Lifetime, exclusive: !there},
 		there:   there,
 		done:    there && w.Lifetime <= 0 && found.valid == forever,
@@ -175,12 +179,12 @@ func refused(h Held, err error) error {
 func (a *Addresses) stale(wants []Want) []*record {
 	var stale []*record
 	for _, w := range wants {
-		wanted := make(map[netip.Addr]bool, len(w.Addresses))
+		wanted := make(map[site]bool, len(w.Addresses))
 		for _, x := range w.Addresses {
-			wanted[x.IP] = true
+			wanted[site{w.on(x), x.IP}] = true
 		}
 		for _, r := range a.held.of(w.Owner) {
-			if r.Interface != w.Interface || !wanted[r.IP] {
+			if !wanted[site{r.Interface, r.IP}] {
 				r.stale = true
 				stale = append(stale, r)
 			}

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,13 @@ type Held struct {
 	Index     int          `json:"index"` // of the interface, when it was set
 	IP        netip.Addr   `json:"ip"`
 	Network   netip.Prefix `json:"network,omitzero"` // the connected route that goes with it; invalid: none
+	// Parent is the interface under a macvlan, and ParentIndex its index; zero for an address that is on the interface itself.
+	Parent      string `json:"parent,omitzero"`
+	ParentIndex int    `json:"parent_index,omitzero"`
 }
+
+// Base is the interface that the address belongs to: the one that it is on, or the one under that.
+func (h Held) Base() string { return cmp.Or(h.Parent, h.Interface) }
 
 // place is where an address is.
 type place struct {
@@ -33,7 +40,7 @@ type place struct {
 func (h Held) at() place { return place{h.Index, h.IP} }
 
 // route is the connected route that goes with the address.
-func (h Held) route() connected { return connected{h.Index, h.Network.Masked()} }
+func (h Held) route() connected { return connected{cmp.Or(h.ParentIndex, h.Index), h.Network.Masked()} }
 
 // heldFile is held.json. It is written before an address is added, so that a daemon that dies between the two leaves
 // no address that nobody knows.

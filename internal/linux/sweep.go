@@ -6,8 +6,8 @@ import (
 )
 
 // Sweep removes what a dead process left behind: the addresses that held.json lists and those that carry our tag, and
-// our routes; but not what keep wants kept, which the next Set of its owner adopts. It returns what it removed. It
-// runs at start, before any Set.
+// our routes and macvlans; but not what keep wants kept, which the next Set of its owner adopts. It returns the addresses
+// that it removed. It runs at start, before any Set.
 func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 	present, err := a.kernel.addresses()
 	if err != nil {
@@ -28,6 +28,11 @@ func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 			list = append(list, request{place: x.at(), remove: true})
 		}
 	}
+	for _, h := range left {
+		if h.ParentIndex != 0 {
+			_ = a.kernel.hush(h.Index) // the removal must not be told in the name of the virtual MAC
+		}
+	}
 	a.requests.do(list)
 	var removed []Held
 	var errs []error
@@ -45,6 +50,9 @@ func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 		}
 	}
 	for _, err := range a.reconcileRoutes() {
+		errs = append(errs, err)
+	}
+	if _, err := a.macvlans.sweep(a.holds); err != nil {
 		errs = append(errs, err)
 	}
 	a.save()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -19,17 +20,45 @@ func NonlocalBind(v6 bool) (bool, error) {
 // forwards6 reports whether the host forwards IPv6 packets that come in on the interface.
 func forwards6(ifName string) (bool, error) { return sysctl("ipv6", "conf", ifName, "forwarding") }
 
-// sysctl reads a switch below net. The path is not a dotted name, since an interface's name may hold a dot.
+// sysctl reads a switch below net.
 func sysctl(elements ...string) (bool, error) {
-	path := filepath.Join(append([]string{"/proc/sys/net"}, elements...)...)
+	value, err := readSysctl(elements)
+	return err == nil && value != "0", err
+}
+
+// sysctlNumber reads a number below net.
+func sysctlNumber(elements ...string) (int, error) {
+	value, err := readSysctl(elements)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return 0, fmt.Errorf("read sysctl %s: %w", sysctlPath(elements), err)
+	}
+	return n, nil
+}
+
+// readSysctl reads a value below net.
+func readSysctl(elements []string) (string, error) {
+	path := sysctlPath(elements)
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return false, fmt.Errorf("read sysctl: %w", err)
+		return "", fmt.Errorf("read sysctl: %w", err)
 	}
-	switch value := strings.TrimSpace(string(b)); value {
-	case "":
-		return false, fmt.Errorf("read sysctl %s: it is empty", path)
-	default:
-		return value != "0", nil
+	value := strings.TrimSpace(string(b))
+	if value == "" {
+		return "", fmt.Errorf("read sysctl %s: it is empty", path)
 	}
+	return value, nil
+}
+
+// writeSysctl sets a value below net.
+func writeSysctl(value string, elements ...string) error {
+	return os.WriteFile(sysctlPath(elements), []byte(value), 0)
+}
+
+// sysctlPath is the file of a value. It is not made from a dotted name, since an interface's name may hold a dot.
+func sysctlPath(elements []string) string {
+	return filepath.Join(append([]string{"/proc/sys/net"}, elements...)...)
 }

@@ -84,7 +84,7 @@ func (n *Node) take(now time.Time, i *instance) {
 func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
 	lifetime := n.lifetime(i)
-	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until})
+	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
 	i.renewal = time.Time{}
 	if lifetime > 0 {
 		i.renewal = now.Add(min(i.cfg.Interval, maxRenewal))
@@ -94,7 +94,7 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 // release removes the addresses.
 func (n *Node) release(i *instance) {
 	i.announcer.stop()
-	i.renewal, i.repair.at = time.Time{}, time.Time{}
+	i.renewal, i.repair.at, i.rising = time.Time{}, time.Time{}, time.Time{}
 	if i.holding {
 		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
 	}
@@ -115,6 +115,9 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 		n.announce(now, i)
 	}
 	n.serving(now, i)
+	if !i.rising.IsZero() {
+		n.settle(now, i)
+	}
 }
 
 // serving tells the hooks that this host is master, once the addresses are there.
@@ -189,6 +192,6 @@ func (n *Node) tickAddresses(now time.Time, i *instance) {
 func (n *Node) announce(now time.Time, i *instance) {
 	var ips []netip.Addr
 	if ips = i.announcer.take(now, i.ips()); len(ips) > 0 {
-		n.do(Announce{i.cfg.Name, i.cfg.Interface, ips, now.Add(staleAnnouncement)})
+		n.do(Announce{i.cfg.Name, i.cfg.Interface, ips, now.Add(staleAnnouncement), i.virtualMAC()})
 	}
 }

@@ -66,7 +66,7 @@ func (n *Node) assessAdopted(i *instance, s *standing) {
 func (n *Node) abandon(now time.Time, i *instance, why string) {
 	if n.cfg.Unclaimed > 0 && i.holding {
 		want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-		n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, n.cfg.Unclaimed, time.Time{}})
+		n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, n.cfg.Unclaimed, time.Time{}, i.virtualMAC()})
 		i.holding, i.confirmed = false, false
 		why += fmt.Sprintf("; the addresses stay for %s", n.cfg.Unclaimed)
 	}

@@ -40,7 +40,9 @@ type Instance struct {
 	Strict bool
 	// Checksum is the form that is sent for VRRPv3 over IPv4; both are accepted.
 	Checksum vrrp.ChecksumForm
-	Lease    bool
+	// VirtualMAC gives the addresses the virtual router's MAC address instead of the interface's.
+	VirtualMAC bool
+	Lease      bool
 	// Auth is how adverts are signed and verified; nil: not at all.
 	Auth     *vrrp.Auth
 	Announce Announcing

@@ -80,7 +80,7 @@ func (c *Contention) describe(i *instance) string {
 	}
 	answers := ""
 	if c.IP.IsValid() {
-		answers = fmt.Sprintf("%s answers for %s", c.MAC, c.IP)
+		answers = c.answersFrom(i)
 	}
 	if !c.Advertiser.IsValid() {
 		return fmt.Sprintf("%s while this host is master, and no advert of it is heard: two masters; look on both hosts for %s", answers, adverts)

@@ -116,6 +116,8 @@ type Link struct {
 	Source4, Source6 netip.Addr
 	// Own are all of the interface's own addresses that adverts could come from; never a virtual one.
 	Own []netip.Addr
+	// VirtualMACs are the virtual MAC addresses that were asked for on the interface.
+	VirtualMACs []VirtualMAC
 }
 
 // source returns the address that adverts of the family come from.
@@ -159,6 +161,7 @@ type (
 		Payload             []byte
 		Source, Destination netip.Addr
 		Until               time.Time
+		VirtualMAC          uint8 // the VRID whose MAC address it comes from; 0: the interface's own
 	}
 	// SetAddresses says which addresses the instance shall have on its interface: none is a release.
 	SetAddresses struct {
@@ -167,6 +170,8 @@ type (
 		Addresses []Address
 		Lifetime  time.Duration // 0: for ever
 		Until     time.Time     // past it a renewal is stale; zero for anything else
+		// VirtualMAC is the VRID whose MAC address they have; 0: the interface's own.
+		VirtualMAC uint8
 	}
 	// Announce wants one round of announcements; past Until it is stale.
 	Announce struct {
@@ -174,8 +179,11 @@ type (
 		Interface string
 		IPs       []netip.Addr
 		Until     time.Time
+		// VirtualMAC is the VRID whose MAC address is announced; 0: the interface's own.
+		VirtualMAC uint8
 	}
-	// Probe asks the link whether another host answers for the addresses.
+	// Probe asks the link whether another host answers for the addresses. It always comes from the interface's own MAC: who has
+	// the same virtual one would take a question from it for its own.
 	Probe struct {
 		Interface string
 		IPs       []netip.Addr

@@ -153,6 +153,9 @@ func (i *instance) lingerFor(now time.Time, by netip.Addr) {
 		seen = i.leave.seen
 	}
 	wait := min(lingerBase+time.Duration(len(i.ips()))*lingerPerAddress, maxLinger)
+	if i.cfg.VirtualMAC {
+		wait = 0 // what it sends would take the switch's port back
+	}
 	i.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
 	i.linger.shorten(now, len(i.ips()))
 }

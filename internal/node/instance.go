@@ -26,6 +26,7 @@ type instance struct {
 
 	linkReady  time.Time // when link_delay is over
 	probed     time.Time // when the probe of a last resort has been waited for; zero: none is out
+	rising     time.Time // until when it waits for its addresses before it says that it is master; zero: it does not
 	advertised time.Time // when this host sent its last advert
 	holding    bool      // the addresses are wanted on the interface
 	confirmed  bool      // the kernel has them
@@ -111,7 +112,7 @@ func (i *instance) deadline() time.Time {
 	if i.state != Leaving {
 		d = earliest(d, i.failure.retry)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.woken, i.calm} {
+	for _, at := range []time.Time{i.linkReady, i.probed, i.rising, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.woken, i.calm} {
 		d = earliest(d, at)
 	}
 	return d
@@ -218,10 +219,11 @@ func (n *Node) rise(now time.Time, i *instance) {
 	why, cause, ok := i.ready()
 	if !ok {
 		i.probed = time.Time{}
+		n.riseLater(now, i)
 		return
 	}
 	// Silence can be our own deafness: an unhealthy host asks the link first.
-	if i.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence {
+	if i.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && i.rising.IsZero() {
 		if i.probed.IsZero() {
 			i.probed = now.Add(probeWait)
 			n.do(Probe{i.cfg.Interface, i.ips(), n.links[i.cfg.Interface].Source6})
@@ -230,12 +232,21 @@ func (n *Node) rise(now time.Time, i *instance) {
 			return
 		}
 	}
-	i.probed, i.leave, i.linger = time.Time{}, nil, nil
+	if n.awaitAddresses(now, i) {
+		return
+	}
+	i.probed, i.rising, i.leave, i.linger = time.Time{}, time.Time{}, nil, nil
 	for _, m := range i.members {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}
 	n.enter(now, i, Master, i.describe(why))
-	n.take(now, i)
+	if i.cfg.VirtualMAC && i.confirmed {
+		i.announcer.start(now)
+		n.announce(now, i)
+		n.serving(now, i)
+	} else {
+		n.take(now, i)
+	}
 	i.offers.reset()
 	if i.standing.priority() == vrrp.PriorityIll {
 		i.offers.later(now)

@@ -41,7 +41,7 @@ func (m *member) routerConfig() vrrp.Config {
 	}
 	return vrrp.Config{
 		VRID: cfg.VRID, Version: cfg.Version, Family: m.family, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
-		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth, Unicast: m.unicast(),
+		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth, Unicast: m.unicast(), SharedMAC: cfg.VirtualMAC,
 	}
 }
 
@@ -143,7 +143,7 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		o.sending()
 		n.do(Send{
 			Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,
-			Source: m.source, Destination: o.to, Until: a.Until,
+			Source: m.source, Destination: o.to, Until: a.Until, VirtualMAC: m.of.virtualMAC(),
 		})
 	}
 }

@@ -198,6 +198,9 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 		for _, m := range i.members {
 			n.aim(now, m)
 		}
+		if i.remade(old, &l) {
+			n.setAgain(now, i)
+		}
 		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)
 			i.offers.now(now)

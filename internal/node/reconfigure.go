@@ -111,7 +111,7 @@ func (n *Node) change(now time.Time, i *instance, c *Instance) {
 		return
 	}
 	renamed := was.Name != c.Name
-	if renamed || was.Lease != c.Lease || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
+	if renamed || was.Lease != c.Lease || was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
 		n.take(now, i)
 	}
 	if renamed {

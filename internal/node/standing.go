@@ -105,6 +105,9 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 		s.linkDown, s.cannot = true, l.Reason
 		return
 	}
+	if n.assessVirtualMACs(i, &l.Link, s); s.pending != "" {
+		return
+	}
 	for _, m := range i.members {
 		if !n.sourceOn(m, &l.Link).IsValid() {
 			if until := l.bare.Add(i.bareGrace()); i.running() && now.Before(until) {

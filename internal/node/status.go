@@ -21,12 +21,14 @@ type Status struct {
 
 // InstanceStatus is one instance's part of it.
 type InstanceStatus struct {
-	Name      string    `json:"name"`
-	Interface string    `json:"interface"`
-	VRID      uint8     `json:"vrid"`
-	State     State     `json:"state"`
-	Since     time.Time `json:"since"`
-	Why       string    `json:"why"`
+	Name      string `json:"name"`
+	Interface string `json:"interface"`
+	VRID      uint8  `json:"vrid"`
+	// VirtualMAC says that the addresses have the virtual router's MAC address.
+	VirtualMAC bool      `json:"virtual_mac,omitempty"`
+	State      State     `json:"state"`
+	Since      time.Time `json:"since"`
+	Why        string    `json:"why"`
 	// Priority is the effective one; Terms are what it would be the sum of, Unhealthy why it is 1 instead.
 	Priority   uint8          `json:"priority"`
 	Terms      []Term         `json:"terms"`
@@ -82,7 +84,7 @@ func (n *Node) Status(now time.Time) *Status {
 // instanceStatus copies what readers may keep.
 func (n *Node) instanceStatus(i *instance) InstanceStatus {
 	s := InstanceStatus{
-		Name: i.cfg.Name, Interface: i.cfg.Interface, VRID: i.cfg.VRID, State: i.state, Since: i.since, Why: i.why,
+		Name: i.cfg.Name, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
 		Priority: i.standing.priority(), Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: n.lifetime(i),
 		LastChange: i.lastChange, Retry: i.failure.retry,

@@ -203,7 +203,7 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	switch name {
 	case "check": // check a nginx ok | fail REASON | silent
 		return check(h, args)
-	case "link": // link a up | down | gone | unaddressed | mac=02:..
+	case "link": // link a up | down | gone | unaddressed | remade | mac=02:..
 		return link(h, strings.Join(args, " "))
 	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
 		return tr.replay(h, args)
@@ -292,6 +292,9 @@ func link(h *sim.Host, how string) error {
 		l.Source4, l.Source6 = netip.Addr{}, netip.Addr{}
 	case "addressed":
 		l.Source4, l.Source6 = netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fe80::9")
+	case "remade": // the devices of virtual MACs
+		h.Remake()
+		return nil
 	default:
 		mac, ok := strings.CutPrefix(how, "mac=")
 		if !ok {

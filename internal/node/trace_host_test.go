@@ -71,6 +71,8 @@ func configure(i *node.Instance, key, value string) (err error) {
 		i.LinkDelay, err = time.ParseDuration(value)
 	case "lease":
 		i.Lease, err = strconv.ParseBool(value)
+	case "mac": // mac=virtual
+		i.VirtualMAC = value == "virtual"
 	case "refresh":
 		i.Announce.Refresh, err = time.ParseDuration(value)
 	case "peers": // peers=10.0.0.1,10.0.0.2,lb3.example

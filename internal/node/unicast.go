@@ -112,6 +112,9 @@ func (n *Node) listed(m *member) []*outlet {
 
 // sourceOn is the address of an interface that the member's adverts come from; invalid if there is none.
 func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
+	if s, ok := m.virtualSource(l); ok {
+		return s
+	}
 	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
 		if l.owns(s) {
 			return s

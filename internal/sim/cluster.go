@@ -46,6 +46,7 @@ type Cluster struct {
 	random *rand.Rand
 	hosts  []*Host
 	cuts   []Cut
+	ports  map[string]*Host // behind which port of the switch a virtual MAC is
 	queue  queue
 	seq    uint64 // keeps events of one instant in order
 	trace  []string
@@ -59,6 +60,7 @@ func New(cfg Config) *Cluster {
 		now:     epoch,
 		random:  rand.New(rand.NewPCG(cfg.Seed, 0)),
 		Network: cfg.Network,
+		ports:   map[string]*Host{},
 	}
 	c.Owners = newOwnership(epoch)
 	for k, n := range cfg.Hosts {

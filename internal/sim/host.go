@@ -28,6 +28,7 @@ type Host struct {
 	node   *node.Node // nil: no process
 	kernel *kernel
 	link   node.Link
+	remade int // how often the devices of virtual MACs were made anew
 	checks map[string]*Verdict
 
 	paused  bool
@@ -128,7 +129,7 @@ func (h *Host) Start() {
 	clear(h.states)
 	h.memorizedVer = 0
 	h.feed(node.Remembered{Routers: h.memory})
-	h.feed(node.LinkChanged{Link: h.link})
+	h.feed(node.LinkChanged{Link: h.seen()})
 	for _, name := range slices.Sorted(maps.Keys(h.checks)) {
 		if v := h.checks[name]; v != nil {
 			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
@@ -177,7 +178,7 @@ func (h *Host) Resume() {
 func (h *Host) SetLink(l node.Link) {
 	l.Name = Interface
 	h.link = l
-	h.feed(node.LinkChanged{Link: l})
+	h.feed(node.LinkChanged{Link: h.seen()})
 }
 
 // SetCheck changes a check's verdict; nil is a check that has not spoken when the process starts.
@@ -192,6 +193,9 @@ func (h *Host) SetCheck(name string, v *Verdict) {
 func (h *Host) Reconfigure(cfg node.Config) {
 	h.cfg = cfg
 	h.feed(node.Reconfigured{Config: cfg})
+	if h.virtualMACs() != nil {
+		h.feed(node.LinkChanged{Link: h.seen()})
+	}
 }
 
 // Feed gives an event to the host's process, as if it had happened there.
@@ -285,7 +289,7 @@ func (h *Host) perform(a node.Action) {
 	case node.SetAddresses:
 		h.kernel.set(a)
 	case node.Announce:
-		h.later(a.Until, func() { h.c.carryAnnouncements(h, a.IPs) })
+		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })
 	case node.Probe:
 		h.later(time.Time{}, func() { h.c.carryProbe(h, a.IPs) })
 	case node.Changed:

@@ -74,6 +74,10 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	if a.Family == vrrp.IPv6 {
 		what = AdvertsIPv6
 	}
+	if from.mute(a.VirtualMAC, a.Family) {
+		return
+	}
+	c.teach(from, a.VirtualMAC, a.Family)
 	for _, to := range c.hosts {
 		if a.Destination.IsMulticast() || a.Destination == to.link.Source4 || a.Destination == to.link.Source6 {
 			c.carry(from, to, what, func() { to.receive(a.Payload, a.Source, a.Destination) })
@@ -92,10 +96,13 @@ func (h *Host) receive(payload []byte, source, destination netip.Addr) {
 }
 
 // carryAnnouncements broadcasts ARP and neighbour advertisements.
-func (c *Cluster) carryAnnouncements(from *Host, ips []netip.Addr) {
-	mac := from.link.MAC
+func (c *Cluster) carryAnnouncements(from *Host, a node.Announce) {
+	for _, ip := range a.IPs {
+		c.teach(from, a.VirtualMAC, vrrp.FamilyOf(ip))
+	}
 	for _, to := range c.hosts {
-		for _, ip := range ips {
+		for _, ip := range a.IPs {
+			mac := from.mac(a.VirtualMAC, vrrp.FamilyOf(ip))
 			c.carry(from, to, Announcements, func() {
 				to.feed(node.Announced{Interface: Interface, IP: ip, MAC: mac})
 			})
@@ -111,7 +118,7 @@ func (c *Cluster) carryProbe(from *Host, ips []netip.Addr) {
 				if !to.kernel.has(ip) {
 					return
 				}
-				mac := to.link.MAC
+				mac := to.answersFrom(ip)
 				c.carry(to, from, Announcements, func() {
 					from.feed(node.Announced{Interface: Interface, IP: ip, MAC: mac})
 				})

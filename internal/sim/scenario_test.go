@@ -101,6 +101,7 @@ func (s *scenario) drawInstance() node.Instance {
 	if s.chance(0.2) {
 		i.PreemptDelay = s.upTo(5 * i.Interval)
 	}
+	i.VirtualMAC = s.chance(0.3)
 	return i
 }
 

@@ -1,0 +1,443 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// macvlanAlias begins the alias of every macvlan of ours: whoever finds one knows whose it is.
+	macvlanAlias = "understudy: "
+	// maxLinkName is IFNAMSIZ without its zero byte.
+	maxLinkName = 15
+	// sourceBound is how long the kernel may take until a new link-local address can be sent from; sourcePoll is how often
+	// it is asked.
+	sourceBound = 250 * time.Millisecond
+	sourcePoll  = time.Millisecond
+	// mtuWithoutIPv6 is one less than IPv6 needs (RFC 8200 section 5): a link with it has no IPv6. Nothing but ARP and adverts
+	// of IPv4 leaves through a macvlan, and what comes in is not measured by it.
+	mtuWithoutIPv6 = 1279
+)
+
+// Macvlan is the device of one virtual router: it has the virtual MAC address on top of an interface. The virtual addresses
+// are set on it, and adverts and announcements leave through it; everything else of the host, the answers to clients too,
+// goes through the interface itself.
+//
+// It is there as long as the instance takes part, as backup too, since making one takes time and needs the lock over all
+// interfaces. While it has no address it is mute (see hush): a frame from it would take the switch's port away from the
+// master.
+type Macvlan struct {
+	Parent string `json:"parent"`
+	VRID   uint8  `json:"vrid"`
+	V6     bool   `json:"v6"`
+	Owner  string `json:"owner"` // the instance, for whoever reads the alias
+}
+
+// family is 4 or 6.
+func (m Macvlan) family() int {
+	if m.V6 {
+		return 6
+	}
+	return 4
+}
+
+// Name is the device's name: us4-71-eth0. Of an interface whose name does not fit there is a hash instead.
+func (m Macvlan) Name() string {
+	prefix := fmt.Sprintf("us%d-%d-", m.family(), m.VRID)
+	if len(prefix)+len(m.Parent) <= maxLinkName {
+		return prefix + m.Parent
+	}
+	h := fnv.New32a()
+	h.Write([]byte(m.Parent))
+	return fmt.Sprintf("%s%07x", prefix, h.Sum32()>>4)
+}
+
+// MAC is the virtual router's MAC address (RFC 9568 section 7.3).
+func (m Macvlan) MAC() net.HardwareAddr {
+	family := byte(1)
+	if m.V6 {
+		family = 2
+	}
+	return net.HardwareAddr{0x00, 0x00, 0x5e, 0x00, family, m.VRID}
+}
+
+// alias is what marks the device as ours.
+func (m Macvlan) alias() string {
+	return fmt.Sprintf("%svirtual router %d of %s", macvlanAlias, m.VRID, m.Owner)
+}
+
+// source6 is the device's link-local address: stable on one host, and another one on each, since the MAC address of the
+// interface goes into it (RFC 7217 in spirit). One made of the virtual MAC would be the same on all of them, and equal
+// priorities could never be told apart.
+func (m Macvlan) source6(parent net.HardwareAddr) netip.Addr {
+	h := fnv.New64a()
+	h.Write([]byte("understudy"))
+	h.Write(parent)
+	h.Write([]byte{m.VRID})
+	return netip.AddrFrom16([16]byte(append([]byte{0xfe, 0x80, 0, 0, 0, 0, 0, 0}, h.Sum(nil)...)))
+}
+
+// MacvlanState is a macvlan that is ready for use.
+type MacvlanState struct {
+	Index int
+	// Source6 is the link-local address that IPv6 adverts come from.
+	Source6 netip.Addr
+	// Made says that it was missing, or not as it should be, and was made.
+	Made bool
+}
+
+// Macvlans makes and removes macvlans. It may be used by several goroutines.
+type Macvlans struct {
+	mu     sync.Mutex // guards what follows, and keeps two goroutines from making one device
+	kernel *rtnetlink
+	book   *macvlanBook
+}
+
+func openMacvlans(runtimeDir string) (*Macvlans, error) {
+	book, err := openMacvlanBook(runtimeDir)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := openRtnetlink()
+	if err != nil {
+		return nil, err
+	}
+	return &Macvlans{kernel: kernel, book: book}, nil
+}
+
+func (s *Macvlans) close() { s.kernel.close() }
+
+// Ensure makes the device, or brings one that is there to what it should be. Calling it again costs a few looks.
+func (s *Macvlans) Ensure(m Macvlan) (MacvlanState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := obstacle(m); err != nil {
+		return MacvlanState{}, fmt.Errorf("virtual MAC on %q: %w", m.Parent, err)
+	}
+	state, err := s.ensure(m)
+	if err != nil {
+		return MacvlanState{}, fmt.Errorf("virtual MAC on %q: %w", m.Parent, explainMacvlan(err))
+	}
+	return state, nil
+}
+
+func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
+	parent, err := s.kernel.handle.LinkByName(m.Parent)
+	if err != nil {
+		return MacvlanState{}, fmt.Errorf("look up the interface: %w", err)
+	}
+	if len(parent.Attrs().HardwareAddr) != 6 || parent.Attrs().Flags&net.FlagLoopback != 0 {
+		return MacvlanState{}, errNotEthernet
+	}
+	if !m.V6 {
+		// Before the device can have an address: the parent would answer for it.
+		if _, err := s.tame(parent.Attrs()); err != nil {
+			return MacvlanState{}, err
+		}
+	}
+	found, err := s.find(m, parent.Attrs().Index)
+	if err != nil {
+		return MacvlanState{}, err
+	}
+	state := MacvlanState{Made: found == nil}
+	if found == nil {
+		if found, err = s.make(m, parent.Attrs()); err != nil {
+			return MacvlanState{}, err
+		}
+	}
+	state.Index = found.Attrs().Index
+	if found.Attrs().Flags&net.FlagUp == 0 {
+		state.Made = true
+		if err := s.kernel.handle.LinkSetUp(found); err != nil {
+			return MacvlanState{}, fmt.Errorf("switch %s on: %w", m.Name(), err)
+		}
+	}
+	if m.V6 {
+		state.Source6 = m.source6(parent.Attrs().HardwareAddr)
+		err = s.giveSource(m, state.Index, state.Source6)
+	}
+	return state, err
+}
+
+// find returns the device if it is there as it should be, and removes one of ours that is not.
+func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
+	link, err := s.kernel.handle.LinkByName(m.Name())
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
+	}
+	at := link.Attrs()
+	if !s.ours(link) {
+		return nil, fmt.Errorf("the name %s is taken by an interface that is not ours: rename or remove it", m.Name())
+	}
+	v, ok := link.(*netlink.Macvlan)
+	if ok && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias == m.alias() {
+		return link, nil
+	}
+	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != m.alias() {
+		// Its instance has another name now, or its maker died before it had named it.
+		return link, s.settle(m, link)
+	}
+	if err := s.kernel.handle.LinkDel(link); err != nil {
+		return nil, fmt.Errorf("remove what %s was before: %w", m.Name(), err)
+	}
+	return nil, nil
+}
+
+// ours says whether a device was made by a daemon of this host.
+func (s *Macvlans) ours(link netlink.Link) bool {
+	at := link.Attrs()
+	return strings.HasPrefix(at.Alias, macvlanAlias) || link.Type() == "macvlan" && s.book.has(at.Name)
+}
+
+// make makes the device, mute and off.
+//
+// Its mode is bridge: in private mode the kernel hands every frame that has the device's MAC as its source to the device
+// alone, so that the parent would hear none of the other hosts' adverts and announcements. Macvlans that containers of this host
+// have on the same parent reach the virtual address only so.
+func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, error) {
+	if err := s.book.add(m); err != nil {
+		return nil, fmt.Errorf("note that %s is about to be made: %w", m.Name(), err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = m.Name(), parent.Index, m.MAC()
+	if !m.V6 {
+		attrs.MTU = min(parent.MTU, mtuWithoutIPv6)
+	}
+	if err := s.kernel.handle.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
+		return nil, fmt.Errorf("make %s: %w", m.Name(), err)
+	}
+	link, err := s.kernel.handle.LinkByName(m.Name())
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
+	}
+	err = s.settle(m, link)
+	if err == nil {
+		err = s.kernel.hush(link.Attrs().Index)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.kernel.handle.LinkDel(link))
+	}
+	return link, nil
+}
+
+// settle gives the device its settings. arp_ignore keeps it from answering for the addresses of other interfaces: 1, or 8 for
+// none at all.
+func (s *Macvlans) settle(m Macvlan, link netlink.Link) error {
+	conf := map[uint16]uint32{confRPFilter: 0, confARPFilter: 0, confARPIgnore: 1, confARPNotify: 0, confProxyARP: 0}
+	if m.V6 {
+		conf[confARPIgnore] = 8
+	}
+	if err := s.kernel.setConf(link.Attrs().Index, conf, m.V6); err != nil {
+		return fmt.Errorf("set up %s: %w", m.Name(), err)
+	}
+	if m.V6 {
+		if err := deafToRouters(m.Name()); err != nil {
+			return err
+		}
+	}
+	if err := s.kernel.handle.LinkSetAlias(link, m.alias()); err != nil {
+		return fmt.Errorf("mark %s: %w", m.Name(), err)
+	}
+	return nil
+}
+
+// giveSource sets the device's link-local address, takes an earlier one away, and waits until it can be sent from.
+func (s *Macvlans) giveSource(m Macvlan, index int, source netip.Addr) error {
+	for deadline := time.Now().Add(sourceBound); ; time.Sleep(sourcePoll) {
+		list, err := s.kernel.addresses()
+		if err != nil {
+			return err
+		}
+		there := false
+		for _, a := range list {
+			switch ip := a.prefix.Addr(); {
+			case a.index != index || !ip.IsLinkLocalUnicast() || a.host(): // one that is alone in its network is a virtual one
+			case ip != source:
+				// The parent has another MAC address now.
+				if err := s.kernel.sourceAddr(s.kernel.handle.AddrDel, m, ip); err != nil {
+					return err
+				}
+			case a.flags&unix.IFA_F_TENTATIVE == 0:
+				return nil
+			default:
+				there = true
+			}
+		}
+		if !there {
+			if err := s.kernel.sourceAddr(s.kernel.handle.AddrReplace, m, source); err != nil {
+				return err
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s cannot be sent from, %s after it was set on %s", source, sourceBound, m.Name())
+		}
+	}
+}
+
+// sourceAddr sets or removes a link-local address of the device. Duplicate address detection would ask from the virtual MAC,
+// which is not this host's alone.
+func (r *rtnetlink) sourceAddr(change func(netlink.Link, *netlink.Addr) error, m Macvlan, ip netip.Addr) error {
+	link, err := r.handle.LinkByName(m.Name())
+	if err == nil {
+		err = change(link, &netlink.Addr{
+			IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD, Scope: int(netlink.SCOPE_LINK),
+		})
+	}
+	if errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("IPv6 is off on new interfaces: %w", remedy("net.ipv6.conf.default.disable_ipv6", 0))
+	}
+	if err != nil {
+		return fmt.Errorf("change %s on %s: %w", ip, m.Name(), err)
+	}
+	return nil
+}
+
+// Keep removes our devices, but not those that keep wants kept, and gives parents without one their settings back. It returns
+// the names of what it removed.
+func (s *Macvlans) Keep(keep func(name string) bool) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.book.Devices)+len(s.book.Parents) == 0 {
+		return nil, nil
+	}
+	return s.keep(keep)
+}
+
+// sweep is Keep for what a dead process left, also where its book was lost.
+func (s *Macvlans) sweep(keep func(name string) bool) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keep(keep)
+}
+
+func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err error) {
+	links, err := s.kernel.handle.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	var errs []error
+	stays := map[string]bool{}
+	var doomed []netlink.Link
+	for _, link := range links {
+		switch name := link.Attrs().Name; {
+		case !s.ours(link):
+		case keep(name):
+			stays[name] = true
+		default:
+			doomed = append(doomed, link)
+		}
+	}
+	together := len(doomed) > 1 && s.kernel.deleteTogether(doomed, links) == nil
+	for _, link := range doomed {
+		name := link.Attrs().Name
+		if !together {
+			if err := s.kernel.handle.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+				errs = append(errs, fmt.Errorf("remove %s: %w", name, explain(err)))
+				stays[name] = true
+				continue
+			}
+		}
+		removed = append(removed, name)
+	}
+	s.book.Devices = slices.DeleteFunc(s.book.Devices, func(m Macvlan) bool { return !stays[m.Name()] })
+	errs = append(errs, s.release()...)
+	if err := s.book.save(); err != nil {
+		errs = append(errs, err)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// macvlanExplanations are what usually causes an error here, and what to do.
+var macvlanExplanations = []struct {
+	errno error
+	text  string
+}{
+	{unix.EBUSY, "the interface is a port of a bridge or a bond: name the bridge or the bond instead"},
+	{unix.EADDRINUSE, "another macvlan on it has this MAC address: does keepalived or FRR run here with the same VRID?"},
+	{unix.EOPNOTSUPP, "this kernel has no macvlan (CONFIG_MACVLAN), or the interface cannot carry one"},
+	{unix.EPERM, "CAP_NET_ADMIN is needed"},
+	{unix.EINVAL, "this kind of interface carries no macvlan"},
+}
+
+func explainMacvlan(err error) error {
+	for _, e := range macvlanExplanations {
+		if errors.Is(err, e.errno) {
+			return fmt.Errorf("%w (%s)", err, e.text)
+		}
+	}
+	return err
+}
+
+// remedy is an error that says which line to add for a kernel setting that is not this program's to change.
+func remedy(key string, value int) error {
+	return fmt.Errorf(`put "%s = %d" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`, key, value)
+}
+
+// obstacle looks for settings for all interfaces that keep a virtual MAC from working.
+func obstacle(m Macvlan) error {
+	if m.V6 {
+		return nil
+	}
+	for _, o := range []struct {
+		name string
+		bad  func(int) bool
+		want int
+		what string
+	}{
+		{"rp_filter", func(v int) bool { return v == 1 }, 2, "(strict) drops what comes in for a virtual MAC, since the way back is another"},
+		{"arp_filter", func(v int) bool { return v != 0 }, 0, "keeps a virtual MAC from answering ARP, since the way back is another"},
+		{"arp_ignore", func(v int) bool { return v > 1 }, 1, "keeps a virtual MAC from answering ARP"},
+	} {
+		v, err := sysctlNumber("ipv4", "conf", "all", o.name)
+		if err != nil {
+			return err
+		}
+		if o.bad(v) {
+			key := "net.ipv4.conf.all." + o.name
+			return fmt.Errorf("%s = %d %s: %w", key, v, o.what, remedy(key, o.want))
+		}
+	}
+	return nil
+}
+
+// deafToRouters keeps the device from heeding router advertisements, which would give the host addresses and a default route
+// through it. The kernel takes that by /proc/sys only; where it cannot be written it may be so already.
+func deafToRouters(name string) error {
+	if on, err := sysctl("ipv6", "conf", name, "disable_ipv6"); err == nil && on {
+		_ = writeSysctl("0", "ipv6", "conf", name, "disable_ipv6") // an address that is refused says it better
+	}
+	wrong := writeSysctl("0", "ipv6", "conf", name, "accept_ra")
+	if errors.Is(wrong, os.ErrNotExist) {
+		return fmt.Errorf("this kernel has no IPv6: %w", wrong)
+	}
+	if wrong == nil {
+		return nil
+	}
+	accepts, err := sysctlNumber("ipv6", "conf", name, "accept_ra")
+	if err != nil {
+		return err
+	}
+	forwards, err := sysctl("ipv6", "conf", name, "forwarding")
+	if err != nil {
+		return err
+	}
+	if accepts == 0 || accepts == 1 && forwards {
+		return nil
+	}
+	return fmt.Errorf("router advertisements would give %s addresses and a route, and it cannot be told otherwise (%w): make /proc/sys writable, or %w",
+		name, wrong, remedy("net.ipv6.conf.default.accept_ra", 0))
+}

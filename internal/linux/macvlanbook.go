@@ -1,0 +1,195 @@
+package linux
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// macvlanBookName is the file that lists the macvlans, and the settings of their parents before.
+const macvlanBookName = "macvlans.json"
+
+// What a parent's settings must be at least, so that it neither answers for the addresses on its macvlans (arp_ignore) nor
+// asks in their name (arp_announce): each would give clients the parent's MAC address for them. Seen on Linux 6.18: with
+// arp_announce 0 and 1 the parent asks for a client that it has lost with the virtual address as the sender, since that is
+// the source of the answer which waits.
+const (
+	parentARPIgnore   = 1
+	parentARPAnnounce = 2
+)
+
+// macvlanBook is what a daemon has made or changed, or was about to. It is written before the kernel is touched, so that the
+// next one can undo it.
+type macvlanBook struct {
+	BootID  string          `json:"boot_id"`
+	Devices []Macvlan       `json:"devices"`
+	Parents []macvlanParent `json:"parents"`
+	path    string
+}
+
+// macvlanParent is an interface with the settings that it had before.
+type macvlanParent struct {
+	Name        string `json:"name"`
+	Index       int    `json:"index"`
+	ARPIgnore   int    `json:"arp_ignore"`
+	ARPAnnounce int    `json:"arp_announce"`
+}
+
+// openMacvlanBook reads the book. One that is damaged, or from before a reboot, is a new one: our devices have their alias.
+func openMacvlanBook(runtimeDir string) (*macvlanBook, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(runtimeDir, macvlanBookName)
+	raw, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("load the list of macvlans: %w", err)
+	}
+	var b macvlanBook
+	if json.Unmarshal(raw, &b) != nil || b.BootID != boot {
+		b = macvlanBook{BootID: boot}
+	}
+	b.path = path
+	return &b, nil
+}
+
+// save replaces the file in one step.
+func (b *macvlanBook) save() error {
+	raw, err := json.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("write the list of macvlans: %w", err)
+	}
+	if err := os.WriteFile(b.path+".new", append(raw, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write the list of macvlans: %w", err)
+	}
+	return os.Rename(b.path+".new", b.path)
+}
+
+// add lists a device.
+func (b *macvlanBook) add(m Macvlan) error {
+	if slices.Contains(b.Devices, m) {
+		return nil
+	}
+	b.Devices = slices.DeleteFunc(b.Devices, func(x Macvlan) bool { return x.Name() == m.Name() })
+	b.Devices = append(b.Devices, m)
+	return b.save()
+}
+
+// has says whether a device of that name is listed.
+func (b *macvlanBook) has(name string) bool {
+	return slices.ContainsFunc(b.Devices, func(m Macvlan) bool { return m.Name() == name })
+}
+
+// Guard gives the parents of IPv4 devices the settings again that something else changed, and returns their names.
+func (s *Macvlans) Guard() (names []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	looked := map[string]bool{}
+	var errs []error
+	for _, m := range s.book.Devices {
+		if m.V6 || looked[m.Parent] {
+			continue
+		}
+		looked[m.Parent] = true
+		parent, err := s.kernel.handle.LinkByName(m.Parent)
+		if err != nil {
+			continue // its own watch tells of that
+		}
+		changed, err := s.tame(parent.Attrs())
+		if changed {
+			names = append(names, m.Parent)
+		}
+		errs = append(errs, err)
+	}
+	return names, errors.Join(errs...)
+}
+
+// tame gives a parent the settings that it needs, and says whether it had others.
+func (s *Macvlans) tame(parent *netlink.LinkAttrs) (changed bool, err error) {
+	was, err := parentSettings(parent)
+	if err != nil {
+		return false, err
+	}
+	conf := map[uint16]uint32{}
+	for _, k := range []struct {
+		id         uint16
+		name       string
+		had, least int
+	}{{confARPIgnore, "arp_ignore", was.ARPIgnore, parentARPIgnore}, {confARPAnnounce, "arp_announce", was.ARPAnnounce, parentARPAnnounce}} {
+		everywhere, err := sysctlNumber("ipv4", "conf", "all", k.name)
+		if err != nil {
+			return false, err
+		}
+		if max(everywhere, k.had) < k.least {
+			conf[k.id] = uint32(k.least)
+		}
+	}
+	if len(conf) == 0 {
+		return false, nil
+	}
+	if !slices.ContainsFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name && p.Index == was.Index }) {
+		s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name })
+		s.book.Parents = append(s.book.Parents, was)
+		if err := s.book.save(); err != nil {
+			return false, fmt.Errorf("note the settings of %q: %w", was.Name, err)
+		}
+	}
+	if err := s.kernel.setConf(was.Index, conf, false); err != nil {
+		return false, fmt.Errorf("set arp_ignore and arp_announce of %q: %w", was.Name, err)
+	}
+	return true, nil
+}
+
+// release gives parents that carry no IPv4 device any more their settings back, unless somebody changed them meanwhile.
+func (s *Macvlans) release() (errs []error) {
+	carries := func(p macvlanParent) bool {
+		return slices.ContainsFunc(s.book.Devices, func(m Macvlan) bool { return m.Parent == p.Name && !m.V6 })
+	}
+	s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool {
+		if carries(p) {
+			return false
+		}
+		if err := s.restore(p); err != nil {
+			errs = append(errs, fmt.Errorf("give %q its settings back: %w", p.Name, err))
+			return false
+		}
+		return true
+	})
+	return errs
+}
+
+func (s *Macvlans) restore(p macvlanParent) error {
+	link, err := s.kernel.handle.LinkByIndex(p.Index)
+	if err != nil || link.Attrs().Name != p.Name {
+		return nil // gone, and its settings with it
+	}
+	now, err := parentSettings(link.Attrs())
+	if err != nil {
+		return err
+	}
+	conf := map[uint16]uint32{}
+	if now.ARPIgnore == parentARPIgnore {
+		conf[confARPIgnore] = uint32(p.ARPIgnore)
+	}
+	if now.ARPAnnounce == parentARPAnnounce {
+		conf[confARPAnnounce] = uint32(p.ARPAnnounce)
+	}
+	return s.kernel.setConf(p.Index, conf, false)
+}
+
+// parentSettings reads the settings of an interface.
+func parentSettings(parent *netlink.LinkAttrs) (p macvlanParent, err error) {
+	p = macvlanParent{Name: parent.Name, Index: parent.Index}
+	if p.ARPIgnore, err = sysctlNumber("ipv4", "conf", p.Name, "arp_ignore"); err != nil {
+		return p, err
+	}
+	p.ARPAnnounce, err = sysctlNumber("ipv4", "conf", p.Name, "arp_announce")
+	return p, err
+}

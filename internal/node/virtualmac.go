@@ -1,0 +1,133 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// riseWait bounds how long an instance with a virtual MAC waits for its addresses before it says that it is master.
+const riseWait = 200 * time.Millisecond
+
+// VirtualMAC is what is known of one virtual router's own MAC address on an interface.
+type VirtualMAC struct {
+	VRID   uint8
+	Family vrrp.Family
+	// Source is the link-local address that IPv6 adverts come from; those of IPv4 come from the interface's.
+	Source netip.Addr
+	// Reason says why it cannot be had; empty if it can.
+	Reason string
+	// Made counts how often it had to be made anew.
+	Made int
+}
+
+// virtualMAC is the VRID whose MAC address the instance's frames have; 0: the interface's own.
+func (i *instance) virtualMAC() uint8 {
+	if i.cfg.VirtualMAC {
+		return i.cfg.VRID
+	}
+	return 0
+}
+
+// virtual finds a virtual MAC address.
+func (l *Link) virtual(vrid uint8, f vrrp.Family) (VirtualMAC, bool) {
+	at := slices.IndexFunc(l.VirtualMACs, func(v VirtualMAC) bool { return v.VRID == vrid && v.Family == f })
+	if at < 0 {
+		return VirtualMAC{}, false
+	}
+	return l.VirtualMACs[at], true
+}
+
+// virtualSource is where adverts with a virtual MAC come from; ok is false where they come from where others do.
+func (m *member) virtualSource(l *Link) (source netip.Addr, ok bool) {
+	if !m.of.cfg.VirtualMAC {
+		return netip.Addr{}, false
+	}
+	v, _ := l.virtual(m.of.cfg.VRID, m.family)
+	switch {
+	case v.Reason != "": // nothing that they could leave through
+		return netip.Addr{}, true
+	case m.family == vrrp.IPv6:
+		return v.Source, true
+	}
+	return netip.Addr{}, false
+}
+
+// families are those of all addresses, also of the unadvertised ones.
+func (i *instance) families() []vrrp.Family {
+	var fs []vrrp.Family
+	for _, ip := range i.ips() {
+		if f := vrrp.FamilyOf(ip); !slices.Contains(fs, f) {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// assessVirtualMACs says what keeps the instance from having its virtual MAC addresses.
+func (n *Node) assessVirtualMACs(i *instance, l *Link, s *standing) {
+	if !i.cfg.VirtualMAC {
+		return
+	}
+	for _, f := range i.families() {
+		switch v, known := l.virtual(i.cfg.VRID, f); {
+		case !known:
+			s.pending = "its virtual MAC address was not made yet"
+		case v.Reason != "" && s.cannot == "":
+			s.cannot = v.Reason
+		}
+	}
+}
+
+// remade says whether a virtual MAC address of the instance is on another device than before.
+func (i *instance) remade(old *link, l *Link) bool {
+	return i.cfg.VirtualMAC && old != nil && slices.ContainsFunc(i.families(), func(f vrrp.Family) bool {
+		was, known := old.virtual(i.cfg.VRID, f)
+		is, _ := l.virtual(i.cfg.VRID, f)
+		return known && was.Made != is.Made
+	})
+}
+
+// setAgain sets the addresses on the new device: those that were on the old one went with it, and nobody need have told so.
+func (n *Node) setAgain(now time.Time, i *instance) {
+	if i.holding && !i.doubtful(now) {
+		n.take(now, i)
+	}
+}
+
+// awaitAddresses says whether an instance that is about to rise has to wait for its addresses. With a virtual MAC its first
+// advert turns the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers
+// from the same MAC meanwhile. With the interface's own it is the other way round: clients turn when the addresses are announced.
+func (n *Node) awaitAddresses(now time.Time, i *instance) bool {
+	if !i.cfg.VirtualMAC || i.holding && i.confirmed {
+		return false
+	}
+	if i.rising.IsZero() {
+		i.probed, i.rising = time.Time{}, now.Add(riseWait)
+		n.take(now, i)
+	}
+	return now.Before(i.rising)
+}
+
+// riseLater is an instance that was about to rise and heard somebody after all. Where that is a master, afterHeard has let the
+// addresses go already.
+func (n *Node) riseLater(now time.Time, i *instance) {
+	if !due(now, i.rising) {
+		return
+	}
+	i.rising = time.Time{}
+	if i.linger == nil {
+		n.release(i)
+	}
+}
+
+// answersFrom says in words who answers for an address: with a virtual MAC that is the same for all.
+func (c *Contention) answersFrom(i *instance) string {
+	if i.cfg.VirtualMAC {
+		return fmt.Sprintf("another host answers for %s from %s", c.IP, c.MAC)
+	}
+	return fmt.Sprintf("%s answers for %s", c.MAC, c.IP)
+}

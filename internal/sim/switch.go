@@ -1,0 +1,81 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// mac is the address that a host's frames have: a virtual router's, or its interface's own where vrid is 0.
+func (h *Host) mac(vrid uint8, f vrrp.Family) string {
+	if vrid == 0 {
+		return h.link.MAC
+	}
+	family := 1
+	if f == vrrp.IPv6 {
+		family = 2
+	}
+	return fmt.Sprintf("00:00:5e:00:%02x:%02x", family, vrid)
+}
+
+// answersFrom is the MAC that a host's kernel answers from for an address.
+func (h *Host) answersFrom(ip netip.Addr) string {
+	for _, i := range h.cfg.Instances {
+		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
+			if a.IP == ip && i.VirtualMAC {
+				return h.mac(i.VRID, vrrp.FamilyOf(ip))
+			}
+		}
+	}
+	return h.link.MAC
+}
+
+// seen is the link as the host's process sees it, with the virtual MACs that its instances have.
+func (h *Host) seen() node.Link {
+	l := h.link
+	l.VirtualMACs = h.virtualMACs()
+	return l
+}
+
+// Remake makes the devices of virtual MACs anew, as the daemon does after something else removed them.
+func (h *Host) Remake() {
+	h.remade++
+	h.feed(node.LinkChanged{Link: h.seen()})
+}
+
+func (h *Host) virtualMACs() []node.VirtualMAC {
+	var list []node.VirtualMAC
+	for _, i := range h.cfg.Instances {
+		if i.VirtualMAC {
+			list = append(list,
+				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4, Made: h.remade},
+				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: h.link.Source6})
+		}
+	}
+	return list
+}
+
+// mute says whether a host's device of a virtual MAC loses what is sent: it does while it has no address.
+func (h *Host) mute(vrid uint8, f vrrp.Family) bool {
+	if vrid == 0 {
+		return false
+	}
+	for _, i := range h.cfg.Instances {
+		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
+			if i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// teach is what the switch learns from a frame: behind which port its MAC is. Where that is the hosts' own each is behind one.
+func (c *Cluster) teach(from *Host, vrid uint8, f vrrp.Family) {
+	if mac := from.mac(vrid, f); vrid != 0 && from.link.Up && c.ports[mac] != from {
+		c.ports[mac] = from
+		c.Note("switch: %s is behind %s", mac, from.Name)
+	}
+}
