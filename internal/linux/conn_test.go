@@ -3,12 +3,14 @@ package linux
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/packet"
@@ -125,8 +127,12 @@ func TestConnFiltersInTheKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			send(t, c, last, w.peer, w.group)
-			send(t, c, advert(0x21, 8), w.peer, w.group)
-			if p := receive(t, got); !bytes.Equal(p.Payload, advert(0x21, 8)) {
+			if w.v6 {
+				send(t, c, advert(0x21, 8), w.peer, w.group) // VRRPv2 exists over IPv4 only
+			}
+			second := advert(byte(otherFirstByte(w.v6)), 8)
+			send(t, c, second, w.peer, w.group)
+			if p := receive(t, got); !bytes.Equal(p.Payload, second) {
 				t.Errorf("passed the new filter: %x", p.Payload)
 			}
 		})
@@ -202,7 +208,7 @@ func TestConnDoesNotHearItself(t *testing.T) {
 		c := open(t, "v0", w.v6, 7)
 		send(t, c, advert(0x31, 7), w.self, w.group)
 		peer.do(func() {
-			send(t, open(t, "v1", w.v6), advert(0x21, 7), w.peer, w.group)
+			send(t, open(t, "v1", w.v6), advert(0x31, 7), w.peer, w.group)
 		})
 		if p := receive(t, got); p.Source != w.peer {
 			t.Errorf("heard %s", p.Source)
@@ -232,6 +238,30 @@ func TestConnPendingIsTrueUntilDelivered(t *testing.T) {
 		}
 		close(release)
 		eventually(t, "everything is delivered", func() bool { return !pending() })
+	})
+}
+
+// Under a flood the socket is never empty for long, but it is found empty now and then.
+func TestConnIsEmptiedUnderAFlood(t *testing.T) {
+	onWires(t, func(t *testing.T, w wire, peer *host) {
+		c := open(t, "v0", w.v6, 7)
+		delivered := 0
+		stop := start(t, func(ctx context.Context) error { return c.Run(ctx, func(Packet) { delivered++ }) })
+		peer.do(func() {
+			sender := open(t, "v1", w.v6)
+			for range 5 {
+				before := c.Emptied()
+				for range 100 {
+					send(t, sender, advert(0x31, 7), w.peer, w.group)
+				}
+				eventually(t, "the socket is found empty", func() bool { return c.Emptied() > before })
+			}
+		})
+		eventually(t, "everything is delivered", func() bool { return !must(c.Pending()) })
+		stop()
+		if delivered != 500 {
+			t.Errorf("delivered %d packets, want 500", delivered)
+		}
 	})
 }
 
@@ -322,4 +352,30 @@ func FuzzParse4(f *testing.F) {
 			t.Errorf("%d bytes of payload from a packet of %d", len(p.Payload), len(b))
 		}
 	})
+}
+
+// FuzzParse6: control messages come from the kernel, but what is in them does not.
+func FuzzParse6(f *testing.F) {
+	hops := binary.NativeEndian.AppendUint32(nil, 255)
+	f.Add(advert(0x31, 7), hops, netip.MustParseAddr("ff02::12").AsSlice())
+	f.Add([]byte{}, []byte{1}, []byte{})
+	f.Fuzz(func(t *testing.T, b, hops, destination []byte) {
+		oob := append(controlMessage(unix.IPV6_HOPLIMIT, hops), controlMessage(unix.IPV6_PKTINFO, append(destination, 0, 0, 0, 0))...)
+		for _, oob := range [][]byte{oob, hops, oob[:len(oob)/2]} {
+			p, ok := parse6(b, oob, &unix.SockaddrInet6{})
+			if ok && (p.TTL < 0 || !p.Destination.Is6() || !bytes.Equal(p.Payload, b)) {
+				t.Errorf("%x with %x is read as %+v", b, oob, p)
+			}
+		}
+	})
+}
+
+// controlMessage is one of IPv6's, with its header and padding.
+func controlMessage(kind int32, data []byte) []byte {
+	b := make([]byte, unix.CmsgSpace(len(data)))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IPV6, kind
+	h.SetLen(unix.CmsgLen(len(data)))
+	copy(b[unix.CmsgLen(0):], data)
+	return b
 }

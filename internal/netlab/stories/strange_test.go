@@ -15,19 +15,19 @@ import (
 )
 
 // strange are packets of IP protocol 112 that must move nothing; the VRIDs and addresses are the pair's. Each has the instance that
-// counts it and the reason; what cannot be an advert for any instance is dropped in the kernel, and wakes nobody.
+// counts it and the reason; what cannot be an advert for any instance the socket's filter drops, and the lookout counts samples of it.
 var strange = []struct {
 	name, payload string
 	ttl           int
 	instance      string
 	reason        string
 }{
-	{"nothing", "", 255, "", ""},
-	{"three bytes", "3101ff", 255, "", ""},
-	{"from beyond a router", "3101ff01006400000a000064", 254, "", ""},
-	{"a version of the future", "4101ff01006400000a000064", 255, "", ""},
-	{"a type that is no advert", "3201ff01006400000a000064", 255, "", ""},
-	{"an unknown VRID", "31c8ff01006400000a000064", 255, "", ""},
+	{"nothing", "", 255, sampled, "short"},
+	{"three bytes", "3101ff", 255, sampled, "short"},
+	{"from beyond a router", "3101ff01006400000a000064", 254, sampled, "ttl"},
+	{"a version of the future", "4101ff01006400000a000064", 255, sampled, "version"},
+	{"a type that is no advert", "3201ff01006400000a000064", 255, sampled, "type"},
+	{"an unknown VRID", "31c8ff01006400000a000064", 255, sampled, "unknown-vrid"},
 	{"a wrong checksum", "3101ff010064ffff0a000064", 255, "v4", "checksum"},
 	{"cut short", "3101ff0200640000" + "0a000064", 255, "v4", "short"},
 	{"too long", "3101ff0100640000" + "0a0000640a000064", 255, "v4", "excess"},
@@ -39,6 +39,9 @@ var strange = []struct {
 	{"a release by one who is not master", "31010001006400000a000064", 255, "v4", accepted},
 	{"a release over VRRPv2 by one who is not master", "21040001000100000a0000660000000000000000", 255, "v2", accepted},
 }
+
+// sampled stands for what the lookout looks at now and then, whatever instance it is for.
+const sampled = "sampled"
 
 // accepted stands for adverts that are in order, and change nothing.
 const accepted = "accepted"
@@ -54,7 +57,7 @@ func strangePackets(t *testing.T, c *pairtest.Cluster) {
 	c.Rests(t, from, time.Now().Add(time.Second))
 	want := map[string]uint64{}
 	for _, s := range strange {
-		if s.reason != "" {
+		if s.instance != sampled {
 			want[s.instance+" "+s.reason] += rounds
 		}
 	}
@@ -76,6 +79,19 @@ func strangePackets(t *testing.T, c *pairtest.Cluster) {
 				got[key] = want[key]
 			}
 		}
+		for _, s := range strange {
+			if s.instance != sampled {
+				continue
+			}
+			// Where it names an instance's VRID it is counted there.
+			if got["v4 "+s.reason]+got[sampled+" "+s.reason] == 0 {
+				t.Errorf("%s: nothing is counted as %s on %s: %v", s.name, s.reason, h.Name(), got)
+			}
+			delete(got, sampled+" "+s.reason)
+			if want["v4 "+s.reason] == 0 {
+				delete(got, "v4 "+s.reason)
+			}
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("what %s counted for each reason (-want +got)\n%s", h.Name(), diff)
 		}
@@ -93,8 +109,10 @@ func counted(t *testing.T, h *pairtest.Server) map[string]uint64 {
 		t.Fatal(err)
 	}
 	counts := map[string]uint64{}
-	for reason, count := range r.Node.Unknown {
-		counts["none "+reason] = count.Count
+	for _, link := range r.Node.Links {
+		for reason, count := range link.Stray {
+			counts[sampled+" "+reason] += count.Count
+		}
 	}
 	for _, i := range r.Node.Instances {
 		if i.Name != "v4" && i.Name != "v2" {
