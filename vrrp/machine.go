@@ -57,6 +57,10 @@ type Config struct {
 	Strict      bool
 	Auth        *Auth    // nil: none
 	Unicast     *Unicast // nil: multicast
+	// TieWait is how long a master of equal priority and higher address must go on before this router gives way to it; 0 is at
+	// once, as the RFC has it. Of several routers with one fate the first gives way at once, and the others wait until it must
+	// have: where the hosts' addresses are ordered differently on two links, both hosts would give way else, again and again.
+	TieWait time.Duration
 }
 
 // Unicast is with whom a router speaks that does not use the multicast group.
@@ -116,7 +120,11 @@ type Machine struct {
 	lastPeer     Peer
 	repeats      int       // priority-0 adverts still to send while leaving
 	asserted     time.Time // the last answer to a lower advert
+	tie          tie
 }
+
+// tie is another master of our priority that has the higher address, and was not given way to yet; see Config.TieWait.
+type tie struct{ first, last time.Time }
 
 // readiness is a backup's finished wait.
 type readiness struct {
@@ -323,6 +331,6 @@ func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Se
 // enter changes the state; the timer of the old one ends.
 func (m *Machine) enter(to State, why string) Entered {
 	from := m.state
-	m.state, m.ready, m.deadline, m.repeats = to, nil, time.Time{}, 0
+	m.state, m.ready, m.deadline, m.repeats, m.tie = to, nil, time.Time{}, 0, tie{}
 	return Entered{from, to, why}
 }

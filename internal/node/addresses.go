@@ -110,7 +110,7 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 	if c := &i.lastChange; c.To == Master && c.Took == 0 {
 		c.Took = now.Sub(c.At)
 	}
-	if i.state == Master && !i.doubtful(now) {
+	if i.state == Master && !i.fate.doubtful(now) {
 		i.announcer.start(now)
 		n.announce(now, i)
 	}
@@ -121,6 +121,7 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 func (n *Node) serving(now time.Time, i *instance) {
 	if i.state == Master && i.confirmed {
 		n.tell(now, i, Master)
+		n.tellGroup(now, i.fate)
 	}
 }
 
@@ -138,7 +139,7 @@ func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
 		f.retry = now.Add(f.gap)
 	}
 	f.why = fmt.Sprintf("cannot set %s on %q: %v", ev.IP, i.cfg.Interface, ev.Err)
-	n.settle(now, i)
+	n.settle(now, i.fate)
 }
 
 // addressLost sets an address again that something else removed.
@@ -148,7 +149,7 @@ func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
 	}
 	i.confirmed = false
 	i.announcer.stop()
-	if i.doubtful(now) {
+	if i.fate.doubtful(now) {
 		return
 	}
 	if ev.Expired {
@@ -161,7 +162,7 @@ func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
 		n.setAddresses(now, i, time.Time{})
 		return
 	}
-	n.settle(now, i)
+	n.settle(now, i.fate)
 }
 
 // tickAddresses does what the addresses' timers want.

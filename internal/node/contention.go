@@ -65,8 +65,8 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 		why := c.describe(i)
 		i.generation++
 		n.do(Warned{i.cfg.Name, why}, Notify{
-			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.standing.priority(),
-			Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
+			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.fate.standing.priority(),
+			Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
 		})
 	}
 	i.contention = &c
@@ -89,7 +89,7 @@ func (c *Contention) describe(i *instance) string {
 		answers = ", and " + answers
 	}
 	return fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d)%s: two masters; if it lasts, look there for %s",
-		c.Advertiser, c.Priority, i.standing.priority(), answers, adverts)
+		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
 }
 
 // reassert runs the hooks of a master once more when a contention is over that did not change its state: the other master's
