@@ -179,10 +179,12 @@ type (
 	}
 	// Resume ends leaving without a successor: master again, with an advert at once.
 	Resume struct{ Why string }
-	// HandedOver says that the master gave up on another member of the group, which had learned that interval by then.
+	// HandedOver says that the master gave up on another member of the group, for the first time at Since, and which interval
+	// that member had learned by then. An advert that came here later says more.
 	HandedOver struct {
 		Why      string
 		Interval time.Duration
+		Since    time.Time
 	}
 	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert.
 	Witnessed struct{ Why string }
@@ -236,6 +238,9 @@ func (m *Machine) Priority() uint8 { return m.priority }
 
 // Learned returns Master_Adver_Interval: the master's interval, as far as it was heard.
 func (m *Machine) Learned() time.Duration { return m.learned }
+
+// Released says when the master first gave up, if no advert has come since then.
+func (m *Machine) Released() time.Time { return m.firstRelease }
 
 // Config returns the configuration.
 func (m *Machine) Config() *Config { return &m.cfg }

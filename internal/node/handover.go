@@ -228,9 +228,10 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	if p := m.machine.Peer(); m.machine.State() != vrrp.Backup || p.Priority != vrrp.PriorityRelease || !p.Heard.Equal(now) {
 		return
 	}
+	over := vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From), Interval: m.machine.Learned(), Since: m.machine.Released()}
 	for other := range f.members() {
 		if other != m {
-			n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From), Interval: m.machine.Learned()}))
+			n.perform(now, other, other.machine.Step(now, over))
 		}
 	}
 }
