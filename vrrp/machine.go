@@ -158,6 +158,8 @@ type (
 	Elapsed struct{}
 	// Promote makes a backup master.
 	Promote struct{ Why string }
+	// Assert makes a master advertise at once.
+	Assert struct{}
 	// StepDown makes a master backup without a word: another member of its group heard a better master. With Listen, the
 	// router woke late and does not know who is master now: it listens that long, and any advert at all makes it an
 	// ordinary backup.
@@ -197,6 +199,7 @@ func (Shutdown) event()    {}
 func (Heard) event()       {}
 func (Elapsed) event()     {}
 func (Promote) event()     {}
+func (Assert) event()      {}
 func (StepDown) event()    {}
 func (SetPriority) event() {}
 func (SetSource) event()   {}

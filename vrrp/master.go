@@ -35,6 +35,8 @@ func (m *Machine) stepMaster(now time.Time, ev Event) []Action {
 		}
 		m.priority = ev.Priority
 		return []Action{m.advertise(now)}
+	case Assert:
+		return []Action{m.send(now, m.priority, m.cfg.Interval)}
 	case StepDown:
 		return m.stepDown(now, ev)
 	case Witnessed:

@@ -8,14 +8,21 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// adopt takes over what a dead daemon of this host still holds. It happens as soon as the link is known; until then the
-// instance waits as any other.
+// adopt takes over what a dead daemon of this host still holds. It happens as soon as the links are known; until then the
+// fate waits as any other.
 func (n *Node) adopt(now time.Time, i *instance) {
 	if i.fate.running() {
 		return
 	}
 	i.adopting, i.holding = true, true
-	n.settle(now, i.fate)
+	if i.fate.allAdopting() { // the word about the others of a group comes next
+		n.settle(now, i.fate)
+	}
+}
+
+// allAdopting says whether the addresses of every instance are to be adopted.
+func (f *fate) allAdopting() bool {
+	return !slices.ContainsFunc(f.instances, func(i *instance) bool { return !i.adopting })
 }
 
 // adopting says whether the addresses of any instance are to be adopted.
@@ -44,7 +51,7 @@ func (n *Node) adoptable(f *fate) bool {
 //
 // Of a group all instances must have been left: what nobody was asked about may be another host's.
 func (n *Node) adoptNow(now time.Time, f *fate) {
-	if slices.ContainsFunc(f.instances, func(i *instance) bool { return !i.adopting }) {
+	if !f.allAdopting() {
 		n.forgo(f)
 		n.settle(now, f)
 		return

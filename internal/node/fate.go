@@ -34,6 +34,7 @@ type fate struct {
 	offers  offers
 	woken   time.Time // it slept, and has not looked yet who is master now
 	removed bool      // no longer configured: it hands over and ends
+	partial bool      // what it was a part of lives on; see remove
 
 	due   time.Time // the deadline that the schedule knows
 	place int       // in the schedule, or unplanned

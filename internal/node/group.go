@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -17,13 +18,17 @@ import (
 // too. An instance that comes to it in another state begins anew and joins (see fate), and one that leaves a group goes on
 // alone in the state that it is in. What is removed hands over alone, or as the group that it was when all of it is removed.
 func (n *Node) regroup(now time.Time) {
-	before := n.fates
-	n.fates = nil
-	wanted := map[*instance]bool{}
-	for _, w := range n.wantedFates() {
+	fates, wanted := n.wantedFates(), map[*instance]bool{}
+	for _, w := range fates {
 		for _, i := range w.instances {
 			wanted[i] = true
 		}
+	}
+	for _, f := range n.fates {
+		n.endGroup(now, f, wanted)
+	}
+	n.fates = nil
+	for _, w := range fates {
 		n.fates = append(n.fates, n.fateOf(now, w))
 	}
 	for _, i := range n.instances {
@@ -32,12 +37,15 @@ func (n *Node) regroup(now time.Time) {
 		}
 	}
 	n.removing = slices.ContainsFunc(n.fates, func(f *fate) bool { return f.removed })
-	for _, f := range before {
-		lives := slices.ContainsFunc(n.fates, func(g *fate) bool { return g.group == f.group })
-		if !lives && f.told != "" && f.told != Stopped {
-			f.why = "the group is no longer configured"
-			n.notifyGroup(now, f, Stopped)
-		}
+}
+
+// endGroup tells the hooks of a group that is gone while instances of it live on.
+func (n *Node) endGroup(now time.Time, f *fate, wanted map[*instance]bool) {
+	isLeft := slices.ContainsFunc(n.cfg.Groups, func(g Group) bool { return g.Name == f.group })
+	lives := slices.ContainsFunc(f.instances, func(i *instance) bool { return wanted[i] })
+	if !isLeft && lives && f.told != "" && f.told != Stopped {
+		f.why = "the group is no longer configured"
+		n.notifyGroup(now, f, Stopped)
 	}
 }
 
@@ -73,12 +81,12 @@ func (n *Node) fateOf(now time.Time, w wantedFate) *fate {
 	first := slices.MinFunc(w.instances, func(a, b *instance) int { return a.state.distance() - b.state.distance() })
 	was := first.fate
 	if was.group == w.group && slices.Equal(was.instances, w.instances) {
-		was.removed = false
+		was.removed, was.partial = false, false
 		n.orderTies(now, was)
 		return was
 	}
 	f := was.apart(first)
-	f.removed = false
+	f.removed, f.partial = false, false
 	if f.group != w.group {
 		f.group, f.told, f.generation = w.group, "", 0
 	}
@@ -86,7 +94,7 @@ func (n *Node) fateOf(now time.Time, w wantedFate) *fate {
 	better := ""
 	for _, i := range w.instances {
 		if i.fate != was {
-			better = max(better, n.moveTo(now, i, f))
+			better = cmp.Or(n.moveTo(now, i, f), better)
 		}
 		i.fate = f
 	}
@@ -167,10 +175,14 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (better string) {
 const joining = "it has another fate now"
 
 // remove makes an instance hand over and end: with what was its group if all of that is removed, else alone.
+//
+// Alone, it must not take the rest with it: a backup whose group is still whole counts a handover heard on one member for all,
+// unless an advert arrives later. So it says priority 0 alone, which leaves the backup its full skew, and the masters of this
+// host advertise at once (see assertMasters).
 func (n *Node) remove(i *instance, wanted map[*instance]bool) {
 	if slices.ContainsFunc(i.fate.instances, func(other *instance) bool { return wanted[other] }) {
 		i.fate = i.fate.apart(i)
-		i.fate.group = ""
+		i.fate.group, i.fate.partial, n.parting = "", true, true
 	}
 	if slices.ContainsFunc(n.cfg.Groups, func(g Group) bool { return g.Name == i.fate.group }) {
 		i.fate.group = "" // another one has the name now
@@ -178,6 +190,19 @@ func (n *Node) remove(i *instance, wanted map[*instance]bool) {
 	i.fate.removed = true
 	if !slices.Contains(n.fates, i.fate) {
 		n.fates = append(n.fates, i.fate)
+	}
+}
+
+// assertMasters has every master of this host advertise at once, after a part of one handed over alone; see remove.
+func (n *Node) assertMasters(now time.Time) {
+	for _, f := range n.fates {
+		if f.state != Master || f.doubtful(now) {
+			continue
+		}
+		for m := range f.members() {
+			n.perform(now, m, m.machine.Step(now, vrrp.Assert{}))
+		}
+		n.plan(f)
 	}
 }
 

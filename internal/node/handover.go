@@ -80,8 +80,10 @@ func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
 	}
 	f.leave = &leave{until: now.Add(f.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
 	if repeated {
-		offer = 0
 		f.leave.offerAt = now.Add(unanswered)
+	}
+	if repeated || f.partial {
+		offer = 0
 	}
 	f.stopAnnouncing()
 	f.offers.at = time.Time{}

@@ -21,6 +21,7 @@ type Node struct {
 	drains    map[string]bool
 	names     map[string]*resolved // the peers' names, also those of earlier configurations
 	stopping  bool
+	parting   bool // this step parts what hands over alone from what lives on
 	removing  bool // a fate that is no longer configured hands over
 	schedule  schedule
 	index     index

@@ -35,6 +35,10 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.reindex()
 	n.relet(now)
 	n.settleAll(now, everyInstance)
+	if n.parting {
+		n.parting = false
+		n.assertMasters(now)
+	}
 }
 
 // relet sets addresses again whose lease begins or ends because the host has fewer or more of them than before.
@@ -147,6 +151,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	m.of = p
 	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
 	p.fate = i.fate.apart(p)
+	p.fate.group, p.fate.partial, n.parting = "", true, true
 	p.parted = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
 	n.instances = append(n.instances, p)
