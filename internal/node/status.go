@@ -45,6 +45,7 @@ type InstanceStatus struct {
 	Why       string    `json:"why"`
 	// Priority is the effective one; Terms are what the instance's own would be the sum of, Unhealthy why it is 1 instead.
 	Priority   uint8          `json:"priority"`
+	Own        uint8          `json:"own_priority"` // without its group and while healthy
 	Terms      []Term         `json:"terms"`
 	Unhealthy  []string       `json:"unhealthy,omitempty"`
 	Addresses  []netip.Addr   `json:"addresses"`
@@ -140,7 +141,7 @@ func (f *fate) waiting() (heard []string) {
 func (n *Node) instanceStatus(i *instance) InstanceStatus {
 	s := InstanceStatus{
 		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, State: i.state, Since: i.since, Why: i.why,
-		Priority: i.fate.standing.priority(), Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
+		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: n.lifetime(i),
 		LastChange: i.lastChange, Retry: i.failure.retry,
 	}

@@ -69,7 +69,7 @@ func draw(seed uint64, trace bool) *scenario {
 func everyHost(hosts int) []node.Peer {
 	var peers []node.Peer
 	for k := range hosts {
-		l := newHost(nil, k+1, node.Config{}).link
+		l := newHost(nil, k+1, node.Config{}).Link()
 		peers = append(peers, node.Peer{IP: l.Source4}, node.Peer{IP: l.Source6})
 	}
 	return peers

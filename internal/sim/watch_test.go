@@ -58,7 +58,8 @@ func (w *watch) instance(h *Host, x *watched, ev node.Event, actions []node.Acti
 	if x.node != h.node {
 		*x = watched{cfg: x.cfg, node: h.node, state: node.Init, told: node.Init}
 	}
-	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease && heard.Advert.VRID == x.cfg.VRID {
+	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease &&
+		(heard.Advert.VRID == x.cfg.VRID || len(h.cfg.Groups) > 0) {
 		x.gaveUp = w.c.now
 	}
 	before, sent := x.state, false
