@@ -304,13 +304,25 @@ func (n *Node) endLeave(now time.Time, f *fate) {
 	switch {
 	case departs && !f.leave.retried:
 		f.leave.retried = true
-		f.leave.until = now.Add(f.leaveWait())
+		f.leave.until = now.Add(f.secondWait(n.ends(f)))
 		n.leaveAgain(now, f, 0)
 	case departs:
 		n.abandon(now, f, why+"; nobody took over")
 	default:
 		n.resume(now, f)
 	}
+}
+
+// secondWait is how long a departure that nobody took waits once more. What of a group is well goes on serving for as long as
+// the others may listen on the link that failed: keepalived's sync groups hear a handover on each link alone.
+func (f *fate) secondWait(ends bool) (longest time.Duration) {
+	longest = f.leaveWait()
+	for _, i := range f.instances {
+		if !ends && !i.state.takesPart() {
+			longest = max(longest, time.Duration(i.cfg.DeadAdverts+1)*i.cfg.Interval)
+		}
+	}
+	return longest
 }
 
 // resume makes a master that nobody relieved master again, at its effective priority, with an advert at once. One that
