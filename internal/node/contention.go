@@ -35,12 +35,12 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 		return // the other one is better, and takes over as it should
 	}
 	// A master that was just pushed aside says so once; that is no contention.
-	if now.Sub(i.since) < contentionTold {
-		i.announcer.restart(now)
-		return
+	if now.Sub(i.since) >= contentionTold {
+		n.contend(now, i, Contention{Advertiser: p.Address, Priority: p.Priority})
 	}
-	n.contend(now, i, Contention{Advertiser: p.Address, Priority: p.Priority})
-	i.announcer.restart(now)
+	for _, each := range i.fate.instances { // who was master of one may have been of all
+		each.announcer.restart(now)
+	}
 }
 
 // contend keeps the newest evidence, and tells the log when it is time.
