@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
@@ -65,7 +64,7 @@ func TestGroup(t *testing.T) {
 			c.Only(t, "lb2", moveBound)
 			c.Planned(t, from, "lb2")
 			from = pairtest.Step(t, w.enter)
-			settled(t, c, "lb1")
+			c.Settled(t, "lb1")
 			c.Planned(t, from, "lb1")
 		})
 	}
@@ -78,7 +77,7 @@ func TestGroup(t *testing.T) {
 		lb1.Does(t, 4, "status", "edge")
 		lb2.Does(t, 0, "status", "edge")
 		from = pairtest.Step(t, lb1.Inside.CarrierUp)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
 	})
 	told, err := lb1.Exec(t.Context(), "cat", lb1.Dir()+"/told")
@@ -103,7 +102,7 @@ func TestGroupWithOneLinkCut(t *testing.T) {
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	from := pairtest.Step(t, lb2.Inside.Cut)
 	labtest.Eventually(t, down+moveBound, func() (bool, string) {
-		r, err := control.Dial(lb2.Run).Report(t.Context())
+		r, err := lb2.Report(t)
 		if err != nil {
 			return false, err.Error()
 		}
@@ -112,7 +111,7 @@ func TestGroupWithOneLinkCut(t *testing.T) {
 	})
 	c.Rests(t, from, time.Now().Add(down))
 	pairtest.Step(t, lb2.Inside.Heal)
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 
 	pairtest.Step(t, lb1.Inside.Cut) // now the clients inside lose it, until the group goes
 	pairtest.Until(t, time.Now().Add(down))
@@ -141,7 +140,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 	c := grouped(t)
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 	keepalived(t, c.Get("lb2").Host, syncGroup(100))
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 	for _, w := range ways(t, lb1)[:2] {
@@ -154,7 +153,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 				c.Outage(t, vip, from, 2*noise, "lb2") // by itself it would wait its skew of 610 ms
 			}
 			from = pairtest.Step(t, w.enter)
-			settled(t, c, "lb1")
+			c.Settled(t, "lb1")
 			c.Planned(t, from, "lb1")
 		})
 	}
@@ -165,7 +164,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 		c.Outage(t, inside4, from, down+time.Second+noise, "lb2")
 		c.Outage(t, web4, from, 2*noise, "lb2") // lb1 went on serving
 		pairtest.Step(t, lb1.Inside.CarrierUp)
-		settled(t, c, "lb1")
+		c.Settled(t, "lb1")
 	})
 }
 
@@ -178,7 +177,7 @@ func TestSyncGroupToGroup(t *testing.T) {
 	c.Only(t, "lb1", settleBound)
 	lb2.Start(t)
 	lb2.Says(t, "to=backup", settleBound)
-	labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb2, false) })
+	labtest.Eventually(t, settleBound, func() (bool, string) { return lb2.AtHome(t, false) })
 
 	t.Run("the carrier of the inside", func(t *testing.T) {
 		from := pairtest.Step(t, c.Get("lb1").Inside.CarrierDown)
@@ -189,7 +188,7 @@ func TestSyncGroupToGroup(t *testing.T) {
 		}
 		pairtest.Step(t, c.Get("lb1").Inside.CarrierUp)
 		c.Only(t, "lb1", settleBound)
-		labtest.Eventually(t, settleBound, func() (bool, string) { return atHome(t, lb2, false) })
+		labtest.Eventually(t, settleBound, func() (bool, string) { return lb2.AtHome(t, false) })
 	})
 	t.Run("a stop", func(t *testing.T) {
 		from := pairtest.Step(t, func() error { return k.Signal(syscall.SIGTERM) })
