@@ -197,8 +197,11 @@ func (n *Node) letGoOf(now time.Time, f *fate) {
 	}
 }
 
-// forget drops what was seen of an instance's addresses, which are no longer waited for.
+// forget drops what a handover has of an instance: its addresses are no longer waited for, and it has no last word.
 func (f *fate) forget(i *instance) {
+	if f.linger != nil && f.linger.parting.of != nil && f.linger.parting.of.of == i {
+		f.linger.parting = parting{}
+	}
 	for _, ip := range i.ips() {
 		if f.leave != nil {
 			delete(f.leave.seen, ip)

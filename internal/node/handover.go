@@ -144,7 +144,7 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	}
 	if f.holding() {
 		f.lingerFor(now, m.machine.Peer().Address)
-		if m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+		if m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
 	}
@@ -254,7 +254,7 @@ func (n *Node) partAgain(now time.Time, p *parting) {
 
 // tickHandover does what a handover's timers want.
 func (n *Node) tickHandover(now time.Time, f *fate) {
-	if f.linger != nil && due(now, f.linger.parting.at) {
+	if f.linger != nil && now.Before(f.linger.until) && due(now, f.linger.parting.at) {
 		n.partAgain(now, &f.linger.parting)
 	}
 	if f.leave != nil && due(now, f.leave.offerAt) {
