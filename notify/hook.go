@@ -10,7 +10,8 @@ import (
 // Settings are what every hook has, whatever its kind.
 type Settings struct {
 	On        []State       `hcl:"on" doc:"The states to run for: any of \"master\", \"backup\", \"fault\", \"stop\", \"contention\"."`
-	Instances []string      `hcl:"instances,optional" doc:"The instances and groups to run for. Left out: all."`
+	Instances []string      `hcl:"instances,optional" doc:"The instances to run for. Left out, with groups left out too: all, and all groups."`
+	Groups    []string      `hcl:"groups,optional" doc:"The groups to run for, in keepalived's form GROUP. A hook that serves the whole host runs for the groups that it names only: their instances say the same."`
 	Timeout   time.Duration `hcl:"timeout,optional" default:"10s" doc:"How long one run may take; then everything that it started is killed."`
 	User      string        `hcl:"user,optional" doc:"The user to run as. Left out: root, or the daemon's own user if that is not root."`
 }
@@ -37,8 +38,16 @@ func (s Settings) Validate() []OptionError {
 			add("instances", "%q is written twice", name)
 		}
 	}
-	if s.Instances != nil && len(s.Instances) == 0 {
+	for i, name := range s.Groups {
+		if slices.Contains(s.Groups[:i], name) {
+			add("groups", "%q is written twice", name)
+		}
+	}
+	if s.Instances != nil && len(s.Instances) == 0 && len(s.Groups) == 0 {
 		add("instances", "is empty, so that the hook would never run; leave it out for all instances")
+	}
+	if s.Groups != nil && len(s.Groups) == 0 && len(s.Instances) == 0 {
+		add("groups", "is empty, so that the hook would never run; leave it out for all instances and groups")
 	}
 	if s.Timeout <= 0 {
 		add("timeout", "%v is not a duration above 0", s.Timeout)
@@ -68,8 +77,20 @@ type Hook struct {
 
 // wants says whether the hook is to be run for a transition.
 func (h Hook) wants(t Transition) bool {
-	return slices.Contains(h.Settings.On, t.State) &&
-		(len(h.Settings.Instances) == 0 || slices.Contains(h.Settings.Instances, t.Instance))
+	return slices.Contains(h.Settings.On, t.State) && h.isFor(t)
+}
+
+// isFor says whether the hook is for the instance or group of a transition.
+func (h Hook) isFor(t Transition) bool {
+	s := h.Settings
+	switch {
+	case len(s.Instances) == 0 && len(s.Groups) == 0:
+		return !t.Group || !h.PerHost
+	case t.Group:
+		return slices.Contains(s.Groups, t.Instance)
+	default:
+		return slices.Contains(s.Instances, t.Instance)
+	}
 }
 
 // commandRunner is a Runner that runs commands: the `user` of the hook's settings applies to them, and much of what

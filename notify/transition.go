@@ -31,11 +31,13 @@ type Transition struct {
 	// Group says that Instance is the name of a group.
 	Group    bool
 	Instance string
+	// MemberOf is the group that the instance is in, if any.
+	MemberOf string
 	State    State
 	// Previous is the state before; it may also be "init" or "leaving". Where transitions were coalesced, hooks get the
 	// state that was left first.
 	Previous State
-	// Priority is the effective priority, 1..255; keepalived gives 0 for a group.
+	// Priority is the effective priority, 1..255, of a group the lowest of its instances'.
 	Priority int
 	// Reason says in words why the state changed.
 	Reason    string
@@ -66,11 +68,11 @@ func (t Transition) subject() subject {
 
 // arguments are the four that keepalived appends to the command of its `notify`, so that scripts written for it work.
 func (t Transition) arguments() []string {
-	form := "INSTANCE"
+	form, priority := "INSTANCE", t.Priority
 	if t.Group {
-		form = "GROUP"
+		form, priority = "GROUP", 0 // as keepalived has it
 	}
-	return []string{form, t.Instance, strings.ToUpper(string(t.State)), strconv.Itoa(t.Priority)}
+	return []string{form, t.Instance, strings.ToUpper(string(t.State)), strconv.Itoa(priority)}
 }
 
 // environment adds the transition to an environment, and replaces what that has under the same names.
@@ -83,8 +85,13 @@ func (t Transition) environment(base []string) []string {
 	if t.Peer.IsValid() {
 		peer = t.Peer.String()
 	}
+	instance, group := t.Instance, t.MemberOf
+	if t.Group {
+		instance, group = "", t.Instance
+	}
 	set := []struct{ name, value string }{
-		{"UNDERSTUDY_INSTANCE", t.Instance},
+		{"UNDERSTUDY_INSTANCE", instance},
+		{"UNDERSTUDY_GROUP", group},
 		{"UNDERSTUDY_STATE", string(t.State)},
 		{"UNDERSTUDY_PREVIOUS", string(t.Previous)},
 		{"UNDERSTUDY_PRIORITY", strconv.Itoa(t.Priority)},

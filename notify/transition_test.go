@@ -22,7 +22,7 @@ func TestArgumentsAreThoseOfKeepalived(t *testing.T) {
 		want []string
 	}{
 		{"an instance", example, []string{"INSTANCE", "web", "MASTER", "150"}},
-		{"a group", Transition{Group: true, Instance: "edge", State: Fault}, []string{"GROUP", "edge", "FAULT", "0"}},
+		{"a group", Transition{Group: true, Instance: "edge", State: Fault, Priority: 100}, []string{"GROUP", "edge", "FAULT", "0"}},
 		{"the backup", Transition{Instance: "web", State: Backup, Priority: 1}, []string{"INSTANCE", "web", "BACKUP", "1"}},
 		{"the stop", Transition{Instance: "web", State: Stop, Priority: 100}, []string{"INSTANCE", "web", "STOP", "100"}},
 	}
@@ -35,11 +35,35 @@ func TestArgumentsAreThoseOfKeepalived(t *testing.T) {
 	}
 }
 
+func TestEnvironmentTellsGroupAndInstanceApart(t *testing.T) {
+	tests := []struct {
+		name     string
+		t        Transition
+		instance string
+		group    string
+		priority string
+	}{
+		{"an instance of no group", Transition{Instance: "web", Priority: 150}, "web", "", "150"},
+		{"an instance of a group", Transition{Instance: "web", MemberOf: "edge", Priority: 100}, "web", "edge", "100"},
+		{"the group itself, with the priority that keepalived's argument has not", Transition{Group: true, Instance: "edge", MemberOf: "edge", Priority: 100}, "", "edge", "100"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := tt.t.environment(nil)
+			for _, want := range []string{"UNDERSTUDY_INSTANCE=" + tt.instance, "UNDERSTUDY_GROUP=" + tt.group, "UNDERSTUDY_PRIORITY=" + tt.priority} {
+				if !slices.Contains(got, want) {
+					t.Errorf("environment %q has no %q", got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	got := example.environment([]string{"PATH=/bin", "UNDERSTUDY_STATE=stale", "UNDERSTUDY_STATE_FILE=/x"})
 	want := []string{
 		"PATH=/bin", "UNDERSTUDY_STATE_FILE=/x",
-		"UNDERSTUDY_INSTANCE=web", "UNDERSTUDY_STATE=master", "UNDERSTUDY_PREVIOUS=init", "UNDERSTUDY_PRIORITY=150",
+		"UNDERSTUDY_INSTANCE=web", "UNDERSTUDY_GROUP=", "UNDERSTUDY_STATE=master", "UNDERSTUDY_PREVIOUS=init", "UNDERSTUDY_PRIORITY=150",
 		"UNDERSTUDY_REASON=no master was heard for 3.414s", "UNDERSTUDY_ADDRESSES=192.0.2.10 2001:db8::10",
 		"UNDERSTUDY_INTERFACE=eth0", "UNDERSTUDY_NODE=lb1", "UNDERSTUDY_GENERATION=7",
 		"UNDERSTUDY_PEER=", "UNDERSTUDY_PEER_MAC=",

@@ -28,7 +28,7 @@ func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
 	case HandedOver:
 		// This member's own offer may have been lost: what the other one learned from it holds here too.
 		wait := min(m.skewTime(), m.cfg.skew(m.priority, ev.Interval))
-		if !m.lastResort() && m.shorten(now.Add(wait)) {
+		if !m.heard.After(ev.Since) && !m.lastResort() && m.shorten(now.Add(wait)) {
 			m.pending = readiness{Handover, ev.Why}
 		}
 	case Witnessed:

@@ -198,7 +198,7 @@ func (r *run) op(code, a, b byte) {
 	case opResume:
 		r.step(Resume{"resume"})
 	case opHandedOver:
-		r.step(HandedOver{Why: "handed over", Interval: time.Second})
+		r.step(HandedOver{Why: "handed over", Interval: time.Second, Since: r.now})
 	case opWitnessed:
 		r.step(Witnessed{"witnessed"})
 	case opReconfigure:

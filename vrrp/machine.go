@@ -59,6 +59,10 @@ type Config struct {
 	Unicast     *Unicast // nil: multicast
 	// SharedMAC says that the routers answer from one virtual MAC address: whoever spoke last has the switch's port.
 	SharedMAC bool
+	// TieWait is how long a master of equal priority and higher address must go on before this router gives way to it; 0 is at
+	// once, as the RFC has it. Of several routers with one fate the first gives way at once, and the others wait until it must
+	// have: where the hosts' addresses are ordered differently on two links, both hosts would give way else, again and again.
+	TieWait time.Duration
 }
 
 // Unicast is with whom a router speaks that does not use the multicast group.
@@ -118,7 +122,11 @@ type Machine struct {
 	lastPeer     Peer
 	repeats      int       // priority-0 adverts still to send while leaving
 	asserted     time.Time // the last answer to a lower advert
+	tie          tie
 }
+
+// tie is another master of our priority that has the higher address, and was not given way to yet; see Config.TieWait.
+type tie struct{ first, last time.Time }
 
 // readiness is a backup's finished wait.
 type readiness struct {
@@ -152,6 +160,8 @@ type (
 	Elapsed struct{}
 	// Promote makes a backup master.
 	Promote struct{ Why string }
+	// Assert makes a master advertise at once.
+	Assert struct{}
 	// StepDown makes a master backup without a word: another member of its group heard a better master. With Listen, the
 	// router woke late and does not know who is master now: it listens that long, and any advert at all makes it an
 	// ordinary backup.
@@ -173,10 +183,12 @@ type (
 	}
 	// Resume ends leaving without a successor: master again, with an advert at once.
 	Resume struct{ Why string }
-	// HandedOver says that the master gave up on another member of the group, which had learned that interval by then.
+	// HandedOver says that the master gave up on another member of the group, for the first time at Since, and which interval
+	// that member had learned by then. An advert that came here later says more.
 	HandedOver struct {
 		Why      string
 		Interval time.Duration
+		Since    time.Time
 	}
 	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert.
 	Witnessed struct{ Why string }
@@ -189,6 +201,7 @@ func (Shutdown) event()    {}
 func (Heard) event()       {}
 func (Elapsed) event()     {}
 func (Promote) event()     {}
+func (Assert) event()      {}
 func (StepDown) event()    {}
 func (SetPriority) event() {}
 func (SetSource) event()   {}
@@ -230,6 +243,9 @@ func (m *Machine) Priority() uint8 { return m.priority }
 
 // Learned returns Master_Adver_Interval: the master's interval, as far as it was heard.
 func (m *Machine) Learned() time.Duration { return m.learned }
+
+// Released says when the master first gave up, if no advert has come since then.
+func (m *Machine) Released() time.Time { return m.firstRelease }
 
 // Config returns the configuration.
 func (m *Machine) Config() *Config { return &m.cfg }
@@ -325,6 +341,6 @@ func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Se
 // enter changes the state; the timer of the old one ends.
 func (m *Machine) enter(to State, why string) Entered {
 	from := m.state
-	m.state, m.ready, m.deadline, m.repeats = to, nil, time.Time{}, 0
+	m.state, m.ready, m.deadline, m.repeats, m.tie = to, nil, time.Time{}, 0, tie{}
 	return Entered{from, to, why}
 }

@@ -35,6 +35,8 @@ func (m *Machine) stepMaster(now time.Time, ev Event) []Action {
 		}
 		m.priority = ev.Priority
 		return []Action{m.advertise(now)}
+	case Assert:
+		return []Action{m.send(now, m.priority, m.cfg.Interval)}
 	case StepDown:
 		return m.stepDown(now, ev)
 	case Witnessed:
@@ -69,6 +71,9 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 	if !m.losesTo(ev.Advert.Priority, ev.From) {
 		return m.reassert(now)
 	}
+	if ev.Advert.Priority == m.priority && !m.tieLasts(now) {
+		return []Action{Contended{m.lastPeer}}
+	}
 	why := fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)
 	if ev.Advert.Priority == m.priority {
 		why = fmt.Sprintf("%s advertises our priority %d and has the higher address", ev.From, m.priority)
@@ -86,6 +91,15 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 // losesTo compares priorities, then addresses, unsigned and in network order (RFC 9568 section 6.4.3).
 func (m *Machine) losesTo(priority uint8, from netip.Addr) bool {
 	return priority > m.priority || priority == m.priority && plain(from).Compare(plain(m.source)) > 0
+}
+
+// tieLasts says whether a master of equal priority and higher address goes on for so long that this router must give way.
+func (m *Machine) tieLasts(now time.Time) bool {
+	if now.Sub(m.tie.last) > m.cfg.TieWait+m.cfg.Interval {
+		m.tie.first = now // the other one has been away
+	}
+	m.tie.last = now
+	return now.Sub(m.tie.first) >= m.cfg.TieWait
 }
 
 // reassert answers a lower master. RFC 9568 section 6.4.3 sends an advert at once and leaves the timer; RFC 3768 is

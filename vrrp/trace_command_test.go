@@ -84,7 +84,7 @@ func (tr *tracer) event(name, rest string) (Event, error) {
 	case "resume":
 		return Resume{rest}, nil
 	case "handed-over":
-		return HandedOver{Why: rest, Interval: MaxIntervalV3}, nil
+		return HandedOver{Why: rest, Interval: MaxIntervalV3, Since: tr.now}, nil
 	case "witnessed":
 		return Witnessed{rest}, nil
 	default:

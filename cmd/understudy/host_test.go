@@ -179,7 +179,7 @@ func TestOneHost(t *testing.T) {
 
 	t.Run("status tells all", func(t *testing.T) {
 		s.expect(exitOK, "web  MASTER for ", "status")
-		s.expect(exitError, `no instance "mail" here`, "status", "mail")
+		s.expect(exitError, `no instance and no group "mail" here`, "status", "mail")
 		_, out := s.command("status", "--json")
 		var r struct {
 			Node struct {

@@ -24,6 +24,10 @@ func screen(r node.Report, now time.Time) string {
 	} else {
 		fmt.Fprintf(&b, "configuration loaded %s ago from %s\n", age(now, r.Config.Loaded), strings.Join(r.Config.Paths, ", "))
 	}
+	for _, g := range r.Node.Groups {
+		b.WriteString("\n")
+		groupLines(&b, g, now)
+	}
 	for _, i := range r.Node.Instances {
 		b.WriteString("\n")
 		instanceLines(&b, i, now)
@@ -55,6 +59,15 @@ func printable(text string) string {
 		}, line), " ")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// groupLines is one group: what its instances share.
+func groupLines(b *strings.Builder, g node.GroupStatus, now time.Time) {
+	fmt.Fprintf(b, "%s  %s for %s  (group of %s)\n", g.Name, strings.ToUpper(string(g.State)), age(now, g.Since), strings.Join(g.Instances, ", "))
+	fmt.Fprintf(b, "  because    %s\n", g.Why)
+	for _, where := range g.Waiting {
+		fmt.Fprintf(b, "  waits      %s\n", where)
+	}
 }
 
 // instanceLines is one instance.
@@ -104,6 +117,9 @@ func sum(i node.InstanceStatus) string {
 	if len(i.Unhealthy) > 0 {
 		return fmt.Sprintf("%d: unhealthy (else %s)", i.Priority, total)
 	}
+	if i.Group != "" && i.Priority != i.Own {
+		return fmt.Sprintf("%d: the lowest of group %s (here %d = %s)", i.Priority, i.Group, i.Own, total)
+	}
 	return fmt.Sprintf("%d = %s", i.Priority, total)
 }
 
@@ -120,7 +136,11 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 		}
 	}
 	if m.Waiting != "" && i.State == node.Backup {
-		parts = append(parts, "waits for the instance's other family: "+m.Waiting)
+		whom := "the instance's other family"
+		if i.Group != "" {
+			whom = "the rest of group " + i.Group
+		}
+		parts = append(parts, "waits for "+whom+": "+m.Waiting)
 	}
 	if m.SendError != "" {
 		parts = append(parts, "adverts do not leave: "+m.SendError)

@@ -119,6 +119,29 @@ var reports = map[string]node.Report{
 	},
 }
 
+func init() {
+	instance := func(name, iface string, own uint8, routers ...node.RouterStatus) node.InstanceStatus {
+		return node.InstanceStatus{
+			Name: name, Group: "edge", Interface: iface, VRID: 71, State: node.Backup, Since: ago(time.Minute), Why: "listening", Priority: 100, Own: own,
+			Terms: []node.Term{{What: "base", Value: int(own)}}, Addresses: []netip.Addr{ip10}, Routers: routers,
+		}
+	}
+	reports["group"] = node.Report{
+		Version: "1.2.3", PID: 4711, Started: ago(time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(time.Hour)},
+		Node: &node.Status{
+			Node: "lb2",
+			Groups: []node.GroupStatus{{
+				Name: "edge", Instances: []string{"web", "inside"}, State: node.Backup, Since: ago(time.Minute), Why: "listening", Priority: 100,
+				Waiting: []string{"web (IPv4) hears 10.0.0.12 with priority 150"},
+			}},
+			Instances: []node.InstanceStatus{
+				instance("web", "eth0", 120, node.RouterStatus{Family: "IPv4", Peer: lb2, PeerPrio: 150, Heard: ago(200 * time.Millisecond)}),
+				instance("inside", "eth1", 100, node.RouterStatus{Family: "IPv4", Peer: lb2, PeerPrio: 150, Heard: ago(10 * time.Second), Waiting: "10.0.0.12 is silent for 3.609s"}),
+			},
+		},
+	}
+}
+
 func TestScreens(t *testing.T) {
 	for name, r := range reports {
 		t.Run(name, func(t *testing.T) {
@@ -152,6 +175,33 @@ func TestAge(t *testing.T) {
 	} {
 		if got := age(screenNow, ago(d)); got != want {
 			t.Errorf("age of %s is %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestStatusOfOneName(t *testing.T) {
+	all := func() *node.Status {
+		return &node.Status{
+			Groups:    []node.GroupStatus{{Name: "edge", State: node.Fault, Instances: []string{"web", "inside"}}},
+			Instances: []node.InstanceStatus{{Name: "web", Group: "edge"}, {Name: "inside", Group: "edge"}, {Name: "mail", State: node.Master}},
+		}
+	}
+	tests := []struct {
+		name              string
+		groups, instances int
+		code              int
+	}{{"edge", 1, 2, exitFault}, {"mail", 0, 1, exitOK}, {"nobody", 0, 0, 0}}
+	for _, tt := range tests {
+		s := all()
+		found := only(s, tt.name)
+		if found != (tt.instances > 0) || len(s.Groups) != tt.groups || len(s.Instances) != tt.instances {
+			t.Errorf("%s: found %v, %d groups and %d instances, want %d and %d", tt.name, found, len(s.Groups), len(s.Instances), tt.groups, tt.instances)
+		}
+		if !found {
+			continue
+		}
+		if code := statusCode(node.Report{Node: s}, true); code != tt.code {
+			t.Errorf("%s: exit code %d, want %d", tt.name, code, tt.code)
 		}
 	}
 }

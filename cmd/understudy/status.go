@@ -29,11 +29,11 @@ func statusCommand() *cobra.Command {
 	var f hostFlags
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [INSTANCE]",
+		Use:   "status [INSTANCE|GROUP]",
 		Short: "Show who holds the addresses, and why",
 		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
 			"checks, and the last change with its cause.\n\n" +
-			"With INSTANCE exits 0 for master, 3 for backup or init, 4 for fault or drained, 5 when the daemon does not run; without\n" +
+			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained, 5 when the daemon does not run; without\n" +
 			"it 0 when the daemon runs and nothing is in fault.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return status(cmd, &f, args, asJSON) },
@@ -54,12 +54,8 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error 
 	if err != nil {
 		return err
 	}
-	if len(args) == 1 {
-		at := slices.IndexFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.Name == args[0] })
-		if at < 0 {
-			return fmt.Errorf("no instance %q here", args[0])
-		}
-		r.Node.Instances = r.Node.Instances[at : at+1]
+	if len(args) == 1 && !only(r.Node, args[0]) {
+		return fmt.Errorf("no instance and no group %q here", args[0])
 	}
 	if asJSON {
 		enc := json.NewEncoder(cmd.OutOrStdout())
@@ -76,7 +72,17 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error 
 	return nil
 }
 
-// statusCode is what scripts and monitoring ask for.
+// only leaves one instance in the picture, or one group and its instances, and says whether there is one of that name.
+func only(s *node.Status, name string) bool {
+	s.Groups = slices.DeleteFunc(s.Groups, func(g node.GroupStatus) bool { return g.Name != name })
+	isGroup := len(s.Groups) > 0
+	s.Instances = slices.DeleteFunc(s.Instances, func(i node.InstanceStatus) bool {
+		return isGroup && i.Group != name || !isGroup && i.Name != name
+	})
+	return len(s.Instances) > 0
+}
+
+// statusCode is what scripts and monitoring ask for. A group holds its addresses if any of its instances does.
 func statusCode(r node.Report, one bool) int {
 	if !one {
 		if slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.State == node.Fault }) {
@@ -84,11 +90,15 @@ func statusCode(r node.Report, one bool) int {
 		}
 		return exitOK
 	}
-	i := r.Node.Instances[0]
+	state := r.Node.Instances[0].State
+	if len(r.Node.Groups) > 0 {
+		state = r.Node.Groups[0].State
+	}
+	holding := slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.Holding })
 	switch {
-	case i.State == node.Fault, len(r.Node.Drained) > 0 && !i.Holding:
+	case state == node.Fault, len(r.Node.Drained) > 0 && !holding:
 		return exitFault
-	case i.State == node.Master, i.State == node.Leaving:
+	case state == node.Master, state == node.Leaving:
 		return exitOK
 	default:
 		return exitBackup

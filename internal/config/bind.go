@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -11,7 +10,8 @@ import (
 )
 
 // bind gives each instance the checks that apply to it.
-func (l *loader) bind(instances []instance, all []check, blocks hcl.Blocks) {
+func (l *loader) bind(v *view, blocks hcl.Blocks) {
+	instances, all := v.instances, v.checks
 	// A block of an unknown kind has a name all the same: whoever refers to it made no second mistake.
 	var names []string
 	for _, b := range blocks.OfType("check") {
@@ -31,7 +31,7 @@ func (l *loader) bind(instances []instance, all []check, blocks hcl.Blocks) {
 			}
 		}
 	}
-	if len(instances) > 1 && !slices.ContainsFunc(instances, func(in instance) bool { return !in.byDefault }) {
+	if len(instances) > 1 && !v.inOneGroup() && !slices.ContainsFunc(instances, func(in instance) bool { return !in.byDefault }) {
 		for _, c := range all {
 			l.found.warnf(c.Range, "write checks = [...] in each instance", "check %q applies to all %d instances, because none of them says which checks it has",
 				c.Name, len(instances))
@@ -103,39 +103,6 @@ func (l *loader) defaultLease(instances []instance) {
 			in.Lease = false
 			l.found.notef(in.block.at, "write lease = true to have it all the same", "instance %q has no lease: this host has %d addresses, more than %d",
 				in.Name, count, leaseAddresses)
-		}
-	}
-}
-
-// group is a group block. This version refuses it.
-type group struct {
-	block block
-	raw   rawGroup
-}
-
-type rawGroup struct {
-	Instances []string `hcl:"instances" doc:"The instances that share one fate."`
-}
-
-func (l *loader) group(b *hcl.Block) group {
-	l.named("group", b.Labels[0], labelOf(b))
-	var g group
-	g.block = l.decode(b, fmt.Sprintf("group %q", b.Labels[0]), nil, &g.raw)
-	l.refuseLater("group", g.block.at)
-	return g
-}
-
-func (l *loader) judgeGroups(groups []group, instances []instance) {
-	names := kindNames(instances, func(in instance) string { return in.Name })
-	in := map[string]bool{}
-	for _, g := range groups {
-		for i, name := range g.raw.Instances {
-			at := g.block.element("instances", i)
-			l.exists(at, "instance", name, names)
-			if in[name] {
-				l.found.errorf(at, "an instance has one fate", "instance %q is in a group already", name)
-			}
-			in[name] = true
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Config struct {
 	// Node is the node's name, the value of the variable hostname.
 	Node      string
 	Instances []node.Instance
+	Groups    []node.Group
 	Checks    []Check
 	Hooks     []Hook
 	Control   Control

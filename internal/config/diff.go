@@ -17,6 +17,7 @@ type Changes struct {
 	Instances Delta[node.Instance]
 	// Renamed instances are the same virtual routers under another name; they may have changed as well.
 	Renamed []Pair[node.Instance]
+	Groups  Delta[node.Group]
 	Checks  Delta[Check]
 	Hooks   Delta[Hook]
 	// Settings names the blocks with other values: "control", "reload", "log", "telemetry".
@@ -36,7 +37,7 @@ type Pair[T any] struct {
 
 // Empty says that nothing has to be done.
 func (c Changes) Empty() bool {
-	return c.Instances.empty() && len(c.Renamed) == 0 && c.Checks.empty() && c.Hooks.empty() && len(c.Settings) == 0
+	return c.Instances.empty() && len(c.Renamed) == 0 && c.Groups.empty() && c.Checks.empty() && c.Hooks.empty() && len(c.Settings) == 0
 }
 
 func (d Delta[T]) empty() bool {
@@ -44,10 +45,13 @@ func (d Delta[T]) empty() bool {
 }
 
 // Diff compares two valid configurations of one node. An instance is the same one if it shares a virtual router
-// (interface, VRID and family) with the old one, whatever its name; checks and hooks go by name.
+// (interface, VRID and family) with the old one, whatever its name; groups, checks and hooks go by name.
 func Diff(from, to *Config) Changes {
 	var c Changes
 	diffInstances(&c, from.Instances, to.Instances)
+	c.Groups = diffNamed(from.Groups, to.Groups, func(g node.Group) string { return g.Name }, func(a, b node.Group) bool {
+		return slices.Equal(a.Instances, b.Instances)
+	})
 	c.Checks = diffNamed(from.Checks, to.Checks, func(c Check) string { return c.Name }, sameCheck)
 	c.Hooks = diffNamed(from.Hooks, to.Hooks, func(h Hook) string { return h.Name }, sameHook)
 	for _, s := range []struct {
@@ -150,6 +154,7 @@ func (c Changes) Summary() string {
 	for _, p := range c.Renamed {
 		parts = append(parts, fmt.Sprintf("instance %s renamed %s", p.Old.Name, p.New.Name))
 	}
+	parts = append(parts, summarize("group", c.Groups, func(g node.Group) string { return g.Name })...)
 	parts = append(parts, summarize("check", c.Checks, func(c Check) string { return c.Name })...)
 	parts = append(parts, summarize("notify", c.Hooks, func(h Hook) string { return h.Name })...)
 	for _, s := range c.Settings {

@@ -48,6 +48,11 @@ func TestDiff(t *testing.T) {
 		{"a hook comes", web, web + hook, "notify reload added"},
 		{"a hook goes", web + hook, web, "notify reload removed"},
 		{"a hook's states", web + hook, web + strings.Replace(hook, `"master"`, `"backup"`, 1), "notify reload changed"},
+		{"a group comes", web + inside, web + inside + "group \"edge\" {\n instances = [\"web\", \"inside\"]\n}\n", "group edge added"},
+		{
+			"a group's order", web + inside + "group \"edge\" {\n instances = [\"web\", \"inside\"]\n}\n",
+			web + inside + "group \"edge\" {\n instances = [\"inside\", \"web\"]\n}\n", "group edge changed",
+		},
 		{
 			"the settings", web, web + "log {\n level = \"debug\"\n}\nreload {\n watch = false\n}\ncontrol {\n steer_group = \"adm\"\n}\n",
 			"control changed, reload changed, log changed",

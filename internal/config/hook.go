@@ -64,12 +64,16 @@ func (l *loader) verify(h hook) {
 	}
 }
 
-// judgeHooks checks that the instances that hooks name exist.
-func (l *loader) judgeHooks(hooks []hook, instances []instance) {
+// judgeHooks checks that the instances and groups that hooks name exist.
+func (l *loader) judgeHooks(hooks []hook, instances []instance, groups []group) {
 	names := kindNames(instances, func(in instance) string { return in.Name })
+	groupNames := kindNames(groups, func(g group) string { return g.Name })
 	for _, h := range hooks {
 		for i, name := range h.Settings.Instances {
 			l.exists(h.block.element("instances", i), "instance", name, names)
+		}
+		for i, name := range h.Settings.Groups {
+			l.exists(h.block.element("groups", i), "group", name, groupNames)
 		}
 	}
 }

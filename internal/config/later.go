@@ -5,7 +5,6 @@ import "github.com/hashicorp/hcl/v2"
 // later lists what the design has and this version has not: it is decoded and judged like the rest, and then refused, since
 // a key that is accepted and does nothing would be a lie. The line goes when the feature comes.
 var later = map[string]struct{ what, remedy string }{
-	"group":     {"one fate across interfaces is", "remove the block"},
 	"telemetry": {"telemetry over HTTP is", "remove the block"},
 }
 

@@ -83,6 +83,7 @@ type loader struct {
 type view struct {
 	config    *Config
 	instances []instance
+	groups    []group
 	checks    []check
 	found     findings
 }
@@ -119,7 +120,6 @@ func evaluate(files *files, l loader) (v *view) {
 func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	taken := map[string]map[string]hcl.Range{"instance": {}, "check": {}, "notify": {}, "group": {}}
 	var hooks []hook
-	var groups []group
 	for _, b := range blocks {
 		if n := len(b.Labels); n > 0 && !l.unique(taken[b.Type], b.Type, b.Labels[n-1], headerOf(b)) {
 			continue
@@ -128,7 +128,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 		case "instance":
 			v.instances = append(v.instances, l.instance(b))
 		case "group":
-			groups = append(groups, l.group(b))
+			v.groups = append(v.groups, l.group(b))
 		case "check":
 			if c, ok := l.check(b); ok {
 				v.checks = append(v.checks, c)
@@ -140,20 +140,23 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 		}
 	}
 	l.settings(v.config, blocks)
-	l.bind(v.instances, v.checks, blocks)
+	l.bind(v, blocks)
 	l.judgeRouters(v.instances)
 	l.judgeVirtualMACs(v.instances)
 	l.judgeDuplicates(v.instances)
 	l.judgeSharedKeys(v.instances)
 	l.judgeHosts(v.instances)
-	l.judgeGroups(groups, v.instances)
-	l.judgeHooks(hooks, v.instances)
+	l.judgeGroups(v.groups, v.instances)
+	l.judgeHooks(hooks, v.instances, v.groups)
 	l.defaultLease(v.instances)
 	if l.complete && len(v.instances) == 0 && !l.files.broken {
 		l.found.errorf(hcl.Range{}, "write an instance block with interface, vrid, priority and addresses", "no instance is configured")
 	}
 	for _, in := range v.instances {
 		v.config.Instances = append(v.config.Instances, in.Instance)
+	}
+	for _, g := range v.groups {
+		v.config.Groups = append(v.config.Groups, g.Group)
 	}
 	for _, c := range v.checks {
 		v.config.Checks = append(v.config.Checks, c.Check)

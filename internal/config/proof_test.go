@@ -108,6 +108,69 @@ func TestTheProof(t *testing.T) {
 	}
 }
 
+// grouped is an instance with checks and one that has none but in whose group it is.
+func grouped(outside, inside, effect string) string {
+	return fmt.Sprintf(`
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = %s
+  addresses = ["192.0.2.10"]
+  checks    = ["c1"]
+  expect "lb2" {}
+}
+
+instance "inside" {
+  interface = "eth1"
+  vrid      = 72
+  priority  = %s
+  addresses = ["10.9.0.10"]
+  checks    = []
+}
+
+group "edge" {
+  instances = ["web", "inside"]
+}
+
+check "tcp" "c1" {
+  address = "127.0.0.1:80"
+  %s
+}
+`, outside, inside, effect)
+}
+
+func TestTheProofOfAGroup(t *testing.T) {
+	const both = `{ lb1 = 150, lb2 = 100 }[hostname]`
+	tests := []struct {
+		name string
+		text string
+		want []string
+	}{
+		{"yield moves all", grouped(both, both, ``), nil},
+		{"a weight on one instance moves all", grouped(both, both, `weight = -60`), nil},
+		{"a weight that is too small", grouped(both, both, `weight = -20`), []string{
+			`error: on lb1: check "c1" (-20) cannot move group "edge": 150-20 = 130 is above lb2's 100; use a weight below -50 or leave weight out`,
+		}},
+		{"the lowest counts on both hosts", grouped(both, `{ lb1 = 200, lb2 = 90 }[hostname]`, `weight = -55`), []string{
+			`error: on lb1: check "c1" (-55) cannot move group "edge": 150-55 = 95 is above lb2's 90; use a weight below -60 or leave weight out`,
+		}},
+		{"the lowest is another instance's", grouped(both, `{ lb1 = 120, lb2 = 100 }[hostname]`, `weight = -20`), []string{
+			`error: on lb1: check "c1" (-20) cannot move group "edge": instance "inside", which it does not apply to, has the lowest priority, and that is above lb2's 100; give instance "inside" the check too, or leave weight out`,
+		}},
+		{"equal by the lowest", grouped(both, `{ lb1 = 90, lb2 = 90 }[hostname]`, ``), []string{
+			`warning: group "edge" has the same priority, 90, on lb1 and lb2; give them different ones, or the host with the higher address is preferred`,
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := slices.Sorted(slices.Values(conclusions(t, tt.text)))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("validate says (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestTheProofAgreesWithEveryCombination holds the proof's short cut, one failing check and one best rival, against all
 // combinations of failing checks.
 func TestTheProofAgreesWithEveryCombination(t *testing.T) {

@@ -30,7 +30,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("which instances the daemon ran: %w", err)
 	}
-	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances}, o)
+	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances, Groups: saved.Groups}, o)
 	defer d.close()
 	for _, open := range []func(*config.Config) error{d.rights, d.openKernel} {
 		if err := open(d.cfg.Load()); err != nil {
@@ -117,7 +117,7 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 		}
 		d.adopt = append(d.adopt, held[k].Name)
 	}
-	d.cfg.Store(&config.Config{Node: d.cfg.Load().Node, Instances: held})
+	d.cfg.Store(&config.Config{Node: d.cfg.Load().Node, Instances: held, Groups: groupsOf(d.cfg.Load().Groups, held)})
 	d.unclaimed = unclaimedFor
 	d.notifier = notify.New(nil, d.hookEnded)
 
@@ -140,6 +140,19 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 		return nil, err
 	}
 	return d.staying(held)
+}
+
+// groupsOf are the groups as far as they are of these instances.
+func groupsOf(all []node.Group, held []node.Instance) (groups []node.Group) {
+	for _, g := range all {
+		names := slices.DeleteFunc(slices.Clone(g.Instances), func(name string) bool {
+			return !slices.ContainsFunc(held, func(i node.Instance) bool { return i.Name == name })
+		})
+		if len(names) > 0 {
+			groups = append(groups, node.Group{Name: g.Name, Instances: names})
+		}
+	}
+	return groups
 }
 
 // staying lists the instances that still have an address here.

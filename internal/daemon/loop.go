@@ -111,7 +111,7 @@ func (l *loop) begin() {
 
 // nodeConfig is the node's part of a configuration.
 func (d *Daemon) nodeConfig(c *config.Config) node.Config {
-	return node.Config{Name: c.Node, Instances: c.Instances, Unclaimed: d.unclaimed}
+	return node.Config{Name: c.Node, Instances: c.Instances, Groups: c.Groups, Unclaimed: d.unclaimed}
 }
 
 // more takes what else is waiting, up to a batch.

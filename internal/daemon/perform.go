@@ -52,7 +52,11 @@ func (l *loop) changed(a node.Changed) {
 	if a.Quiet {
 		log = l.log.Debug
 	}
-	log("state changed", "instance", a.Instance, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)
+	about := []any{"instance", a.Instance}
+	if a.Group != "" {
+		about = append(about, "group", a.Group)
+	}
+	log("state changed", append(about, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)...)
 	if a.From == node.Master || a.From == node.Leaving {
 		l.announcer.drop(a.Instance)
 	}
@@ -72,8 +76,12 @@ func (l *loop) notify(a node.Notify) {
 
 // transition is what the hooks are told.
 func (l *loop) transition(a node.Notify) notify.Transition {
+	name := a.Instance
+	if name == "" {
+		name = a.Group
+	}
 	return notify.Transition{
-		Instance: a.Instance, State: notify.State(a.State), Previous: notify.State(a.Previous), Priority: int(a.Priority),
+		Group: a.Instance == "", Instance: name, MemberOf: a.Group, State: notify.State(a.State), Previous: notify.State(a.Previous), Priority: int(a.Priority),
 		Reason: a.Why, Addresses: a.Addresses, Interface: a.Interface, Node: l.cfg.Load().Node, Generation: a.Generation, At: a.At,
 		Reassert: a.Reassert, Peer: a.Peer, PeerMAC: a.PeerMAC,
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Interface is the name of the one network interface of every host, beside lo.
+// Interface is the name of the first network interface of every host, beside lo; most have no other. See Host.Link.
 const Interface = "eth0"
 
 // linkBound is how long a new link may take until its addresses are usable.
@@ -55,7 +55,7 @@ func (l *Lab) Host(ctx context.Context, name string, addrs ...netip.Prefix) (*Ho
 	}
 	// From here on Close of the lab removes the host, however far it came.
 	l.hosts = append(l.hosts, h)
-	h.wire = &wire{bridge: l.bridge, port: name}
+	h.wire = &wire{bridge: l.bridge, name: bridgeName, port: name, inner: Interface}
 	if err := h.plug(ctx); err != nil {
 		return nil, fmt.Errorf("make host %s: %w", name, err)
 	}
@@ -104,18 +104,18 @@ func (h *Host) plug(ctx context.Context) error {
 			return err
 		}
 	}
-	return h.awaitLink(ctx)
+	return h.awaitLink(ctx, Interface)
 }
 
 // awaitLink waits for carrier and, where the kernel has IPv6, for the link-local address.
-func (h *Host) awaitLink(ctx context.Context) error {
+func (h *Host) awaitLink(ctx context.Context, name string) error {
 	return Eventually(ctx, linkBound, func() (bool, string) {
-		link, err := h.ns.link.LinkByName(Interface)
+		link, err := h.ns.link.LinkByName(name)
 		if err != nil {
 			return false, err.Error()
 		}
 		if link.Attrs().OperState != netlink.OperUp {
-			return false, fmt.Sprintf("%s on %s is %s", Interface, h.name, link.Attrs().OperState)
+			return false, fmt.Sprintf("%s on %s is %s", name, h.name, link.Attrs().OperState)
 		}
 		if !h.hasIPv6() {
 			return true, ""
@@ -125,7 +125,7 @@ func (h *Host) awaitLink(ctx context.Context) error {
 			return false, err.Error()
 		}
 		usable := func(a netlink.Addr) bool { return a.IP.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 }
-		return slices.ContainsFunc(addrs, usable), fmt.Sprintf("%s has no usable link-local address on %s", h.name, Interface)
+		return slices.ContainsFunc(addrs, usable), fmt.Sprintf("%s has no usable link-local address on %s", h.name, name)
 	})
 }
 

@@ -77,13 +77,17 @@ func (l *Lab) plugBridge(ctx context.Context) error {
 	if l.bridge, err = newNamespace(ctx, l.name+"-switch"); err != nil {
 		return err
 	}
+	return addBridge(l.bridge, bridgeName)
+}
+
+func addBridge(ns *namespace, name string) error {
 	// No snooping: it is not what is tested here, and without a querier it would only delay the first adverts.
-	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridgeName}, MulticastSnooping: new(bool)}
-	if err := l.bridge.link.LinkAdd(bridge); err != nil {
-		return fmt.Errorf("add bridge %s: %w", bridgeName, err)
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}, MulticastSnooping: new(bool)}
+	if err := ns.link.LinkAdd(bridge); err != nil {
+		return fmt.Errorf("add bridge %s: %w", name, err)
 	}
-	if err := l.bridge.link.LinkSetUp(bridge); err != nil {
-		return fmt.Errorf("set bridge %s up: %w", bridgeName, err)
+	if err := ns.link.LinkSetUp(bridge); err != nil {
+		return fmt.Errorf("set bridge %s up: %w", name, err)
 	}
 	return nil
 }

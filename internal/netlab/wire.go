@@ -11,19 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire is the veth pair between a host and the switch. The switch's end is named after the host.
+// wire is the veth pair between a host and a switch. The switch's end is named after the host.
 type wire struct {
 	bridge *namespace
+	name   string // of the bridge there
 	port   string
+	inner  string // the interface's name on the host
 }
 
 func (w *wire) plug(host *namespace, mac net.HardwareAddr) error {
-	bridge, err := w.bridge.link.LinkByName(bridgeName)
+	bridge, err := w.bridge.link.LinkByName(w.name)
 	if err != nil {
 		return fmt.Errorf("find the switch: %w", err)
 	}
 	veth := netlink.NewVeth(netlink.LinkAttrs{Name: w.port, MasterIndex: bridge.Attrs().Index})
-	veth.PeerName, veth.PeerNamespace, veth.PeerHardwareAddr = Interface, netlink.NsFd(host.handle), mac
+	veth.PeerName, veth.PeerNamespace, veth.PeerHardwareAddr = w.inner, netlink.NsFd(host.handle), mac
 	if err := w.bridge.link.LinkAdd(veth); err != nil {
 		return fmt.Errorf("add the wire to the switch: %w", err)
 	}
@@ -42,29 +44,33 @@ func (w *wire) setPort(up bool) error {
 }
 
 // Cut takes the host off the switch silently: nothing passes, and the host's interface keeps its carrier.
-func (h *Host) Cut() error {
-	port, err := h.wire.bridge.link.LinkByName(h.wire.port)
+func (h *Host) Cut() error { return h.wire.cut() }
+
+func (w *wire) cut() error {
+	port, err := w.bridge.link.LinkByName(w.port)
 	if err == nil {
-		err = h.wire.bridge.link.LinkSetNoMaster(port)
+		err = w.bridge.link.LinkSetNoMaster(port)
 	}
 	if err != nil {
-		return fmt.Errorf("cut %s off: %w", h.name, err)
+		return fmt.Errorf("cut %s off: %w", w.port, err)
 	}
 	return nil
 }
 
 // Heal undoes Cut.
-func (h *Host) Heal() error {
-	bridge, err := h.wire.bridge.link.LinkByName(bridgeName)
+func (h *Host) Heal() error { return h.wire.heal() }
+
+func (w *wire) heal() error {
+	bridge, err := w.bridge.link.LinkByName(w.name)
 	if err != nil {
-		return fmt.Errorf("heal %s: %w", h.name, err)
+		return fmt.Errorf("heal %s: %w", w.port, err)
 	}
-	port, err := h.wire.bridge.link.LinkByName(h.wire.port)
+	port, err := w.bridge.link.LinkByName(w.port)
 	if err == nil {
-		err = h.wire.bridge.link.LinkSetMaster(port, bridge)
+		err = w.bridge.link.LinkSetMaster(port, bridge)
 	}
 	if err != nil {
-		return fmt.Errorf("heal %s: %w", h.name, err)
+		return fmt.Errorf("heal %s: %w", w.port, err)
 	}
 	return nil
 }
@@ -116,7 +122,7 @@ func (h *Host) RestoreInterface(ctx context.Context) error {
 		err = h.AdminUp()
 	}
 	if err == nil {
-		err = h.awaitLink(ctx)
+		err = h.awaitLink(ctx, Interface)
 	}
 	if err != nil {
 		return fmt.Errorf("restore the interface of %s: %w", h.name, err)
@@ -139,16 +145,16 @@ func (h *Host) setLink(name string, up bool) error {
 
 // AddAddress adds an address to the host's interface, for good, as an administrator would.
 func (h *Host) AddAddress(p netip.Prefix) error {
-	return h.changeAddress("add", p, h.ns.link.AddrAdd)
+	return h.changeAddress("add", p, Interface, h.ns.link.AddrAdd)
 }
 
 // RemoveAddress removes an address from the host's interface, as an administrator would.
 func (h *Host) RemoveAddress(p netip.Prefix) error {
-	return h.changeAddress("remove", p, h.ns.link.AddrDel)
+	return h.changeAddress("remove", p, Interface, h.ns.link.AddrDel)
 }
 
-func (h *Host) changeAddress(verb string, p netip.Prefix, change func(netlink.Link, *netlink.Addr) error) error {
-	link, err := h.ns.link.LinkByName(Interface)
+func (h *Host) changeAddress(verb string, p netip.Prefix, name string, change func(netlink.Link, *netlink.Addr) error) error {
+	link, err := h.ns.link.LinkByName(name)
 	if err == nil {
 		mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
 		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: mask}}

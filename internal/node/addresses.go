@@ -94,7 +94,7 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 // release removes the addresses.
 func (n *Node) release(i *instance) {
 	i.announcer.stop()
-	i.renewal, i.repair.at, i.rising = time.Time{}, time.Time{}, time.Time{}
+	i.renewal, i.repair.at, i.fate.rising = time.Time{}, time.Time{}, time.Time{}
 	if i.holding {
 		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
 	}
@@ -110,13 +110,13 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 	if c := &i.lastChange; c.To == Master && c.Took == 0 {
 		c.Took = now.Sub(c.At)
 	}
-	if i.state == Master && !i.doubtful(now) {
+	if i.state == Master && !i.fate.doubtful(now) {
 		i.announcer.start(now)
 		n.announce(now, i)
 	}
 	n.serving(now, i)
-	if !i.rising.IsZero() {
-		n.settle(now, i)
+	if !i.fate.rising.IsZero() {
+		n.settle(now, i.fate)
 	}
 }
 
@@ -124,6 +124,7 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 func (n *Node) serving(now time.Time, i *instance) {
 	if i.state == Master && i.confirmed {
 		n.tell(now, i, Master)
+		n.tellGroup(now, i.fate)
 	}
 }
 
@@ -141,7 +142,7 @@ func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
 		f.retry = now.Add(f.gap)
 	}
 	f.why = fmt.Sprintf("cannot set %s on %q: %v", ev.IP, i.cfg.Interface, ev.Err)
-	n.settle(now, i)
+	n.settle(now, i.fate)
 }
 
 // addressLost sets an address again that something else removed.
@@ -151,7 +152,7 @@ func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
 	}
 	i.confirmed = false
 	i.announcer.stop()
-	if i.doubtful(now) {
+	if i.fate.doubtful(now) {
 		return
 	}
 	if ev.Expired {
@@ -164,7 +165,7 @@ func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
 		n.setAddresses(now, i, time.Time{})
 		return
 	}
-	n.settle(now, i)
+	n.settle(now, i.fate)
 }
 
 // tickAddresses does what the addresses' timers want.

@@ -2,50 +2,88 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// adopt takes over what a dead daemon of this host still holds. It happens as soon as the link is known; until then the
-// instance waits as any other.
+// adopt takes over what a dead daemon of this host still holds. It happens as soon as the links are known; until then the
+// fate waits as any other.
 func (n *Node) adopt(now time.Time, i *instance) {
-	if i.running() {
+	if i.fate.running() {
 		return
 	}
 	i.adopting, i.holding = true, true
-	n.settle(now, i)
+	if i.fate.allAdopting() { // the word about the others of a group comes next
+		n.settle(now, i.fate)
+	}
 }
 
-// adoptable says whether the instance can go on where the dead daemon was: whatever the checks will say.
-func (n *Node) adoptable(i *instance) bool {
-	return i.adopting && i.standing.cannot == "" && n.links[i.cfg.Interface] != nil && n.unresolved(i) == ""
+// allAdopting says whether the addresses of every instance are to be adopted.
+func (f *fate) allAdopting() bool {
+	return !slices.ContainsFunc(f.instances, func(i *instance) bool { return !i.adopting })
+}
+
+// adopting says whether the addresses of any instance are to be adopted.
+func (f *fate) adopting() bool {
+	return slices.ContainsFunc(f.instances, func(i *instance) bool { return i.adopting })
+}
+
+// forgo lets go of what was to be adopted.
+func (n *Node) forgo(f *fate) {
+	for _, i := range f.instances {
+		i.adopting = false
+		n.release(i)
+	}
+}
+
+// adoptable says whether the fate can go on where the dead daemon was: whatever the checks will say.
+func (n *Node) adoptable(f *fate) bool {
+	return f.adopting() && f.standing.cannot == "" && !slices.ContainsFunc(f.instances, func(i *instance) bool {
+		return n.links[i.cfg.Interface] == nil || n.unresolved(i) != ""
+	})
 }
 
 // adoptNow makes it master without having waited for anybody: nobody relieved the dead daemon. It is unhealthy until every
 // check has spoken. A node that only cleans up says no more than it must: it leaves with priority 0 alone at first, which a
 // living master answers.
-func (n *Node) adoptNow(now time.Time, i *instance) {
-	i.adopting = false
-	i.unproven = true
-	n.assess(now, i)
+//
+// Of a group all instances must have been left: what nobody was asked about may be another host's.
+func (n *Node) adoptNow(now time.Time, f *fate) {
+	if !f.allAdopting() {
+		n.forgo(f)
+		n.settle(now, f)
+		return
+	}
+	for _, i := range f.instances {
+		i.adopting, i.unproven = false, true
+	}
+	n.assess(now, f)
 	const why = "adopted the addresses of a daemon of this host that died"
-	for _, m := range i.members {
+	for m := range f.members() {
 		m.machine.Step(now, vrrp.Startup{Priority: vrrp.PriorityIll, Source: m.source})
 		actions := m.machine.Step(now, vrrp.Promote{Why: why})
 		if !n.stopping {
 			n.perform(now, m, actions)
 		}
 	}
-	i.advertised = now
-	n.enter(now, i, Master, why)
+	for _, i := range f.instances {
+		i.advertised = now
+	}
+	n.enter(now, f, Master, why)
+	for _, i := range f.instances {
+		if n.stopping {
+			i.confirmed = true
+		} else {
+			n.take(now, i)
+		}
+	}
 	if n.stopping {
-		i.confirmed = true
-		n.handOver(now, i, "cleaning up after a daemon that died", true)
+		n.handOver(now, f, "cleaning up after a daemon that died", true)
 		return
 	}
-	n.take(now, i)
-	i.offers.later(now)
+	f.offers.later(now)
 }
 
 // assessAdopted keeps an adopted master unhealthy until each of its checks has a verdict.
@@ -63,12 +101,16 @@ func (n *Node) assessAdopted(i *instance, s *standing) {
 }
 
 // abandon ends a departure that nobody relieved: the addresses go, or stay for a while for the daemon that is started next.
-func (n *Node) abandon(now time.Time, i *instance, why string) {
-	if n.cfg.Unclaimed > 0 && i.holding {
-		want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-		n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, n.cfg.Unclaimed, time.Time{}, i.virtualMAC()})
-		i.holding, i.confirmed = false, false
+func (n *Node) abandon(now time.Time, f *fate, why string) {
+	if n.cfg.Unclaimed > 0 && f.holding() {
 		why += fmt.Sprintf("; the addresses stay for %s", n.cfg.Unclaimed)
 	}
-	n.quit(now, i, why)
+	for _, i := range f.instances {
+		if n.cfg.Unclaimed > 0 && i.holding {
+			want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
+			n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, n.cfg.Unclaimed, time.Time{}, i.virtualMAC()})
+			i.holding, i.confirmed = false, false
+		}
+	}
+	n.quit(now, f, why)
 }

@@ -16,6 +16,15 @@ type Config struct {
 	Unclaimed time.Duration
 	// Instances in the order of the configuration. Names and (interface, VRID, family) are unique.
 	Instances []Instance
+	// Groups of instances with one fate; an instance is in one at most.
+	Groups []Group
+}
+
+// Group is several instances with one fate: they rise, hand over and step down as one.
+type Group struct {
+	Name string
+	// Instances by name, the same and in the same order on all hosts: the first decides between equal priorities.
+	Instances []string
 }
 
 // Instance is a group of addresses with one fate. With addresses of both families it runs two virtual routers under
@@ -96,6 +105,9 @@ const (
 	// Weigh changes the priority by the check's weight.
 	Weigh
 )
+
+// count is how many addresses the instance has.
+func (i *Instance) count() int { return len(i.Addresses) + len(i.Unadvertised) }
 
 // Families lists the families of the instance's advertised addresses, IPv4 first.
 func (i *Instance) Families() []vrrp.Family {

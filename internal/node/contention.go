@@ -35,12 +35,12 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 		return // the other one is better, and takes over as it should
 	}
 	// A master that was just pushed aside says so once; that is no contention.
-	if now.Sub(i.since) < contentionTold {
-		i.announcer.restart(now)
-		return
+	if now.Sub(i.since) >= contentionTold {
+		n.contend(now, i, Contention{Advertiser: p.Address, Priority: p.Priority})
 	}
-	n.contend(now, i, Contention{Advertiser: p.Address, Priority: p.Priority})
-	i.announcer.restart(now)
+	for _, each := range i.fate.instances { // who was master of one may have been of all
+		each.announcer.restart(now)
+	}
 }
 
 // contend keeps the newest evidence, and tells the log when it is time.
@@ -65,8 +65,8 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 		why := c.describe(i)
 		i.generation++
 		n.do(Warned{i.cfg.Name, why}, Notify{
-			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.standing.priority(),
-			Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
+			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.fate.standing.priority(),
+			Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
 		})
 	}
 	i.contention = &c
@@ -89,7 +89,7 @@ func (c *Contention) describe(i *instance) string {
 		answers = ", and " + answers
 	}
 	return fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d)%s: two masters; if it lasts, look there for %s",
-		c.Advertiser, c.Priority, i.standing.priority(), answers, adverts)
+		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
 }
 
 // reassert runs the hooks of a master once more when a contention is over that did not change its state: the other master's

@@ -163,6 +163,9 @@ const (
 	Contended State = "contention"
 )
 
+// takesPart says whether who is in that state takes part in the election.
+func (s State) takesPart() bool { return s == Backup || s == Master || s == Leaving }
+
 // Action is something that the node wants done.
 type Action interface{ action() }
 
@@ -206,7 +209,8 @@ type (
 	}
 	// Notify wants the hooks of a state run.
 	Notify struct {
-		Instance   string
+		Instance   string // empty: it is the group's own
+		Group      string // the group, or the one that the instance is in
 		Interface  string
 		State      State
 		Previous   State
@@ -225,7 +229,8 @@ type (
 		From, To State
 		Why      string
 		Priority uint8
-		Quiet    bool // a repetition that nobody need be told of
+		Quiet    bool   // a repetition that nobody need be told of
+		Group    string // that the instance is in
 	}
 	// Warned is one line for the log: something is wrong, and what.
 	Warned struct {

@@ -73,91 +73,109 @@ func (o *offers) now(now time.Time) {
 }
 
 // handOver begins to leave: all members in one batch.
-func (n *Node) handOver(now time.Time, i *instance, why string, repeated bool) {
-	offer := i.members[0].machine.Priority()
+func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
+	offer := f.advertises()
 	if offer == vrrp.PriorityIll {
-		offer = i.standing.healthy
+		offer = f.standing.healthy
 	}
-	i.leave = &leave{until: now.Add(i.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
+	f.leave = &leave{until: now.Add(f.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
 	if repeated {
-		offer = 0
-		i.leave.offerAt = now.Add(unanswered)
+		f.leave.offerAt = now.Add(unanswered)
 	}
-	i.announcer.stop()
-	i.offers.at = time.Time{}
-	for _, m := range i.members {
+	if repeated || f.partial {
+		offer = 0
+	}
+	f.stopAnnouncing()
+	f.offers.at = time.Time{}
+	for m := range f.members() {
 		n.perform(now, m, m.machine.Step(now, vrrp.Leave{Offer: offer, Why: why}))
 	}
-	n.setPriority(now, i)
-	n.enter(now, i, Leaving, why)
+	n.setPriority(now, f)
+	n.enter(now, f, Leaving, why)
 }
 
-// leaveWait is how long the instance waits for a successor.
-func (i *instance) leaveWait() time.Duration { return i.members[0].machine.Config().LeaveWait() }
+// leaveWait is how long the fate waits for a successor: as long as the slowest member.
+func (f *fate) leaveWait() (longest time.Duration) {
+	for m := range f.members() {
+		longest = max(longest, m.machine.Config().LeaveWait())
+	}
+	return longest
+}
+
+// stopAnnouncing drops what is queued.
+func (f *fate) stopAnnouncing() {
+	for _, i := range f.instances {
+		i.announcer.stop()
+	}
+}
 
 // settleLeaving takes note of what happens meanwhile: it changes the end, and nothing is sent for it.
-func (n *Node) settleLeaving(now time.Time, i *instance) {
-	if i.standing.linkDown {
-		n.quit(now, i, i.standing.cannot)
+func (n *Node) settleLeaving(now time.Time, f *fate) {
+	if f.standing.voiceless {
+		n.quit(now, f, f.standing.cannot)
 		return
 	}
-	n.setPriority(now, i)
+	n.setPriority(now, f)
 }
 
 // relieved is a leaving member that heard its successor, which counts for all members.
 func (n *Node) relieved(now time.Time, m *member, why string) {
-	i := m.of
-	i.stepDownOthers(now, m, why)
-	i.lingerFor(now, m.machine.Peer().Address)
-	i.leave.offerAt = time.Time{}
-	if _, departs := n.departs(i); departs {
-		i.why = why
+	f := m.of.fate
+	f.stepDownOthers(now, m, why)
+	f.lingerFor(now, m.machine.Peer().Address)
+	f.leave.offerAt = time.Time{}
+	if _, departs := n.departs(f); departs {
+		f.explain(why)
 		return
 	}
-	n.enter(now, i, Backup, why)
+	n.enter(now, f, Backup, why)
 }
 
 // lost is a master that heard a better one on one member: it steps down on all, and only the release waits.
 func (n *Node) lost(now time.Time, m *member, why string) {
-	i := m.of
-	i.stepDownOthers(now, m, why)
-	i.announcer.stop()
-	i.offers.reset()
-	if i.told == Master {
-		i.lingerFor(now, m.machine.Peer().Address)
-		if m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
-			i.linger.parting = parting{m, now.Add(partingGap), maxPartings}
+	f := m.of.fate
+	f.stepDownOthers(now, m, why)
+	f.stopAnnouncing()
+	f.offers.reset()
+	for _, i := range f.instances {
+		if i.told != Master {
+			n.release(i) // it never served: of two that rise together, this one must not answer for the addresses
 		}
-	} else {
-		n.release(i) // it never served: of two that rise together, this one must not answer for the addresses
 	}
-	n.enter(now, i, Backup, why)
+	if f.holding() {
+		f.lingerFor(now, m.machine.Peer().Address)
+		if m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
+		}
+	}
+	n.enter(now, f, Backup, why)
 }
 
 // stepDownOthers makes the other members backup too.
-func (i *instance) stepDownOthers(now time.Time, m *member, why string) {
-	for _, other := range i.members {
+func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
+	for other := range f.members() {
 		if other != m {
 			other.machine.Step(now, vrrp.StepDown{Why: why})
 		}
 	}
 }
 
-// lingerFor starts to wait for a successor's announcements.
-func (i *instance) lingerFor(now time.Time, by netip.Addr) {
+// lingerFor starts to wait for a successor's announcements of every address that is held.
+func (f *fate) lingerFor(now time.Time, by netip.Addr) {
 	seen := map[netip.Addr]bool{}
 	switch {
-	case i.linger != nil:
-		seen = i.linger.seen
-	case i.leave != nil:
-		seen = i.leave.seen
+	case f.linger != nil:
+		seen = f.linger.seen
+	case f.leave != nil:
+		seen = f.leave.seen
 	}
-	wait := min(lingerBase+time.Duration(len(i.ips()))*lingerPerAddress, maxLinger)
-	if i.cfg.VirtualMAC {
+	held := f.held()
+	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
+	if f.sharesMACs() {
 		wait = 0 // what it sends would take the switch's port back
 	}
-	i.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
-	i.linger.shorten(now, len(i.ips()))
+	f.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
+	f.linger.shorten(now, held)
 }
 
 // shorten ends the wait soon once every address was seen.
@@ -173,49 +191,52 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if !i.owns(ev.IP) {
 		return
 	}
+	f := i.fate
 	if i.wary.on {
 		i.wary.answered = ev.MAC
-		n.settle(now, i)
+		n.settle(now, f)
 		return
 	}
-	if i.linger != nil {
-		i.linger.seen[ev.IP] = true
-		i.linger.shorten(now, len(i.ips()))
+	if f.linger != nil && i.holding {
+		f.linger.seen[ev.IP] = true
+		f.linger.shorten(now, f.held())
 		return
 	}
-	if i.leave != nil {
-		i.leave.seen[ev.IP] = true
+	if f.leave != nil && i.holding {
+		f.leave.seen[ev.IP] = true
 	}
+	ill := f.standing.priority() == vrrp.PriorityIll
 	if i.state == Master {
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
-		if i.standing.priority() != vrrp.PriorityIll {
+		if !ill {
 			i.announcer.contradict(now)
 		}
 	}
-	if i.standing.priority() == vrrp.PriorityIll {
+	if ill {
 		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))
 	}
 }
 
-// afterHeard is what an advert means for the whole instance, beyond the member that it was for.
+// afterHeard is what an advert means for the whole fate, beyond the member that it was for.
 func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
-	i := m.of
+	f := m.of.fate
 	if ev.Advert.Priority != vrrp.PriorityRelease {
 		// Still holding, and nobody to hand to: this is whom.
-		if i.holding && i.linger == nil && m.machine.State() == vrrp.Backup && (i.state == Backup || i.state == Leaving) {
-			i.lingerFor(now, ev.From)
+		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() {
+			f.lingerFor(now, ev.From)
 		}
 		return
 	}
-	if i.linger != nil && i.linger.by == ev.From && len(i.linger.seen) < len(i.ips()) {
-		i.linger = nil // it gives up before it was seen to serve: it does not count
+	if f.linger != nil && f.linger.by == ev.From && len(f.linger.seen) < f.held() {
+		f.linger = nil // it gives up before it was seen to serve: it does not count
 	}
 	if p := m.machine.Peer(); m.machine.State() != vrrp.Backup || p.Priority != vrrp.PriorityRelease || !p.Heard.Equal(now) {
 		return
 	}
-	for _, other := range i.members {
+	over := vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From), Interval: m.machine.Learned(), Since: m.machine.Released()}
+	for other := range f.members() {
 		if other != m {
-			n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: fmt.Sprintf("handed over by %s", ev.From), Interval: m.machine.Learned()}))
+			n.perform(now, other, other.machine.Step(now, over))
 		}
 	}
 }
@@ -235,29 +256,29 @@ func (n *Node) partAgain(now time.Time, p *parting) {
 }
 
 // tickHandover does what a handover's timers want.
-func (n *Node) tickHandover(now time.Time, i *instance) {
-	if i.linger != nil && due(now, i.linger.parting.at) {
-		n.partAgain(now, &i.linger.parting)
+func (n *Node) tickHandover(now time.Time, f *fate) {
+	if f.linger != nil && now.Before(f.linger.until) && due(now, f.linger.parting.at) {
+		n.partAgain(now, &f.linger.parting)
 	}
-	if i.leave != nil && due(now, i.leave.offerAt) {
-		i.leave.offerAt, i.leave.until = time.Time{}, now.Add(i.leaveWait())
-		n.leaveAgain(now, i, i.standing.healthy)
+	if f.leave != nil && due(now, f.leave.offerAt) {
+		f.leave.offerAt, f.leave.until = time.Time{}, now.Add(f.leaveWait())
+		n.leaveAgain(now, f, f.standing.healthy)
 	}
 	switch {
-	case i.linger != nil && !now.Before(i.linger.until):
-		n.endLinger(now, i)
-	case i.linger == nil && i.leave != nil && !now.Before(i.leave.until):
-		n.endLeave(now, i)
-	case i.state == Master && due(now, i.witness.at):
-		n.believe(now, i)
-	case i.state == Master && due(now, i.offers.at):
-		n.handOver(now, i, i.why, true)
+	case f.linger != nil && !now.Before(f.linger.until):
+		n.endLinger(now, f)
+	case f.linger == nil && f.leave != nil && !now.Before(f.leave.until):
+		n.endLeave(now, f)
+	case f.state == Master && due(now, f.witness.at):
+		n.believe(now, f)
+	case f.state == Master && due(now, f.offers.at):
+		n.handOver(now, f, f.why, true)
 	}
 }
 
 // leaveAgain repeats the adverts of a handover on the members that nobody relieved.
-func (n *Node) leaveAgain(now time.Time, i *instance, offer uint8) {
-	for _, m := range i.members {
+func (n *Node) leaveAgain(now time.Time, f *fate, offer uint8) {
+	for m := range f.members() {
 		if m.machine.State() == vrrp.Leaving {
 			n.perform(now, m, m.machine.Step(now, vrrp.Leave{Offer: offer}))
 		}
@@ -265,65 +286,89 @@ func (n *Node) leaveAgain(now time.Time, i *instance, offer uint8) {
 }
 
 // endLinger lets go of the addresses: the successor has them.
-func (n *Node) endLinger(now time.Time, i *instance) {
-	i.linger, i.leave = nil, nil
-	if why, departs := n.departs(i); departs && i.state == Leaving {
-		n.quit(now, i, why+"; "+i.why)
+func (n *Node) endLinger(now time.Time, f *fate) {
+	f.linger, f.leave = nil, nil
+	if why, departs := n.departs(f); departs && f.state == Leaving {
+		n.quit(now, f, why+"; "+f.why)
 		return
 	}
-	n.release(i)
-	if c := &i.lastChange; i.state == Backup && c.To == Backup {
-		c.Took += now.Sub(c.At) // with the linger
+	for _, i := range f.instances {
+		n.release(i)
+		if c := &i.lastChange; i.state == Backup && c.To == Backup {
+			c.Took += now.Sub(c.At) // with the linger
+		}
 	}
-	n.enter(now, i, Backup, i.why)
+	n.enter(now, f, Backup, f.why)
 }
 
 // endLeave is a handover that nobody took.
-func (n *Node) endLeave(now time.Time, i *instance) {
-	why, departs := n.departs(i)
+func (n *Node) endLeave(now time.Time, f *fate) {
+	why, departs := n.departs(f)
 	switch {
-	case departs && !i.leave.retried:
-		i.leave.retried = true
-		i.leave.until = now.Add(i.leaveWait())
-		n.leaveAgain(now, i, 0)
+	case departs && !f.leave.retried:
+		f.leave.retried = true
+		f.leave.until = now.Add(f.secondWait(n.ends(f)))
+		n.leaveAgain(now, f, 0)
 	case departs:
-		n.abandon(now, i, why+"; nobody took over")
+		n.abandon(now, f, why+"; nobody took over")
 	default:
-		n.resume(now, i)
+		n.resume(now, f)
 	}
+}
+
+// secondWait is how long a departure that nobody took waits once more. What of a group is well goes on serving for as long as
+// the others may listen on the link that failed: keepalived's sync groups hear a handover on each link alone.
+func (f *fate) secondWait(ends bool) (longest time.Duration) {
+	longest = f.leaveWait()
+	for _, i := range f.instances {
+		if !ends && !i.state.takesPart() {
+			longest = max(longest, time.Duration(i.cfg.DeadAdverts+1)*i.cfg.Interval)
+		}
+	}
+	return longest
 }
 
 // resume makes a master that nobody relieved master again, at its effective priority, with an advert at once. One that
 // was relieved by a host that gave up before it was seen to serve is a backup by then.
-func (n *Node) resume(now time.Time, i *instance) {
-	if late := now.Sub(i.leave.until); late >= shortSleep {
-		n.listen(now, i, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)))
+func (n *Node) resume(now time.Time, f *fate) {
+	if late := now.Sub(f.leave.until); late >= shortSleep {
+		n.listen(now, f, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)))
 		return
 	}
-	n.setPriority(now, i)
-	why := i.describe("nobody took over")
-	other := len(i.leave.seen) > 0 // clients may have learned its MAC
-	for _, m := range i.members {
-		if m.machine.State() == vrrp.Leaving {
+	n.setPriority(now, f)
+	why := f.describe("nobody took over")
+	other := len(f.leave.seen) > 0 // clients may have learned its MAC
+	for m := range f.members() {
+		switch m.machine.State() {
+		case vrrp.Leaving:
 			n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))
-		} else {
+		case vrrp.Backup:
 			n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 			other = true
 		}
 	}
-	n.enter(now, i, Master, why)
-	i.leave, i.probed = nil, time.Time{}
-	if i.standing.priority() == vrrp.PriorityIll {
-		i.offers.later(now)
+	n.enter(now, f, Master, why)
+	f.leave, f.probed = nil, time.Time{}
+	if f.standing.priority() == vrrp.PriorityIll {
+		f.offers.later(now)
 	}
-	if !i.confirmed {
+	for _, i := range f.instances {
+		n.serveOn(now, i, other)
+	}
+}
+
+// serveOn has an instance that is master again announce its addresses where clients may have learned another MAC.
+func (n *Node) serveOn(now time.Time, i *instance, other bool) {
+	switch {
+	case i.state != Master: // out of it; see fate
+		return
+	case !i.confirmed:
 		n.take(now, i)
 		return
-	}
-	if other {
+	case other:
 		i.announcer.start(now)
 		n.announce(now, i)
-	} else {
+	default:
 		i.announcer.proceed(now)
 	}
 	n.serving(now, i)

@@ -12,6 +12,7 @@ import (
 type member struct {
 	of      *instance
 	family  vrrp.Family
+	patient bool // another member of the fate decides ties
 	machine *vrrp.Machine
 	source  netip.Addr // the interface's own address
 	auth    vrrp.Authenticator
@@ -26,6 +27,9 @@ type member struct {
 	newsLeft int       // and how many may still be told
 	sent     []sent    // our last adverts
 }
+
+// tieMargin is what a member that does not decide ties waits beyond one interval for the one that does.
+const tieMargin = 100 * time.Millisecond
 
 // newMember makes the virtual router of one family.
 func newMember(i *instance, f vrrp.Family) *member {
@@ -43,9 +47,14 @@ func (m *member) routerConfig() vrrp.Config {
 			ips = append(ips, a.IP)
 		}
 	}
+	wait := time.Duration(0)
+	if m.patient {
+		wait = cfg.Interval + tieMargin
+	}
 	return vrrp.Config{
 		VRID: cfg.VRID, Version: cfg.Version, Family: m.family, Interval: cfg.Interval, DeadAdverts: cfg.DeadAdverts,
 		Preempt: cfg.Preempt, Addresses: ips, Strict: cfg.Strict, Auth: cfg.Auth, Unicast: m.unicast(), SharedMAC: cfg.VirtualMAC,
+		TieWait: wait,
 	}
 }
 

@@ -38,7 +38,7 @@ func (n *Node) silenced(now time.Time, m *member) {
 		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, why, other.Address),
 		at:  now.Add(muteRetry),
 	}
-	n.quit(now, i, i.mute.why)
+	n.settle(now, i.fate)
 }
 
 // tickMute tries an advert of priority 0, which moves nobody; one that leaves ends the fault.

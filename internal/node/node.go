@@ -14,13 +14,15 @@ import (
 type Node struct {
 	cfg       Config
 	instances []*instance
+	fates     []*fate
 	byMember  map[memberKey]*member
 	links     map[string]*link
 	checks    map[string]*verdict
 	drains    map[string]bool
 	names     map[string]*resolved // the peers' names, also those of earlier configurations
 	stopping  bool
-	removing  bool // an instance that is no longer configured hands over
+	parting   bool // this step parts what hands over alone from what lives on
+	removing  bool // a fate that is no longer configured hands over
 	schedule  schedule
 	index     index
 	around    map[string]*around // interface -> what else speaks VRRP there
@@ -63,6 +65,7 @@ func New(cfg Config, now time.Time) *Node {
 	for k := range cfg.Instances {
 		n.add(now, &cfg.Instances[k])
 	}
+	n.regroup(now)
 	n.reindex()
 	return n
 }
@@ -158,13 +161,14 @@ func (n *Node) heard(now time.Time, ev Heard) {
 		n.trust(now, m.of)
 		return
 	}
+	f := m.of.fate
 	if ev.Advert.Priority != vrrp.PriorityRelease && m.of.doubtful(now) {
-		n.listen(now, m.of, fmt.Sprintf("woke late: %s is master (priority %d)", ev.From, ev.Advert.Priority))
+		n.listen(now, f, fmt.Sprintf("woke late: %s is master (priority %d)", ev.From, ev.Advert.Priority))
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)
-	n.settle(now, m.of)
-	n.plan(m.of)
+	n.settle(now, f)
+	n.plan(f)
 }
 
 // refused counts packets that were no adverts.
@@ -210,9 +214,9 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 		}
 		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)
-			i.offers.now(now)
+			i.fate.offers.now(now)
 		}
-		n.settle(now, i)
+		n.settle(now, i.fate)
 	})
 }
 
@@ -241,12 +245,12 @@ func (n *Node) drain(now time.Time, ev Drain) {
 
 func everyInstance(*instance) bool { return true }
 
-// settleAll settles the instances that a change touches.
+// settleAll settles the fates of the instances that a change touches.
 func (n *Node) settleAll(now time.Time, touches func(*instance) bool) {
-	for _, i := range n.instances {
-		if touches(i) {
-			n.settle(now, i)
-			n.plan(i)
+	for _, f := range n.fates {
+		if slices.ContainsFunc(f.instances, touches) {
+			n.settle(now, f)
+			n.plan(f)
 		}
 	}
 }

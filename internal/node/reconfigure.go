@@ -18,7 +18,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	for k := range cfg.Instances {
 		if i := lives[k]; i != nil {
 			n.instances = append(n.instances, i)
-			n.change(now, i, &cfg.Instances[k])
+			n.adapt(now, i, &cfg.Instances[k])
 		} else {
 			n.add(now, &cfg.Instances[k])
 			n.instances[len(n.instances)-1].beWary(n.index)
@@ -26,16 +26,19 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	}
 	for _, i := range before {
 		if !slices.Contains(lives, i) {
-			i.removed = true
-			n.removing = true
 			n.instances = append(n.instances, i)
 			n.retire(now, i)
 		}
 	}
 	n.forgetChecks()
+	n.regroup(now)
 	n.reindex()
 	n.relet(now)
 	n.settleAll(now, everyInstance)
+	if n.parting {
+		n.parting = false
+		n.assertMasters(now)
+	}
 }
 
 // relet sets addresses again whose lease begins or ends because the host has fewer or more of them than before.
@@ -43,7 +46,7 @@ func (n *Node) relet(now time.Time) {
 	for _, i := range n.instances {
 		if leased := !i.renewal.IsZero(); i.holding && leased != (n.lifetime(i) > 0) {
 			n.setAddresses(now, i, time.Time{})
-			n.plan(i)
+			n.plan(i.fate)
 		}
 	}
 }
@@ -99,10 +102,10 @@ func (n *Node) forgetChecks() {
 	})
 }
 
-// change gives an instance another configuration in place.
-func (n *Node) change(now time.Time, i *instance, c *Instance) {
+// adapt gives an instance another configuration in place.
+func (n *Node) adapt(now time.Time, i *instance, c *Instance) {
 	was := i.cfg
-	i.cfg, i.announcer.cfg, i.removed = c, c.Announce, false
+	i.cfg, i.announcer.cfg = c, c.Announce
 	n.changeFamilies(now, i, was)
 	for _, m := range i.members {
 		n.aim(now, m)
@@ -131,7 +134,7 @@ func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) {
 	}
 	for _, f := range families {
 		if !slices.ContainsFunc(i.members, func(m *member) bool { return m.family == f }) {
-			n.join(now, i, f)
+			n.addFamily(now, i, f)
 		}
 	}
 	slices.SortFunc(i.members, func(a, b *member) int { return int(a.family) - int(b.family) })
@@ -147,8 +150,9 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	p.members = []*member{m}
 	m.of = p
 	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
-	p.parted, p.removed = true, true
-	n.removing = true
+	p.fate = i.fate.apart(p)
+	p.fate.group, p.fate.partial, n.parting = "", true, true
+	p.parted = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
 	n.instances = append(n.instances, p)
 	if i.holding {
@@ -156,26 +160,26 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	}
 }
 
-// join adds a family to an instance: to a master, as master at once.
-func (n *Node) join(now time.Time, i *instance, f vrrp.Family) {
+// addFamily adds a family to an instance: to a master, as master at once.
+func (n *Node) addFamily(now time.Time, i *instance, f vrrp.Family) {
 	m := newMember(i, f)
 	i.members = append(i.members, m)
 	n.register(now, m)
 	n.aim(now, m)
-	if !i.running() || !m.source.IsValid() {
+	if !i.state.takesPart() || !m.source.IsValid() {
 		return
 	}
-	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.standing.priority(), Source: m.source}))
+	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.fate.standing.priority(), Source: m.source}))
 	if i.state == Master {
-		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: "added to a running master"}))
+		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: joined}))
 	}
 }
 
-// reap forgets the removed instances that are done.
+// reap forgets the removed fates that are done.
 func (n *Node) reap() {
 	before := len(n.instances)
 	n.instances = slices.DeleteFunc(n.instances, func(i *instance) bool {
-		if !i.removed || i.state != Stopped {
+		if !i.fate.removed || i.fate.state != Stopped {
 			return false
 		}
 		for _, m := range i.members {
@@ -189,6 +193,7 @@ func (n *Node) reap() {
 	if len(n.instances) == before {
 		return
 	}
-	n.removing = slices.ContainsFunc(n.instances, func(i *instance) bool { return i.removed })
+	n.fates = slices.DeleteFunc(n.fates, func(f *fate) bool { return f.removed && f.state == Stopped })
+	n.removing = slices.ContainsFunc(n.fates, func(f *fate) bool { return f.removed })
 	n.reindex()
 }

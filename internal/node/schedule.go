@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// schedule keeps the instances ordered by their deadlines: thousands of them each have one every second.
-type schedule []*instance
+// schedule keeps the fates ordered by their deadlines: thousands of them each have one every second.
+type schedule []*fate
 
 // Len, Less, Swap, Push and Pop are container/heap's.
 func (s schedule) Len() int           { return len(s) }
@@ -17,36 +17,36 @@ func (s schedule) Swap(a, b int) {
 	s[a].place, s[b].place = a, b
 }
 
-// Push adds an instance.
+// Push adds a fate.
 func (s *schedule) Push(x any) {
-	i := x.(*instance)
-	i.place = len(*s)
-	*s = append(*s, i)
+	f := x.(*fate)
+	f.place = len(*s)
+	*s = append(*s, f)
 }
 
 // Pop removes the last.
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
-	i := (*s)[last]
+	f := (*s)[last]
 	*s = (*s)[:last]
-	i.place = unplanned
-	return i
+	f.place = unplanned
+	return f
 }
 
-// unplanned is the place of an instance without a deadline.
+// unplanned is the place of a fate without a deadline.
 const unplanned = -1
 
-// plan puts an instance where its deadline belongs. Whatever touches an instance plans it afterwards.
-func (n *Node) plan(i *instance) {
-	i.due = i.deadline()
-	switch planned := i.place != unplanned; {
-	case i.due.IsZero() && planned:
-		heap.Remove(&n.schedule, i.place)
-	case i.due.IsZero():
+// plan puts a fate where its deadline belongs. Whatever touches a fate or one of its instances plans it afterwards.
+func (n *Node) plan(f *fate) {
+	f.due = f.deadline()
+	switch planned := f.place != unplanned; {
+	case f.due.IsZero() && planned:
+		heap.Remove(&n.schedule, f.place)
+	case f.due.IsZero():
 	case planned:
-		heap.Fix(&n.schedule, i.place)
+		heap.Fix(&n.schedule, f.place)
 	default:
-		heap.Push(&n.schedule, i)
+		heap.Push(&n.schedule, f)
 	}
 }
 
@@ -58,15 +58,15 @@ func (n *Node) Deadline() (time.Time, bool) {
 	return n.schedule[0].due, true
 }
 
-// elapsed lets every instance act whose deadline has come, once.
+// elapsed lets every fate act whose deadline has come, once.
 func (n *Node) elapsed(now time.Time) {
-	var dues []*instance
+	var dues []*fate
 	for len(n.schedule) > 0 && !now.Before(n.schedule[0].due) {
-		dues = append(dues, heap.Pop(&n.schedule).(*instance))
+		dues = append(dues, heap.Pop(&n.schedule).(*fate))
 	}
-	for _, i := range dues {
-		n.tick(now, i)
-		n.plan(i)
+	for _, f := range dues {
+		n.tick(now, f)
+		n.plan(f)
 	}
 }
 
@@ -77,7 +77,7 @@ type index struct {
 	addresses int // of all instances
 }
 
-// reindex makes the index, and plans every instance.
+// reindex makes the index, and plans every fate.
 func (n *Node) reindex() {
 	n.index = index{name: map[string]*instance{}, address: map[netip.Addr][]*instance{}}
 	n.schedule = n.schedule[:0]
@@ -87,8 +87,10 @@ func (n *Node) reindex() {
 			n.index.address[ip] = append(n.index.address[ip], i)
 			n.index.addresses++
 		}
-		i.place = unplanned
-		n.plan(i)
+	}
+	for _, f := range n.fates {
+		f.place = unplanned
+		n.plan(f)
 	}
 }
 
@@ -96,7 +98,7 @@ func (n *Node) reindex() {
 func (n *Node) named(name string, f func(*instance)) {
 	if i := n.index.name[name]; i != nil {
 		f(i)
-		n.plan(i)
+		n.plan(i.fate)
 	}
 }
 
@@ -105,7 +107,7 @@ func (n *Node) owners(ifName string, ip netip.Addr, f func(*instance)) {
 	for _, i := range n.index.address[ip] {
 		if i.cfg.Interface == ifName {
 			f(i)
-			n.plan(i)
+			n.plan(i.fate)
 		}
 	}
 }
@@ -115,7 +117,7 @@ func (n *Node) onInterface(name string, f func(*instance)) {
 	for _, i := range n.instances {
 		if i.cfg.Interface == name {
 			f(i)
-			n.plan(i)
+			n.plan(i.fate)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -19,14 +20,14 @@ const (
 // maxBare bounds how long an interface may be without an address of its own.
 const maxBare = 500 * time.Millisecond
 
-// standing is what an instance's inputs say it should be, whatever it is now.
+// standing is what the inputs of an instance, or of all instances of a fate, say it should be, whatever it is now.
 type standing struct {
-	linkDown bool     // nothing can be sent: a handover is pointless
-	cannot   string   // why it cannot take part at all
-	pending  string   // why it is not yet known whether it can
-	ill      []string // why it offers its addresses to anyone better
-	healthy  uint8    // base and weights
-	terms    []Term   // what healthy is the sum of
+	voiceless bool     // nothing can be sent: a handover is pointless
+	cannot    string   // why it cannot take part at all
+	pending   string   // why it is not yet known whether it can
+	ill       []string // why it offers its addresses to anyone better
+	healthy   uint8    // base and weights; of a fate the lowest of its instances'
+	terms     []Term   // what healthy is the sum of; a fate has none
 }
 
 // Term is one part of an effective priority.
@@ -43,29 +44,78 @@ func (s *standing) priority() uint8 {
 	return s.healthy
 }
 
-// departs says why the instance gives up its addresses for good, whether or not anybody takes them.
-func (n *Node) departs(i *instance) (string, bool) {
+// illness is why it is unhealthy, in words.
+func (s *standing) illness() string { return strings.Join(s.ill, "; ") }
+
+// departs says why the fate gives up its addresses for good, whether or not anybody takes them.
+func (n *Node) departs(f *fate) (string, bool) {
 	if n.stopping {
 		return "the daemon stops", true
 	}
-	if i.removed {
+	if f.removed {
 		return "no longer configured", true
 	}
-	return i.standing.cannot, i.standing.cannot != ""
+	return f.standing.cannot, f.standing.cannot != ""
 }
 
-// ends says whether the instance will never take part again.
-func (n *Node) ends(i *instance) bool { return n.stopping || i.removed }
+// ends says whether the fate will never take part again.
+func (n *Node) ends(f *fate) bool { return n.stopping || f.removed }
 
-// assess recomputes an instance's standing from nothing: sums that are kept drift.
-func (n *Node) assess(now time.Time, i *instance) {
+// assess recomputes a fate's standing from nothing: sums that are kept drift. One instance that cannot take part keeps all
+// out, one of which that is not known yet makes all wait, one that is ill makes all yield; the lowest priority is everyone's.
+func (n *Node) assess(now time.Time, f *fate) {
+	if len(f.instances) == 1 {
+		n.assessInstance(now, f.instances[0])
+		f.standing = f.instances[0].standing
+		return
+	}
+	s := standing{voiceless: true, healthy: vrrp.PriorityOwner}
+	for _, i := range f.instances {
+		n.assessInstance(now, i)
+		s.healthy = min(s.healthy, i.standing.healthy)
+		if i.state.takesPart() || !f.running() {
+			s.voiceless = s.voiceless && i.standing.voiceless
+		}
+	}
+	s.cannot = strings.Join(f.reasons(func(s *standing) []string { return some(s.cannot) }), "; ")
+	s.pending = strings.Join(f.reasons(func(s *standing) []string { return some(s.pending) }), "; ")
+	s.ill = f.reasons(func(s *standing) []string { return s.ill })
+	f.standing = s
+}
+
+// some is a list of a reason, if there is one.
+func some(reason string) []string {
+	if reason == "" {
+		return nil
+	}
+	return []string{reason}
+}
+
+// reasons collects those of all instances, each once. What is not everyone's reason names its instance.
+func (f *fate) reasons(of func(*standing) []string) (all []string) {
+	for _, i := range f.instances {
+		for _, reason := range of(&i.standing) {
+			everyones := !slices.ContainsFunc(f.instances, func(other *instance) bool { return !slices.Contains(of(&other.standing), reason) })
+			if !everyones {
+				reason = i.cfg.Name + ": " + reason
+			}
+			if !slices.Contains(all, reason) {
+				all = append(all, reason)
+			}
+		}
+	}
+	return all
+}
+
+// assessInstance recomputes one instance's.
+func (n *Node) assessInstance(now time.Time, i *instance) {
 	s := standing{terms: []Term{{"base", int(i.cfg.Priority)}}}
 	n.assessLink(now, i, &s)
 	if s.cannot == "" && i.failure.why != "" {
 		s.cannot = i.failure.why
 	}
-	if s.cannot == "" {
-		s.cannot = i.mute.why
+	if s.cannot == "" && i.mute.why != "" {
+		s.cannot, s.voiceless = i.mute.why, true
 	}
 	n.assessPeers(i, &s)
 	n.assessWary(now, i, &s)
@@ -102,7 +152,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 		return
 	}
 	if !l.Up {
-		s.linkDown, s.cannot = true, l.Reason
+		s.voiceless, s.cannot = true, l.Reason
 		return
 	}
 	if n.assessVirtualMACs(i, &l.Link, s); s.pending != "" {
@@ -110,7 +160,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 	}
 	for _, m := range i.members {
 		if !n.sourceOn(m, &l.Link).IsValid() {
-			if until := l.bare.Add(i.bareGrace()); i.running() && now.Before(until) {
+			if until := l.bare.Add(i.bareGrace()); i.state.takesPart() && now.Before(until) {
 				i.linkReady = until
 				continue
 			}
@@ -121,7 +171,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 		}
 	}
 	// The other family can still hand over for both.
-	s.linkDown = s.cannot != "" && !i.anySource()
+	s.voiceless = s.cannot != "" && !i.anySource()
 	if s.cannot != "" {
 		return
 	}
@@ -142,7 +192,7 @@ func (i *instance) bareGrace() time.Duration {
 func (n *Node) assessChecks(i *instance, s *standing) {
 	for _, name := range slices.Sorted(maps.Keys(i.cfg.Checks)) {
 		effect, v := i.cfg.Checks[name], n.checks[name]
-		if v == nil && !i.running() && s.pending == "" {
+		if v == nil && !i.fate.running() && s.pending == "" {
 			s.pending = fmt.Sprintf("check %q has no result yet", name)
 		}
 		healthy := v == nil || v.healthy

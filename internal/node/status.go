@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -17,11 +18,26 @@ type Status struct {
 	Drained   []string         `json:"drained,omitempty"`
 	Instances []InstanceStatus `json:"instances"`
 	Links     []LinkStatus     `json:"links,omitempty"`
+	Groups    []GroupStatus    `json:"groups,omitempty"`
+}
+
+// GroupStatus is a group's part of it.
+type GroupStatus struct {
+	Name       string    `json:"name"`
+	Instances  []string  `json:"instances"`
+	State      State     `json:"state"`
+	Since      time.Time `json:"since"`
+	Why        string    `json:"why"`
+	Priority   uint8     `json:"priority"` // the lowest effective one of its instances, which all of them advertise
+	Unhealthy  []string  `json:"unhealthy,omitempty"`
+	Waiting    []string  `json:"waiting,omitempty"` // who is still heard where, though some members' waits are over
+	LastChange Change    `json:"last_change"`
 }
 
 // InstanceStatus is one instance's part of it.
 type InstanceStatus struct {
 	Name      string `json:"name"`
+	Group     string `json:"group,omitempty"` // that it is in: its state, priority and illness are the group's
 	Interface string `json:"interface"`
 	VRID      uint8  `json:"vrid"`
 	// VirtualMAC says that the addresses have the virtual router's MAC address.
@@ -29,8 +45,9 @@ type InstanceStatus struct {
 	State      State     `json:"state"`
 	Since      time.Time `json:"since"`
 	Why        string    `json:"why"`
-	// Priority is the effective one; Terms are what it would be the sum of, Unhealthy why it is 1 instead.
+	// Priority is the effective one; Terms are what the instance's own would be the sum of, Unhealthy why it is 1 instead.
 	Priority   uint8          `json:"priority"`
+	Own        uint8          `json:"own_priority"` // without its group and while healthy
 	Terms      []Term         `json:"terms"`
 	Unhealthy  []string       `json:"unhealthy,omitempty"`
 	Addresses  []netip.Addr   `json:"addresses"`
@@ -81,14 +98,55 @@ func (n *Node) Status(now time.Time) *Status {
 	for _, i := range n.instances {
 		s.Instances = append(s.Instances, n.instanceStatus(i))
 	}
+	for _, f := range n.fates {
+		if f.group != "" {
+			s.Groups = append(s.Groups, f.status())
+		}
+	}
 	return s
+}
+
+// status copies what readers may keep.
+func (f *fate) status() GroupStatus {
+	s := GroupStatus{
+		Name: f.group, State: f.state, Since: f.since, Why: f.why, Priority: f.standing.priority(),
+		Unhealthy: slices.Clone(f.standing.ill), Waiting: f.waiting(), LastChange: f.lastChange,
+	}
+	for _, i := range f.instances {
+		s.Instances = append(s.Instances, i.cfg.Name)
+	}
+	return s
+}
+
+// waiting lists what a backup waits for although some of its members wait no longer.
+func (f *fate) waiting() (heard []string) {
+	over := false
+	for m := range f.members() {
+		if _, _, ok := m.machine.Ready(); ok {
+			over = true
+			continue
+		}
+		where := fmt.Sprintf("%s (%s)", m.of.cfg.Name, m.family)
+		switch p := m.machine.Peer(); {
+		case !m.of.state.takesPart():
+			heard = append(heard, fmt.Sprintf("%s is %s: %s", where, m.of.state, m.of.why))
+		case p.Heard.IsZero():
+			heard = append(heard, where+" listens")
+		default:
+			heard = append(heard, fmt.Sprintf("%s hears %s with priority %d", where, p.Address, p.Priority))
+		}
+	}
+	if f.state != Backup || !over {
+		return nil
+	}
+	return heard
 }
 
 // instanceStatus copies what readers may keep.
 func (n *Node) instanceStatus(i *instance) InstanceStatus {
 	s := InstanceStatus{
-		Name: i.cfg.Name, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
-		Priority: i.standing.priority(), Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.standing.ill),
+		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
+		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: n.lifetime(i),
 		LastChange: i.lastChange, Retry: i.failure.retry,
 	}

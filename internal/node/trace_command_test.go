@@ -108,7 +108,7 @@ func (tr *tracer) command(line string) error {
 	case "heal":
 		tr.cluster().Heal()
 		return nil
-	case "cut": // cut a b ipv6: from a to b; * is every host; everything if nothing is named
+	case "cut": // cut a b ipv6 eth1: from a to b; * is every host; everything if nothing is named, and on every link
 		return tr.cut(args)
 	case "owners": // who had the addresses so far
 		tr.cluster()
@@ -123,10 +123,17 @@ func (tr *tracer) command(line string) error {
 
 // cut stops traffic.
 func (tr *tracer) cut(args []string) error {
-	if len(args) < 2 {
-		return fmt.Errorf("want: cut FROM TO [ipv4|ipv6|announcements]")
-	}
 	cut := sim.Cut{What: sim.Everything}
+	args = slices.DeleteFunc(args, func(arg string) bool {
+		isLink := strings.HasPrefix(arg, "eth")
+		if isLink {
+			cut.Link = arg
+		}
+		return isLink
+	})
+	if len(args) < 2 {
+		return fmt.Errorf("want: cut FROM TO [ipv4|ipv6|announcements] [LINK]")
+	}
 	for k, to := range []*string{&cut.From, &cut.To} {
 		if args[k] == "*" {
 			continue
@@ -180,14 +187,15 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.Lag = d
 		return err
-	case "firewall": // firewall a WHY: its adverts do not leave it; firewall a: they do again
+	case "firewall": // firewall a WHY: its adverts do not leave it; firewall a: they do again; firewall a eth1 WHY: only there
+		h.Walled, rest = onLink(rest)
 		h.Firewall = rest
 	case "woke": // woke a 5s: the host was suspended, and the monotonic clock did not count it
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})
 		return err
-	case "adopt": // a dead daemon of this host still holds the addresses
-		h.Feed(node.Adopt{Instance: "web"})
+	case "adopt": // a dead daemon of this host still holds the addresses of web, or of the instance named
+		h.Feed(node.Adopt{Instance: cmpOr(rest, "web")})
 	case "status":
 		tr.status(h)
 	case "reload": // reload a priority=50 address=..: a configuration with other keys; "reload a nothing" has no instance
@@ -203,13 +211,13 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	switch name {
 	case "check": // check a nginx ok | fail REASON | silent
 		return check(h, args)
-	case "link": // link a up | down | gone | unaddressed | remade | mac=02:..
+	case "link": // link a up | down | gone | unaddressed | mac=02:.. | source=10.0.0.9; link a eth1 down
 		return link(h, strings.Join(args, " "))
 	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
 		return tr.replay(h, args)
 	case "resolve": // resolve a lb2.example 10.0.0.2,10.0.0.3 | fails no such host
 		return resolve(h, args)
-	case "heard": // heard b 100 from 10.0.0.9 interval=2s: an advert of a host outside the cluster
+	case "heard": // heard b 100 from 10.0.0.9 interval=2s eth1: an advert of a host outside the cluster
 		return tr.heard(h, args)
 	case "delete", "allow", "refuse", "announced", "failed":
 	default:
@@ -231,11 +239,31 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	case "allow":
 		h.Refuse(ip, "")
 	case "failed": // failed a 192.0.2.10 WHY: setting it again did not work
-		h.Feed(node.AddressFailed{Instance: "web", IP: ip, Err: fmt.Errorf("%s", rest)})
+		h.Feed(node.AddressFailed{Instance: owner(h, ip).Name, IP: ip, Err: fmt.Errorf("%s", rest)})
 	case "announced": // announced a 192.0.2.10 02:..:99: some MAC announces or answers
-		h.Feed(node.Announced{Interface: sim.Interface, IP: ip, MAC: rest})
+		h.Feed(node.Announced{Interface: owner(h, ip).Interface, IP: ip, MAC: rest})
 	}
 	return nil
+}
+
+// owner is the instance of an address; the first where no instance has it.
+func owner(h *sim.Host, ip netip.Addr) node.Instance {
+	instances := h.Config().Instances
+	for _, i := range instances {
+		if slices.ContainsFunc(append(i.Addresses, i.Unadvertised...), func(a node.Address) bool { return a.IP == ip }) {
+			return i
+		}
+	}
+	return instances[0]
+}
+
+// onLink parts an interface's name from the rest of a command.
+func onLink(rest string) (link, other string) {
+	if !strings.HasPrefix(rest, "eth") {
+		return "", rest
+	}
+	link, other, _ = strings.Cut(rest, " ")
+	return link, other
 }
 
 // reload changes the configuration of a host.
@@ -245,15 +273,16 @@ func reload(h *sim.Host, args []string) error {
 		h.Reconfigure(node.Config{Name: cfg.Name})
 		return nil
 	}
-	i := cfg.Instances[0]
-	i.Checks = maps.Clone(i.Checks)
+	cfg.Instances = slices.Clone(cfg.Instances)
+	for k := range cfg.Instances {
+		cfg.Instances[k].Checks = maps.Clone(cfg.Instances[k].Checks)
+	}
 	for _, arg := range args {
-		key, value, _ := strings.Cut(arg, "=")
-		if err := configure(&i, key, value); err != nil {
+		if err := set(&cfg, arg); err != nil {
 			return err
 		}
 	}
-	h.Reconfigure(node.Config{Name: cfg.Name, Instances: []node.Instance{i}})
+	h.Reconfigure(cfg)
 	return nil
 }
 
@@ -262,7 +291,8 @@ func check(h *sim.Host, args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("want: check HOST CHECK ok|fail|silent")
 	}
-	if _, ok := h.Config().Instances[0].Checks[args[0]]; !ok {
+	has := func(i node.Instance) bool { _, ok := i.Checks[args[0]]; return ok }
+	if !slices.ContainsFunc(h.Config().Instances, has) {
 		return fmt.Errorf("host %q has no check %q", h.Name, args[0])
 	}
 	switch args[1] {
@@ -280,14 +310,18 @@ func check(h *sim.Host, args []string) error {
 
 // link changes what is known of a host's interface.
 func link(h *sim.Host, how string) error {
-	l := h.Link()
+	name, how := onLink(how)
+	l := h.LinkOn(cmpOr(name, sim.Interface))
+	if l.Name == "" {
+		return fmt.Errorf("host %q has no interface %q", h.Name, name)
+	}
 	switch how {
 	case "up":
 		l.Up, l.Reason = true, ""
 	case "down":
-		l.Up, l.Reason = false, `interface "eth0" has no carrier`
+		l.Up, l.Reason = false, fmt.Sprintf("interface %q has no carrier", l.Name)
 	case "gone":
-		l.Up, l.Reason = false, `interface "eth0" does not exist`
+		l.Up, l.Reason = false, fmt.Sprintf("interface %q does not exist", l.Name)
 	case "unaddressed":
 		l.Source4, l.Source6 = netip.Addr{}, netip.Addr{}
 	case "addressed":
@@ -296,11 +330,15 @@ func link(h *sim.Host, how string) error {
 		h.Remake()
 		return nil
 	default:
-		mac, ok := strings.CutPrefix(how, "mac=")
-		if !ok {
+		key, value, _ := strings.Cut(how, "=")
+		switch key {
+		case "mac":
+			l.MAC = value
+		case "source":
+			l.Source4 = netip.MustParseAddr(value)
+		default:
 			return fmt.Errorf("no link state %q", how)
 		}
-		l.MAC = mac
 	}
 	h.SetLink(l)
 	return nil
@@ -325,6 +363,12 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 		return err
 	}
 	cfg := h.Config().Instances[0]
+	for _, i := range h.Config().Instances {
+		if args[len(args)-1] == i.Interface {
+			cfg, args = i, args[:len(args)-1]
+			break
+		}
+	}
 	a := vrrp.Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: p, Interval: cfg.Interval}
 	to := vrrp.FamilyOf(from).Group()
 	for _, arg := range args[3:] {
@@ -341,8 +385,8 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	r := received(a, from)
 	r.To = to
-	h.Feed(node.Seen{Interface: sim.Interface, From: from, MAC: "02:00:00:00:99:09"})
-	h.Feed(node.Heard{Interface: sim.Interface, Received: r})
+	h.Feed(node.Seen{Interface: cfg.Interface, From: from, MAC: "02:00:00:00:99:09"})
+	h.Feed(node.Heard{Interface: cfg.Interface, Received: r})
 	return nil
 }
 
@@ -370,12 +414,22 @@ func (tr *tracer) status(h *sim.Host) {
 		tr.printf("%s: no process", h.Name)
 		return
 	}
+	for _, g := range s.Groups {
+		tr.printf("%s: group %s of %s: %s, priority %d: %s", h.Name, g.Name, strings.Join(g.Instances, " and "), g.State, g.Priority, g.Why)
+		for _, where := range g.Waiting {
+			tr.printf("  waits: %s", where)
+		}
+	}
 	for _, i := range s.Instances {
+		name := h.Name
+		if len(s.Instances) > 1 {
+			name += " (" + i.Name + ")"
+		}
 		terms := make([]string, len(i.Terms))
 		for k, t := range i.Terms {
 			terms[k] = fmt.Sprintf("%s %+d", t.What, t.Value)
 		}
-		tr.printf("%s: %s, priority %d (%s), holding %t, confirmed %t: %s", h.Name, i.State, i.Priority, strings.Join(terms, ", "), i.Holding, i.Confirmed, i.Why)
+		tr.printf("%s: %s, priority %d (%s), holding %t, confirmed %t: %s", name, i.State, i.Priority, strings.Join(terms, ", "), i.Holding, i.Confirmed, i.Why)
 		for _, why := range i.Unhealthy {
 			tr.printf("  unhealthy: %s", why)
 		}

@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +13,8 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// addHost reads "host NAME PRIORITY key=value ..".
+// addHost reads "host NAME PRIORITY key=value ..". A key of another instance than web is written name.key, and makes an instance
+// that is like web on its first mention; group=web,inside groups them as edge, group=NAME:web,inside under another name.
 func (tr *tracer) addHost(args []string) error {
 	if tr.c != nil {
 		return fmt.Errorf("the cluster runs already")
@@ -28,14 +31,51 @@ func (tr *tracer) addHost(args []string) error {
 		Interval: time.Second, DeadAdverts: 3, Preempt: true, Lease: true, Announce: node.Announcing{Refresh: time.Minute},
 		Checks: map[string]node.Effect{}, MinTTL: vrrp.HopLimit,
 	}
+	cfg := node.Config{Name: args[0], Instances: []node.Instance{i}}
 	for _, arg := range append(tr.all[:len(tr.all):len(tr.all)], args[2:]...) {
-		key, value, _ := strings.Cut(arg, "=")
-		if err := configure(&i, key, value); err != nil {
+		if err := set(&cfg, arg); err != nil {
 			return err
 		}
 	}
-	tr.cfg.Hosts = append(tr.cfg.Hosts, node.Config{Name: args[0], Instances: []node.Instance{i}})
+	tr.cfg.Hosts = append(tr.cfg.Hosts, cfg)
 	return nil
+}
+
+// set sets one key of a host.
+func set(cfg *node.Config, arg string) error {
+	key, value, _ := strings.Cut(arg, "=")
+	if key == "group" {
+		cfg.Groups = groups(value)
+		return nil
+	}
+	name, own, isNamed := strings.Cut(key, ".")
+	if !isNamed {
+		return configure(&cfg.Instances[0], key, value)
+	}
+	at := slices.IndexFunc(cfg.Instances, func(i node.Instance) bool { return i.Name == name })
+	if own == "removed" {
+		cfg.Instances = slices.Delete(cfg.Instances, at, at+1)
+		return nil
+	}
+	if at < 0 {
+		i := cfg.Instances[0]
+		i.Name, i.Checks, i.Unadvertised = name, maps.Clone(i.Checks), nil
+		cfg.Instances = append(cfg.Instances, i)
+		at = len(cfg.Instances) - 1
+	}
+	return configure(&cfg.Instances[at], own, value)
+}
+
+// groups reads "web,inside" or "edge:web,inside"; nothing is no group.
+func groups(value string) []node.Group {
+	if value == "" {
+		return nil
+	}
+	name, list, isNamed := strings.Cut(value, ":")
+	if !isNamed {
+		name, list = "edge", name
+	}
+	return []node.Group{{Name: name, Instances: strings.Split(list, ",")}}
 }
 
 // configure sets one key of an instance.
@@ -51,6 +91,8 @@ func configure(i *node.Instance, key, value string) (err error) {
 		return err
 	case "name":
 		i.Name = value
+	case "interface":
+		i.Interface = value
 	case "vrid":
 		v, err := strconv.ParseUint(value, 10, 8)
 		i.VRID = uint8(v)

@@ -165,7 +165,7 @@ func (n *Node) unresolved(i *instance) string {
 
 // assessPeers has an instance wait until every name was looked up once: its master may be behind one of them.
 func (n *Node) assessPeers(i *instance, s *standing) {
-	if name := n.unresolved(i); name != "" && !i.running() && s.pending == "" {
+	if name := n.unresolved(i); name != "" && !i.state.takesPart() && s.pending == "" {
 		s.pending = fmt.Sprintf("the peer %q is not resolved yet", name)
 	}
 }
@@ -192,8 +192,8 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
 		}
-		n.settle(now, i)
-		n.plan(i)
+		n.settle(now, i.fate)
+		n.plan(i.fate)
 	}
 }
 
@@ -214,7 +214,7 @@ func (n *Node) hosts(found []netip.Addr) (ips []netip.Addr, err error) {
 // doubtPeers makes an instance wary that knows none of its peers: it hears nothing of one that serves the addresses.
 func (i *instance) doubtPeers() {
 	alone := slices.ContainsFunc(i.members, func(m *member) bool { return len(m.outlets) == 0 })
-	if alone && !i.running() {
+	if alone && !i.state.takesPart() {
 		i.wary.on, i.wary.peerless = true, true
 	}
 }

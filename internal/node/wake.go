@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -15,43 +16,57 @@ const (
 	listenMargin = 100 * time.Millisecond
 )
 
-// doubtful says whether a master let so much time pass since its last advert that a backup may have taken over. Until it
+// doubtful says whether an instance that is master let so much time pass since its last advert that a backup may have taken over. Until it
 // has looked, it sends, announces, renews and repairs nothing.
 func (i *instance) doubtful(now time.Time) bool {
 	return i.state == Master && now.Sub(i.advertised) > time.Duration(i.cfg.DeadAdverts)*i.cfg.Interval
 }
 
+// doubtful says whether any instance is.
+func (f *fate) doubtful(now time.Time) bool {
+	return slices.ContainsFunc(f.instances, func(i *instance) bool { return i.doubtful(now) })
+}
+
 // wake is a doubtful master whose sockets were read dry without another master's advert in them. After a short gap it goes
 // on, and announces again; after a longer one it lets go and listens.
-func (n *Node) wake(now time.Time, i *instance) {
-	gap := now.Sub(i.advertised)
-	if gap >= shortSleep {
-		n.listen(now, i, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)))
-		return
+func (n *Node) wake(now time.Time, f *fate) {
+	for _, i := range f.instances {
+		if gap := now.Sub(i.advertised); i.doubtful(now) && gap >= shortSleep {
+			n.listen(now, f, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)))
+			return
+		}
 	}
-	n.do(Warned{i.cfg.Name, fmt.Sprintf("woke late: no advert was sent for %s; nobody else was heard", gap.Round(time.Millisecond))})
-	n.take(now, i)
+	for _, i := range f.instances {
+		if gap := now.Sub(i.advertised); i.doubtful(now) {
+			n.do(Warned{i.cfg.Name, fmt.Sprintf("woke late: no advert was sent for %s; nobody else was heard", gap.Round(time.Millisecond))})
+			n.take(now, i)
+		}
+	}
 }
 
 // listen makes a master backup that becomes master again at once when it hears nobody.
-func (n *Node) listen(now time.Time, i *instance, why string) {
-	n.release(i)
-	i.leave, i.linger = nil, nil
-	i.offers.reset()
-	for _, m := range i.members {
-		m.machine.Step(now, vrrp.StepDown{Why: why, Listen: i.cfg.Interval + listenMargin})
+func (n *Node) listen(now time.Time, f *fate, why string) {
+	for _, i := range f.instances {
+		n.release(i)
 	}
-	n.enter(now, i, Backup, why)
+	f.leave, f.linger = nil, nil
+	f.offers.reset()
+	for m := range f.members() {
+		m.machine.Step(now, vrrp.StepDown{Why: why, Listen: m.of.cfg.Interval + listenMargin})
+	}
+	n.enter(now, f, Backup, why)
 }
 
 // woke takes note of a sleep that the monotonic clock did not count (suspend). Whoever became doubtful by it looks at the next
 // Elapsed, which is due at once.
 func (n *Node) woke(now time.Time, gap time.Duration) {
-	for _, i := range n.instances {
-		i.advertised = i.advertised.Add(-gap)
-		if i.doubtful(now) {
-			i.woken = now
+	for _, f := range n.fates {
+		for _, i := range f.instances {
+			i.advertised = i.advertised.Add(-gap)
 		}
-		n.plan(i)
+		if f.doubtful(now) {
+			f.woken = now
+		}
+		n.plan(f)
 	}
 }

@@ -29,7 +29,7 @@ func (i *instance) beWary(before index) {
 
 // assessWary keeps a wary instance out of the election, and asks the link once it is there.
 func (n *Node) assessWary(now time.Time, i *instance, s *standing) {
-	if !i.wary.on || s.cannot != "" || n.links[i.cfg.Interface] == nil || i.running() {
+	if !i.wary.on || s.cannot != "" || n.links[i.cfg.Interface] == nil || i.state.takesPart() {
 		return
 	}
 	if i.wary.at.IsZero() {
@@ -70,7 +70,7 @@ func (n *Node) tickWary(now time.Time, i *instance) {
 func (n *Node) trust(now time.Time, i *instance) {
 	if i.wary.on {
 		i.wary = wary{}
-		n.settle(now, i)
-		n.plan(i)
+		n.settle(now, i.fate)
+		n.plan(i.fate)
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -16,37 +17,43 @@ type witness struct {
 // witnessed is an unhealthy instance that sees another host serve its addresses. That counts like an advert, so that a
 // deaf host does not hold on.
 func (n *Node) witnessed(now time.Time, i *instance, why string) {
+	f := i.fate
 	switch i.state {
 	case Backup:
-		i.probed = time.Time{}
+		f.probed = time.Time{}
 		for _, m := range i.members {
 			n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
 		}
-		if i.holding {
-			i.lingerFor(now, netip.Addr{})
+		if f.holding() {
+			f.lingerFor(now, netip.Addr{})
 		}
 	case Master:
 		// Not at once: where the other's advert is heard the adverts decide, or both would let go for each other.
-		if i.witness.at.IsZero() {
-			i.witness = witness{now.Add(probeWait), why}
+		if f.witness.at.IsZero() {
+			f.witness = witness{now.Add(probeWait), why}
 		}
 	case Leaving:
-		if m := i.members[0]; len(i.leave.seen) >= len(i.ips()) {
+		if m := i.members[0]; i.allSeen(f.leave.seen) {
 			n.perform(now, m, m.machine.Step(now, vrrp.StepDown{Why: why}))
 		}
 	}
 }
 
+// allSeen says whether another host was seen to announce every address.
+func (i *instance) allSeen(seen map[netip.Addr]bool) bool {
+	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool { return !seen[ip] })
+}
+
 // believe lets go for the host that was seen, if this one is deaf to it.
-func (n *Node) believe(now time.Time, i *instance) {
-	why := i.witness.why
-	i.witness = witness{}
-	for _, m := range i.members {
-		if heard := m.machine.Peer().Heard; now.Sub(heard) <= i.cfg.Interval+probeWait {
+func (n *Node) believe(now time.Time, f *fate) {
+	why := f.witness.why
+	f.witness = witness{}
+	for m := range f.members() {
+		if heard := m.machine.Peer().Heard; now.Sub(heard) <= m.of.cfg.Interval+probeWait {
 			return
 		}
 	}
-	for _, m := range i.members {
+	for m := range f.members() {
 		// The first member that steps down takes the others with it.
 		n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
 	}

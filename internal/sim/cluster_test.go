@@ -112,7 +112,7 @@ func TestNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 10 {
-				c.carryAdvert(a, node.Send{Family: vrrp.IPv4, Payload: payload, Source: a.Link().Source4, Destination: vrrp.GroupIPv4})
+				c.carryAdvert(a, node.Send{Interface: Interface, Family: vrrp.IPv4, Payload: payload, Source: a.Link().Source4, Destination: vrrp.GroupIPv4})
 			}
 			c.Run(10 * time.Millisecond) // shorter than any advert of the cluster's own
 			if !tt.heard(heard) {
@@ -126,7 +126,7 @@ func TestReordering(t *testing.T) {
 	c := pair(func(cfg *Config) { cfg.Network = Network{MaxDelay: 10 * time.Millisecond} })
 	var order []int
 	for k := range 20 {
-		c.carry(c.Host("a"), c.Host("b"), AdvertsIPv4, func() { order = append(order, k) })
+		c.carry(Interface, c.Host("a"), c.Host("b"), AdvertsIPv4, func() { order = append(order, k) })
 	}
 	c.Run(time.Second)
 	if len(order) != 20 || slices.IsSorted(order) {
@@ -138,7 +138,7 @@ func TestBrokenPacketIsRefused(t *testing.T) {
 	c := pair(nil)
 	startAll(c)
 	a := c.Host("a")
-	c.carryAdvert(a, node.Send{Family: vrrp.IPv4, Payload: []byte{0x31, 51, 1}, Source: a.Link().Source4, Destination: vrrp.GroupIPv4})
+	c.carryAdvert(a, node.Send{Interface: Interface, Family: vrrp.IPv4, Payload: []byte{0x31, 51, 1}, Source: a.Link().Source4, Destination: vrrp.GroupIPv4})
 	c.Run(10 * time.Millisecond)
 	if got := c.Host("b").Status().Instances[0].Routers[0].Refused["short"]; got == nil || got.Count != 1 {
 		t.Errorf("a packet of 3 bytes was counted as %v, want one refusal as short", got)

@@ -11,7 +11,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// Interface is the one interface of every host.
+// Interface is the first interface of every host, and the only one of most.
 const Interface = "eth0"
 
 // Host is one machine: a process with a node, and the kernel under it.
@@ -20,15 +20,15 @@ type Host struct {
 	Name string
 	// Lag is how much later the process performs what the node asked for.
 	Lag time.Duration
-	// Firewall is why its adverts do not leave the host; empty when they do.
-	Firewall string
+	// Firewall is why its adverts do not leave the host; empty when they do. Walled is the interface that it is on; empty: all.
+	Firewall, Walled string
 
 	c      *Cluster
 	cfg    node.Config
 	node   *node.Node // nil: no process
 	kernel *kernel
-	link   node.Link
-	remade int // how often the devices of virtual MACs were made anew
+	remade int         // how often the devices of virtual MACs were made anew
+	links  []node.Link // Interface first
 	checks map[string]*Verdict
 
 	paused  bool
@@ -56,10 +56,11 @@ type Verdict struct {
 // newHost makes the host with a number, from which its addresses come.
 func newHost(c *Cluster, number int, cfg node.Config) *Host {
 	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}, sighted: map[netip.Addr]string{}}
-	h.link = node.Link{
-		Name: Interface, Up: true, MAC: fmt.Sprintf("02:00:00:00:00:%02x", number),
-		Source4: netip.AddrFrom4([4]byte{10, 0, 0, byte(number)}),
-		Source6: netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: byte(number)}),
+	h.links = []node.Link{newLink(Interface, 0, number)}
+	for _, i := range cfg.Instances {
+		if !slices.ContainsFunc(h.links, func(l node.Link) bool { return l.Name == i.Interface }) {
+			h.links = append(h.links, newLink(i.Interface, len(h.links), number))
+		}
 	}
 	h.kernel = newKernel(h)
 	for _, i := range cfg.Instances {
@@ -70,14 +71,23 @@ func newHost(c *Cluster, number int, cfg node.Config) *Host {
 	return h
 }
 
+// newLink makes a host's interface in one of the networks.
+func newLink(name string, network, number int) node.Link {
+	return node.Link{
+		Name: name, Up: true, MAC: fmt.Sprintf("02:00:00:00:%02x:%02x", network, number),
+		Source4: netip.AddrFrom4([4]byte{10, byte(network), 0, byte(number)}),
+		Source6: netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 13: byte(network), 15: byte(number)}),
+	}
+}
+
 // Running says whether the host has a process, paused or not.
 func (h *Host) Running() bool { return h.node != nil }
 
 // Paused says whether the process is stopped by SIGSTOP.
 func (h *Host) Paused() bool { return h.paused }
 
-// Linked says whether the link is up.
-func (h *Host) Linked() bool { return h.link.Up }
+// Linked says whether the first link is up.
+func (h *Host) Linked() bool { return h.Link().Up }
 
 // State returns where the process says that an instance stands; empty without a process.
 func (h *Host) State(instance string) node.State {
@@ -91,8 +101,21 @@ func (h *Host) State(instance string) node.State {
 	}
 }
 
-// Link returns what the host's process sees of the interface.
-func (h *Host) Link() node.Link { return h.link }
+// Link returns what the host's process sees of the first interface.
+func (h *Host) Link() node.Link { return h.LinkOn(Interface) }
+
+// LinkOn returns what the host's process sees of an interface; the zero Link, which is down, if the host has none of that name.
+func (h *Host) LinkOn(name string) node.Link {
+	for _, l := range h.links {
+		if l.Name == name {
+			return l
+		}
+	}
+	return node.Link{}
+}
+
+// Links returns what the host's process sees of all interfaces.
+func (h *Host) Links() []node.Link { return slices.Clone(h.links) }
 
 // Has says whether the kernel has an address.
 func (h *Host) Has(ip netip.Addr) bool { return h.kernel.has(ip) }
@@ -131,7 +154,7 @@ func (h *Host) Start() {
 	clear(h.sighted)
 	h.memorizedVer = 0
 	h.feed(node.Remembered{Routers: h.memory})
-	h.feed(node.LinkChanged{Link: h.seen()})
+	h.look()
 	for _, name := range slices.Sorted(maps.Keys(h.checks)) {
 		if v := h.checks[name]; v != nil {
 			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
@@ -176,11 +199,11 @@ func (h *Host) Resume() {
 	h.plan()
 }
 
-// SetLink changes what is known of the link, and whether it passes anything.
+// SetLink changes what is known of the link of that name, and whether it passes anything.
 func (h *Host) SetLink(l node.Link) {
-	l.Name = Interface
-	h.link = l
-	h.feed(node.LinkChanged{Link: h.seen()})
+	at := slices.IndexFunc(h.links, func(old node.Link) bool { return old.Name == l.Name })
+	h.links[at] = l
+	h.feed(node.LinkChanged{Link: h.seen(l)})
 }
 
 // SetCheck changes a check's verdict; nil is a check that has not spoken when the process starts.
@@ -195,8 +218,8 @@ func (h *Host) SetCheck(name string, v *Verdict) {
 func (h *Host) Reconfigure(cfg node.Config) {
 	h.cfg = cfg
 	h.feed(node.Reconfigured{Config: cfg})
-	if h.virtualMACs() != nil {
-		h.feed(node.LinkChanged{Link: h.seen()})
+	if slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.VirtualMAC }) {
+		h.look()
 	}
 }
 
@@ -282,7 +305,7 @@ func (h *Host) perform(a node.Action) {
 	h.record(a)
 	switch a := a.(type) {
 	case node.Send:
-		if h.Firewall != "" {
+		if h.Firewall != "" && (h.Walled == "" || h.Walled == a.Interface) {
 			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: errors.New(h.Firewall)}
 			h.c.after(0, func() { h.feed(failed) })
 			return
@@ -293,7 +316,7 @@ func (h *Host) perform(a node.Action) {
 	case node.Announce:
 		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })
 	case node.Probe:
-		h.later(time.Time{}, func() { h.c.carryProbe(h, a.IPs) })
+		h.later(time.Time{}, func() { h.c.carryProbe(h, a.Interface, a.IPs) })
 	case node.Changed:
 		h.states[a.Instance] = a.To
 		if a.To != node.Master && a.To != node.Leaving {

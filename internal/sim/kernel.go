@@ -24,6 +24,7 @@ type kernel struct {
 // leased is an address that the kernel has.
 type leased struct {
 	instance string
+	iface    string
 	expires  time.Time // zero: never
 }
 
@@ -63,6 +64,7 @@ func (k *kernel) apply(a node.SetAddresses) {
 		if k.add(a.Instance, want.IP, a.Lifetime) {
 			added = append(added, want.IP)
 		}
+		k.addrs[want.IP].iface = a.Interface
 	}
 	k.note("has", added)
 	for _, ip := range k.list() {
@@ -95,7 +97,7 @@ func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) boo
 			if k.addrs[ip] == l {
 				k.drop(ip)
 				c.Note("%s no longer has %s: its lease ran out", k.h.Name, ip)
-				k.h.feed(node.AddressLost{Interface: Interface, IP: ip, Expired: true})
+				k.h.feed(node.AddressLost{Interface: l.iface, IP: ip, Expired: true})
 			}
 		})
 	}
@@ -136,12 +138,13 @@ func (k *kernel) sweep() { k.clear() }
 
 // Delete removes an address behind the process's back.
 func (h *Host) Delete(ip netip.Addr) {
-	if !h.kernel.has(ip) {
+	l := h.kernel.addrs[ip]
+	if l == nil {
 		return
 	}
 	h.kernel.drop(ip)
 	h.c.Note("%s no longer has %s: something else deleted it", h.Name, ip)
-	h.feed(node.AddressLost{Interface: Interface, IP: ip})
+	h.feed(node.AddressLost{Interface: l.iface, IP: ip})
 }
 
 // Refuse makes the kernel refuse an address with a reason; an empty reason makes it accept it again.

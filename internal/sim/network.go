@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// Network is how the link carries packets. Packets with different delays overtake each other.
+// Network is how the links carry packets: the interfaces of one name are on one link. Packets with different delays overtake each other.
 type Network struct {
 	MinDelay, MaxDelay time.Duration
 	Loss, Duplicates   float64 // probabilities, for each packet and receiver
@@ -25,10 +25,11 @@ const (
 	Announcements Traffic = "announcements" // ARP and neighbour discovery
 )
 
-// Cut is what the link does not carry from one host to another; an empty name is every host.
+// Cut is what a link does not carry from one host to another; an empty name is every host, and every link.
 type Cut struct {
 	From, To string
 	What     Traffic
+	Link     string
 }
 
 // Cut stops some traffic.
@@ -37,13 +38,13 @@ func (c *Cluster) Cut(cut Cut) { c.cuts = append(c.cuts, cut) }
 // Heal lets everything pass again, once; links that are down stay down.
 func (c *Cluster) Heal() { c.cuts = nil }
 
-// passes says whether the link carries anything of a kind.
-func (c *Cluster) passes(from, to *Host, what Traffic) bool {
-	if from == to || !from.link.Up || !to.link.Up {
+// passes says whether a link carries anything of a kind.
+func (c *Cluster) passes(link string, from, to *Host, what Traffic) bool {
+	if from == to || !from.LinkOn(link).Up || !to.LinkOn(link).Up {
 		return false
 	}
 	for _, cut := range c.cuts {
-		if (cut.From == "" || cut.From == from.Name) && (cut.To == "" || cut.To == to.Name) && (cut.What == Everything || cut.What == what) {
+		if (cut.Link == "" || cut.Link == link) && (cut.From == "" || cut.From == from.Name) && (cut.To == "" || cut.To == to.Name) && (cut.What == Everything || cut.What == what) {
 			return false
 		}
 	}
@@ -51,8 +52,8 @@ func (c *Cluster) passes(from, to *Host, what Traffic) bool {
 }
 
 // carry delivers one packet from one host to another, if the link lets it.
-func (c *Cluster) carry(from, to *Host, what Traffic, deliver func()) {
-	if !c.passes(from, to, what) || c.chance(c.Network.Loss) {
+func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func()) {
+	if !c.passes(link, from, to, what) || c.chance(c.Network.Loss) {
 		return
 	}
 	copies := 1
@@ -61,7 +62,7 @@ func (c *Cluster) carry(from, to *Host, what Traffic, deliver func()) {
 	}
 	for range copies {
 		c.after(c.between(c.Network.MinDelay, c.Network.MaxDelay), func() {
-			if to.link.Up {
+			if to.LinkOn(link).Up {
 				deliver()
 			}
 		})
@@ -74,65 +75,66 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	if a.Family == vrrp.IPv6 {
 		what = AdvertsIPv6
 	}
-	if from.mute(a.VirtualMAC, a.Family) {
+	if from.mute(a.Interface, a.VirtualMAC, a.Family) {
 		return
 	}
-	c.teach(from, a.VirtualMAC, a.Family)
+	c.teach(a.Interface, from, a.VirtualMAC, a.Family)
 	for _, to := range c.hosts {
-		if !a.Destination.IsMulticast() && a.Destination != to.link.Source4 && a.Destination != to.link.Source6 {
+		l := to.LinkOn(a.Interface)
+		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 {
 			continue
 		}
-		c.carry(from, to, what, func() {
-			to.receive(a.Payload, a.Source, a.Destination)
-			to.sight(a.Source, from.link.MAC)
+		c.carry(a.Interface, from, to, what, func() {
+			to.receive(a.Interface, a.Payload, a.Source, a.Destination)
+			to.sight(a.Interface, a.Source, from.LinkOn(a.Interface).MAC)
 		})
 	}
 }
 
 // receive parses a packet, as the daemon's reader does.
-func (h *Host) receive(payload []byte, source, destination netip.Addr) {
+func (h *Host) receive(link string, payload []byte, source, destination netip.Addr) {
 	received, err := vrrp.Parse(payload, source, destination, vrrp.HopLimit)
 	if err != nil {
-		h.feed(node.Refused{Interface: Interface, VRID: received.VRID, From: source, Err: err})
+		h.feed(node.Refused{Interface: link, VRID: received.VRID, From: source, Err: err})
 		return
 	}
-	h.feed(node.Heard{Interface: Interface, Received: received})
+	h.feed(node.Heard{Interface: link, Received: received})
 }
 
 // sight tells the node of a sender's MAC address, as the daemon's lookout does: once.
-func (h *Host) sight(source netip.Addr, mac string) {
+func (h *Host) sight(link string, source netip.Addr, mac string) {
 	if h.sighted[source] != mac {
 		h.sighted[source] = mac
-		h.feed(node.Seen{Interface: Interface, From: source, MAC: mac})
+		h.feed(node.Seen{Interface: link, From: source, MAC: mac})
 	}
 }
 
 // carryAnnouncements broadcasts ARP and neighbour advertisements.
 func (c *Cluster) carryAnnouncements(from *Host, a node.Announce) {
 	for _, ip := range a.IPs {
-		c.teach(from, a.VirtualMAC, vrrp.FamilyOf(ip))
+		c.teach(a.Interface, from, a.VirtualMAC, vrrp.FamilyOf(ip))
 	}
 	for _, to := range c.hosts {
 		for _, ip := range a.IPs {
-			mac := from.mac(a.VirtualMAC, vrrp.FamilyOf(ip))
-			c.carry(from, to, Announcements, func() {
-				to.feed(node.Announced{Interface: Interface, IP: ip, MAC: mac})
+			mac := from.mac(a.Interface, a.VirtualMAC, vrrp.FamilyOf(ip))
+			c.carry(a.Interface, from, to, Announcements, func() {
+				to.feed(node.Announced{Interface: a.Interface, IP: ip, MAC: mac})
 			})
 		}
 	}
 }
 
 // carryProbe asks who has the addresses; each kernel that has one answers, whatever its process does.
-func (c *Cluster) carryProbe(from *Host, ips []netip.Addr) {
+func (c *Cluster) carryProbe(from *Host, link string, ips []netip.Addr) {
 	for _, to := range c.hosts {
 		for _, ip := range ips {
-			c.carry(from, to, Announcements, func() {
+			c.carry(link, from, to, Announcements, func() {
 				if !to.kernel.has(ip) {
 					return
 				}
-				mac := to.answersFrom(ip)
-				c.carry(to, from, Announcements, func() {
-					from.feed(node.Announced{Interface: Interface, IP: ip, MAC: mac})
+				mac := to.answersFrom(link, ip)
+				c.carry(link, to, from, Announcements, func() {
+					from.feed(node.Announced{Interface: link, IP: ip, MAC: mac})
 				})
 			})
 		}

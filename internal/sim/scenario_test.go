@@ -69,7 +69,7 @@ func draw(seed uint64, trace bool) *scenario {
 func everyHost(hosts int) []node.Peer {
 	var peers []node.Peer
 	for k := range hosts {
-		l := newHost(nil, k+1, node.Config{}).link
+		l := newHost(nil, k+1, node.Config{}).Link()
 		peers = append(peers, node.Peer{IP: l.Source4}, node.Peer{IP: l.Source6})
 	}
 	return peers
@@ -259,7 +259,7 @@ func (s *scenario) link(h *Host, up bool) {
 // cut stops some traffic of a host, one way or both.
 func (s *scenario) cut(h *Host) {
 	what := []Traffic{Everything, AdvertsIPv4, AdvertsIPv6, Announcements}[s.r.IntN(4)]
-	cuts := []Cut{{h.Name, "", what}, {"", h.Name, what}, {h.Name, s.host().Name, what}}
+	cuts := []Cut{{From: h.Name, What: what}, {To: h.Name, What: what}, {From: h.Name, To: s.host().Name, What: what}}
 	if s.chance(0.5) {
 		cuts = cuts[:2]
 	} else {

@@ -8,10 +8,10 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// mac is the address that a host's frames have: a virtual router's, or its interface's own where vrid is 0.
-func (h *Host) mac(vrid uint8, f vrrp.Family) string {
+// mac is the address that a host's frames on a link have: a virtual router's, or its interface's own where vrid is 0.
+func (h *Host) mac(link string, vrid uint8, f vrrp.Family) string {
 	if vrid == 0 {
-		return h.link.MAC
+		return h.LinkOn(link).MAC
 	}
 	family := 1
 	if f == vrrp.IPv6 {
@@ -20,51 +20,57 @@ func (h *Host) mac(vrid uint8, f vrrp.Family) string {
 	return fmt.Sprintf("00:00:5e:00:%02x:%02x", family, vrid)
 }
 
-// answersFrom is the MAC that a host's kernel answers from for an address.
-func (h *Host) answersFrom(ip netip.Addr) string {
+// answersFrom is the MAC that a host's kernel answers from for an address on a link.
+func (h *Host) answersFrom(link string, ip netip.Addr) string {
 	for _, i := range h.cfg.Instances {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			if a.IP == ip && i.VirtualMAC {
-				return h.mac(i.VRID, vrrp.FamilyOf(ip))
+			if a.IP == ip && i.VirtualMAC && i.Interface == link {
+				return h.mac(link, i.VRID, vrrp.FamilyOf(ip))
 			}
 		}
 	}
-	return h.link.MAC
+	return h.LinkOn(link).MAC
 }
 
-// seen is the link as the host's process sees it, with the virtual MACs that its instances have.
-func (h *Host) seen() node.Link {
-	l := h.link
-	l.VirtualMACs = h.virtualMACs()
+// seen is a link as the host's process sees it, with the virtual MACs that its instances have.
+func (h *Host) seen(l node.Link) node.Link {
+	l.VirtualMACs = h.virtualMACs(l)
 	return l
+}
+
+// look shows the process its links.
+func (h *Host) look() {
+	for _, l := range h.links {
+		h.feed(node.LinkChanged{Link: h.seen(l)})
+	}
 }
 
 // Remake makes the devices of virtual MACs anew, as the daemon does after something else removed them.
 func (h *Host) Remake() {
 	h.remade++
-	h.feed(node.LinkChanged{Link: h.seen()})
+	h.look()
 }
 
-func (h *Host) virtualMACs() []node.VirtualMAC {
+func (h *Host) virtualMACs(l node.Link) []node.VirtualMAC {
 	var list []node.VirtualMAC
 	for _, i := range h.cfg.Instances {
-		if i.VirtualMAC {
+		if i.VirtualMAC && i.Interface == l.Name {
 			list = append(list,
 				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4, Made: h.remade},
-				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: h.link.Source6})
+				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: l.Source6})
 		}
 	}
 	return list
 }
 
 // mute says whether a host's device of a virtual MAC loses what is sent: it does while it has no address.
-func (h *Host) mute(vrid uint8, f vrrp.Family) bool {
+func (h *Host) mute(link string, vrid uint8, f vrrp.Family) bool {
 	if vrid == 0 {
 		return false
 	}
 	for _, i := range h.cfg.Instances {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			if i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
+			if i.Interface == link && i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
 				return false
 			}
 		}
@@ -72,10 +78,11 @@ func (h *Host) mute(vrid uint8, f vrrp.Family) bool {
 	return true
 }
 
-// teach is what the switch learns from a frame: behind which port its MAC is. Where that is the hosts' own each is behind one.
-func (c *Cluster) teach(from *Host, vrid uint8, f vrrp.Family) {
-	if mac := from.mac(vrid, f); vrid != 0 && from.link.Up && c.ports[mac] != from {
-		c.ports[mac] = from
+// teach is what a link's switch learns from a frame: behind which port its MAC is. Where that is the hosts' own each is behind one.
+func (c *Cluster) teach(link string, from *Host, vrid uint8, f vrrp.Family) {
+	mac := from.mac(link, vrid, f)
+	if port := link + " " + mac; vrid != 0 && from.LinkOn(link).Up && c.ports[port] != from {
+		c.ports[port] = from
 		c.Note("switch: %s is behind %s", mac, from.Name)
 	}
 }

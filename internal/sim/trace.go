@@ -35,6 +35,9 @@ func (h *Host) label(a node.Action) string {
 		name = a.Instance
 	case node.Notify:
 		name = a.Instance
+		if name == "" {
+			return " (group " + a.Group + ")"
+		}
 	case node.Changed:
 		name = a.Instance
 	case node.Warned:

@@ -58,7 +58,8 @@ func (w *watch) instance(h *Host, x *watched, ev node.Event, actions []node.Acti
 	if x.node != h.node {
 		*x = watched{cfg: x.cfg, node: h.node, state: node.Init, told: node.Init}
 	}
-	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease && heard.Advert.VRID == x.cfg.VRID {
+	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease &&
+		(heard.Advert.VRID == x.cfg.VRID || len(h.cfg.Groups) > 0) {
 		x.gaveUp = w.c.now
 	}
 	before, sent := x.state, false
@@ -160,13 +161,24 @@ func (w *watch) holding(h *Host, x *watched) {
 	if x.state == node.Backup {
 		bound += maxLinger
 		if !x.gaveUp.Before(x.idle.Add(-maxLinger)) {
-			bound += lastResort(x.cfg) + maxLinger
+			bound += slowestResort(h, x.cfg) + maxLinger
 		}
 	}
 	if held := w.c.now.Sub(x.idle); held > bound && !x.reported {
 		x.reported = true
 		w.c.Fault("%s has its addresses for %s in state %s", h.Name, held, x.state)
 	}
+}
+
+// slowestResort is that of the instance that its group waits for.
+func slowestResort(h *Host, i node.Instance) time.Duration {
+	longest := lastResort(i)
+	if len(h.cfg.Groups) > 0 {
+		for _, other := range h.cfg.Instances {
+			longest = max(longest, lastResort(other))
+		}
+	}
+	return longest
 }
 
 // lastResort is how long an unhealthy backup waits at most: Master_Down_Interval at priority 1, and the probe.

@@ -68,6 +68,20 @@ func Host(t testing.TB, l *netlab.Lab, name string, addrs ...string) *netlab.Hos
 	return h
 }
 
+// Link gives a host a further interface with addresses such as "10.1.0.11/24".
+func Link(t testing.TB, h *netlab.Host, name string, addrs ...string) *netlab.Link {
+	t.Helper()
+	var prefixes []netip.Prefix
+	for _, a := range addrs {
+		prefixes = append(prefixes, netip.MustParsePrefix(a))
+	}
+	l, err := h.Link(t.Context(), name, prefixes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // Nginx starts nginx on a host.
 func Nginx(t testing.TB, h *netlab.Host) *netlab.Nginx {
 	t.Helper()

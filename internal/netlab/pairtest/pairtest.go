@@ -25,6 +25,8 @@ type Shape struct {
 	Program string
 	// Hosts are named in the order of their own addresses, from 10.0.0.11 and fd00::11 on.
 	Hosts []string
+	// Inside gives every host and the user a second interface, eth1, on a network of its own: 10.1.0.11 and on.
+	Inside bool
 	// Config is the configuration of all hosts. LAB stands for the lab's directory, which has a directory for each host;
 	// SCRIPTS for the directory Scripts.
 	Config  string
@@ -61,6 +63,12 @@ func New(t testing.TB, s Shape) *Cluster {
 		c.add(t, name, n)
 	}
 	c.User = labtest.Host(t, c.Lab, "user", "10.0.0.50/24", "fd00::50/64")
+	if s.Inside {
+		labtest.Link(t, c.User, "eth1", "10.1.0.50/24")
+		for n, h := range c.Hosts {
+			h.Inside = labtest.Link(t, h.Host, "eth1", fmt.Sprintf("10.1.0.%d/24", 11+n))
+		}
+	}
 	still := labtest.Host(t, c.Lab, "still", "10.0.0.60/24")
 	labtest.Nginx(t, still)
 	for _, h := range c.Hosts {

@@ -24,6 +24,7 @@ type Server struct {
 	Nginx  *netlab.Nginx
 	Daemon *netlab.Proc // nil until Start
 	Run    string       // the runtime directory
+	Inside *netlab.Link // its second interface, if the shape has it
 
 	cluster *Cluster
 	past    string // what earlier daemons said

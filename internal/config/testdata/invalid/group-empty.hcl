@@ -6,5 +6,5 @@ instance "web" {
 }
 
 group "edge" {
-  instances = ["web"]
+  instances = []
 }

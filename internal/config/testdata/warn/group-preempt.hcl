@@ -1,0 +1,18 @@
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = 150
+  addresses = ["192.0.2.10"]
+}
+
+instance "inside" {
+  interface = "eth1"
+  vrid      = 72
+  priority  = 150
+  preempt   = false
+  addresses = ["10.9.0.10"]
+}
+
+group "edge" {
+  instances = ["web", "inside"]
+}

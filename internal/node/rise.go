@@ -1,0 +1,74 @@
+package node
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// probeWait is how long a last resort waits for another host's answer before it takes the addresses.
+const probeWait = 100 * time.Millisecond
+
+// rise makes the fate master once every member's wait is over.
+func (n *Node) rise(now time.Time, f *fate) {
+	why, cause, ok := f.ready()
+	if !ok {
+		f.probed = time.Time{}
+		n.riseLater(now, f)
+		return
+	}
+	// Silence can be our own deafness: an unhealthy host asks the link first.
+	if f.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && f.rising.IsZero() {
+		if f.probed.IsZero() {
+			f.probed = now.Add(probeWait)
+			for _, i := range f.instances {
+				n.do(Probe{i.cfg.Interface, i.ips(), n.links[i.cfg.Interface].Source6})
+			}
+		}
+		if now.Before(f.probed) {
+			return
+		}
+	}
+	if n.awaitAddresses(now, f) {
+		return
+	}
+	f.probed, f.rising, f.leave, f.linger = time.Time{}, time.Time{}, nil, nil
+	for m := range f.members() {
+		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
+	}
+	n.enter(now, f, Master, f.describe(why))
+	for _, i := range f.instances {
+		if i.cfg.VirtualMAC && i.confirmed {
+			i.announcer.start(now)
+			n.announce(now, i)
+			n.serving(now, i)
+		} else {
+			n.take(now, i)
+		}
+	}
+	f.offers.reset()
+	if f.standing.priority() == vrrp.PriorityIll {
+		f.offers.later(now)
+	}
+}
+
+// ready says whether all members are, and why the last of them.
+func (f *fate) ready() (why string, cause vrrp.Cause, ok bool) {
+	var whys []string
+	cause = vrrp.Owner
+	for m := range f.members() {
+		c, w, ok := m.machine.Ready()
+		if !ok {
+			return "", 0, false
+		}
+		if c < cause {
+			cause = c
+		}
+		if !slices.Contains(whys, w) {
+			whys = append(whys, w)
+		}
+	}
+	return strings.Join(whys, "; "), cause, true
+}
