@@ -141,12 +141,17 @@ type Received struct {
 // so that a refusal can be counted under its VRID.
 func Parse(b []byte, source, destination netip.Addr, hopLimit int) (Received, error) {
 	r := Received{From: source, To: destination, HopLimit: hopLimit}
+	if len(b) > 1 {
+		r.VRID = b[1]
+	}
 	if len(b) < headerLen {
 		return r, ErrShort
 	}
 	family := FamilyOf(source)
-	r.Version, r.VRID, r.Priority = Version(b[0]>>4), b[1], b[2]
+	r.Version, r.Priority = Version(b[0]>>4), b[2]
 	switch {
+	case isCARP(b):
+		return r, ErrCARP
 	case r.Version != V3 && (r.Version != V2 || family == IPv6):
 		return r, ErrVersion
 	case b[0]&0x0f != typeAdvert:
@@ -175,6 +180,17 @@ func Parse(b []byte, source, destination netip.Addr, hopLimit int) (Received, er
 	return r, nil
 }
 
+// CARP shares VRRP's protocol number, groups and hop limit, and VRRPv2's first byte; its second byte is the VHID. What tells
+// it apart is its length: as many addresses as its fourth byte claims would make it longer.
+const (
+	carpFirstByte = 0x21
+	carpAuthLen   = 7 // the counter and the digest that follow the header, in words: where VRRP counts addresses
+	carpLen       = headerLen + 4*carpAuthLen
+)
+
+// isCARP says whether a message is CARP's.
+func isCARP(b []byte) bool { return len(b) == carpLen && b[0] == carpFirstByte && b[3] == carpAuthLen }
+
 // messageLen is the length of an advert with so many addresses, without an authentication trailer.
 func messageLen(v Version, f Family, count int) int {
 	n := headerLen + count*f.addressLen()
@@ -194,7 +210,7 @@ func (a *Advert) parseBody(b []byte, f Family) error {
 		a.Interval = time.Duration(binary.BigEndian.Uint16(b[4:])&0x0fff) * centisecond
 	}
 	switch want := messageLen(a.Version, f, count); {
-	case count == 0:
+	case count == 0 && a.Version != V2: // RFC 3768 names no least number, and keepalived sends none if all are excluded
 		return ErrNoAddresses
 	case len(b) < want:
 		return ErrShort

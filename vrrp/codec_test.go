@@ -181,6 +181,9 @@ func seal(b []byte, source, destination netip.Addr, form ChecksumForm) []byte {
 	return b
 }
 
+// carpMessage is what ucarp -v 10 -k 200 -b 1 sent.
+const carpMessage = "210ac807 0001 f0fa 83d93de5845697ba 50e669d248f5a384 40996c63a4554ef3 77868923"
+
 func TestParseRefuses(t *testing.T) {
 	const ok4, ok2 = "310ac8020064 0000 c0000201c0000202", "210ac8020001 0000 c0000201c0000202 0000000000000000"
 	header := Advert{Version: V3, VRID: 10, Priority: 200}
@@ -193,7 +196,10 @@ func TestParseRefuses(t *testing.T) {
 		advert Advert // what was read by then
 	}{
 		{"nothing", "", source4, false, ErrShort, Advert{}},
-		{"7 bytes", "310ac802006400", source4, false, ErrShort, Advert{}},
+		{"1 byte", "31", source4, false, ErrShort, Advert{}},
+		{"7 bytes", "310ac802006400", source4, false, ErrShort, Advert{VRID: 10}},
+		{"CARP, as ucarp sends it", carpMessage, source4, true, ErrCARP, Advert{Version: V2, VRID: 10, Priority: 200}},
+		{"CARP over IPv6, as OpenBSD sends it", carpMessage, source6, true, ErrCARP, Advert{Version: V2, VRID: 10, Priority: 200}},
 		{"version 1", "110ac8020064 0000 c0000201c0000202", source4, false, ErrVersion, Advert{Version: 1, VRID: 10, Priority: 200}},
 		{"version 4", "410ac8020064 0000 c0000201c0000202", source4, false, ErrVersion, Advert{Version: 4, VRID: 10, Priority: 200}},
 		{"v2 over IPv6", ok2, source6, false, ErrVersion, Advert{Version: V2, VRID: 10, Priority: 200}},
@@ -206,7 +212,6 @@ func TestParseRefuses(t *testing.T) {
 		{"v2 with the sum of a pseudo-header", "210ac8020001 ef5e c0000201c0000202 0000000000000000", source4, true, ErrChecksum, Advert{Version: V2, VRID: 10, Priority: 200}},
 		{"v6 with the sum of the message alone", "310a64020064 67ce fe80000000000000000000000000000120010db8000000000000000000000001", source6, true, ErrChecksum, Advert{Version: V3, VRID: 10, Priority: 100}},
 		{"no addresses", "310ac8000064 0000", source4, false, ErrNoAddresses, with(header, time.Second)},
-		{"no addresses in v2", "210ac8000001 0000 0000000000000000", source4, false, ErrNoAddresses, Advert{Version: V2, VRID: 10, Priority: 200, Interval: time.Second}},
 		{"count 2 and one address", "310ac8020064 0000 c0000201", source4, false, ErrShort, with(header, time.Second)},
 		{"count 255 and two addresses", "310ac8ff0064 0000 c0000201c0000202", source4, false, ErrShort, with(header, time.Second)},
 		{"IPv4 addresses over IPv6", ok4, source6, false, ErrShort, with(header, time.Second)},

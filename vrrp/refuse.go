@@ -12,7 +12,7 @@ const centisecond = 10 * time.Millisecond
 // Refusal is why an advert is not accepted. Each has a short reason, which counters and the drop log are keyed by.
 type Refusal struct{ reason, text string }
 
-// Error says what is wrong with the packet.
+// Error says what is wrong with the packet and, where something can be done about it, what.
 func (r *Refusal) Error() string { return r.text }
 
 // Reason is the refusal's short name, such as "checksum".
@@ -20,25 +20,28 @@ func (r *Refusal) Reason() string { return r.reason }
 
 // The refusals, in the order in which they are looked for. The first group needs no configuration, the second does.
 var (
-	ErrShort       = &Refusal{"short", "shorter than its header or address count says"}
-	ErrVersion     = &Refusal{"version", "unknown VRRP version"}
+	ErrShort = &Refusal{"short", "shorter than its header or address count says: damaged, or made to deceive"}
+	ErrCARP  = &Refusal{"carp", "CARP, not VRRP: another cluster uses this number there (ucarp's --vhid, OpenBSD's and FreeBSD's vhid). " +
+		`It does no harm, unless both use the virtual MAC address of that number: then give this instance another vrid or mac = "interface"`}
+	ErrVersion     = &Refusal{"version", "a VRRP version that does not exist over this address family"}
 	ErrType        = &Refusal{"type", "not an advertisement"}
 	ErrVRID        = &Refusal{"vrid", "VRID 0 does not exist"}
-	ErrHopLimit    = &Refusal{"ttl", "TTL or hop limit is not 255: it was forwarded by a router or forged"}
-	ErrChecksum    = &Refusal{"checksum", "bad checksum"}
-	ErrNoAddresses = &Refusal{"no-addresses", "carries no addresses"}
+	ErrHopLimit    = &Refusal{"ttl", "TTL or hop limit is not 255: it was forwarded by a router, or forged; VRRP works on one link only"}
+	ErrChecksum    = &Refusal{"checksum", "bad checksum: damaged on the way, or forged"}
+	ErrNoAddresses = &Refusal{"no-addresses", "carries no addresses, and VRRPv3 demands at least one; give the peer one that it advertises"}
 	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
 	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication that is not configured here"}
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
 	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
-	ErrOwnAdvert        = &Refusal{"own", "our own advert came back"}
+	ErrOwnAdvert        = &Refusal{"own", "this host's own advert came back: a loop in the network, or a switch or host that reflects multicast"}
+	ErrSameAddress      = &Refusal{"same-address", "another host uses this host's own address; give each host an address of its own"}
 	ErrUnicast          = &Refusal{"unicast", "sent to this host alone, and this instance has no peers; write peers here too, or remove them there (keepalived: unicast_peer)"}
 	ErrMulticast        = &Refusal{"multicast", "sent to the multicast group, and this instance has peers; write the same peers there (keepalived: unicast_peer), or remove them here"}
 	ErrNotPeer          = &Refusal{"not-a-peer", "its sender is none of this instance's peers; if it should be one, write the address that it sends from into peers"}
 	ErrMinTTL           = &Refusal{"min-ttl", "its TTL or hop limit is below this instance's min_ttl (255 by default); raise it there (keepalived: unicast_ttl), or write min_ttl here if routers lie between the hosts"}
-	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's"}
+	ErrVersionMismatch  = &Refusal{"version-mismatch", "its VRRP version is not this instance's; write the same version on all hosts"}
 	ErrAuthMissing      = &Refusal{"auth-missing", `carries no signature: give its host the same auth block, or set mode = "permissive" here until every host signs`}
 	ErrAuthMalformed    = &Refusal{"auth-malformed", "its authentication trailer is of an unknown kind; keepalived's is understood from 2.4.2 on"}
 	ErrAuthStale        = &Refusal{"auth-stale", "its signature is of another time"}
@@ -64,6 +67,9 @@ const (
 	NoticeLinkLocal Notice = "first-not-link-local"  // RFC 9568 erratum 8300
 	NoticeInterval  Notice = "interval-mismatch"     // RFC 9568 section 7.1: SHOULD be logged
 	NoticeSameOwn   Notice = "same-priority-as-ours" // equal priorities: only the addresses decide
+	// NoticeStranger stands for a list of other addresses that has nothing in common with ours, or that comes with another
+	// interval too: it may be another cluster's.
+	NoticeStranger Notice = "stranger"
 )
 
 // ReasonOf returns the short reason of a refusal, and "unknown" for any other error.
@@ -144,20 +150,34 @@ func (c *Config) Notices(a Advert, priority uint8) []Notice {
 	if priority == PriorityOwner {
 		ns = append(ns, NoticeOwner)
 	}
-	if !c.sameAddresses(a) {
+	switch {
+	case c.Stranger(a):
+		ns = append(ns, NoticeStranger)
+	case !c.sameAddresses(a):
 		ns = append(ns, NoticeAddresses)
 	}
 	if c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast() {
 		ns = append(ns, NoticeLinkLocal)
 	}
-	// A handover's advert carries one centisecond on purpose.
-	if a.Interval != c.Interval && a.Interval != handoverInterval && a.Priority != PriorityRelease {
+	if c.otherInterval(a) {
 		ns = append(ns, NoticeInterval)
 	}
 	if a.Priority == priority && priority != PriorityIll {
 		ns = append(ns, NoticeSameOwn)
 	}
 	return ns
+}
+
+// Stranger says whether an advert of our VRID looks like another cluster's: no address in common, or neither the list nor
+// the interval.
+func (c *Config) Stranger(a Advert) bool {
+	common := func(ip netip.Addr) bool { return slices.Contains(c.Addresses, ip) }
+	return !c.sameAddresses(a) && (c.otherInterval(a) || len(a.Addresses) > 0 && !slices.ContainsFunc(a.Addresses, common))
+}
+
+// otherInterval says whether an advert's interval is not ours. A handover's carries one centisecond on purpose.
+func (c *Config) otherInterval(a Advert) bool {
+	return a.Interval != c.Interval && a.Interval != handoverInterval && a.Priority != PriorityRelease
 }
 
 // sameAddresses compares the lists as sets: the order on the wire has no meaning.

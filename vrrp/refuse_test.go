@@ -35,7 +35,7 @@ func refuseTests() []refuseTest {
 	a := func(v Version, p uint8, interval time.Duration, ips []netip.Addr) Advert {
 		return Advert{Version: v, VRID: 10, Priority: p, Interval: interval, Addresses: ips}
 	}
-	second, one := time.Second, addresses4[:1]
+	second, one, others := time.Second, addresses4[:1], []netip.Addr{netip.MustParseAddr("198.51.100.1")}
 	return []refuseTest{
 		{"a lower master", config4(V3, false), a(V3, 50, second, addresses4), peer4, 100, nil, nil},
 		{"a lower master, strict", config4(V3, true), a(V3, 50, second, addresses4), peer4, 100, nil, nil},
@@ -68,7 +68,13 @@ func refuseTests() []refuseTest {
 		{"our priority", config4(V3, true), a(V3, 100, second, addresses4), peer4, 100, nil, []Notice{NoticeSameOwn}},
 		{"both unhealthy", config4(V3, true), a(V3, 1, second, addresses4), peer4, 1, nil, nil},
 		{"all that is odd at once", config6(false), a(V3, 255, 2*second, global[:1]), netip.MustParseAddr("fe80::c9"), 255, nil,
-			[]Notice{NoticeOwner, NoticeAddresses, NoticeLinkLocal, NoticeInterval, NoticeSameOwn}},
+			[]Notice{NoticeOwner, NoticeStranger, NoticeLinkLocal, NoticeInterval, NoticeSameOwn}},
+		{"nothing in common", config4(V3, false), a(V3, 50, second, others), peer4, 100, nil, []Notice{NoticeStranger}},
+		{"one in common, another interval", config4(V3, false), a(V3, 50, 2*second, one), peer4, 100, nil, []Notice{NoticeStranger, NoticeInterval}},
+		{"one in common, a handover's centisecond", config4(V3, false), a(V3, 50, centisecond, one), peer4, 100, nil, []Notice{NoticeAddresses}},
+		{"one in common, another interval at priority 0", config4(V3, false), a(V3, 0, 2*second, one), peer4, 100, nil, []Notice{NoticeAddresses}},
+		{"no addresses in v2", config4(V2, false), a(V2, 50, second, nil), peer4, 100, nil, []Notice{NoticeAddresses}},
+		{"no addresses in v2, strict", config4(V2, true), a(V2, 50, second, nil), peer4, 100, ErrStrictAddresses, nil},
 	}
 }
 
@@ -154,7 +160,7 @@ func TestParseSealed(t *testing.T) {
 // TestReasons: counters are keyed by reason, so each refusal has its own; people read the text.
 func TestReasons(t *testing.T) {
 	want := map[*Refusal]string{
-		ErrShort: "short", ErrVersion: "version", ErrType: "type", ErrVRID: "vrid", ErrHopLimit: "ttl", ErrChecksum: "checksum",
+		ErrShort: "short", ErrCARP: "carp", ErrSameAddress: "same-address", ErrVersion: "version", ErrType: "type", ErrVRID: "vrid", ErrHopLimit: "ttl", ErrChecksum: "checksum",
 		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero",
 		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrUnicast: "unicast", ErrMulticast: "multicast",
 		ErrNotPeer: "not-a-peer", ErrMinTTL: "min-ttl", ErrVersionMismatch: "version-mismatch",

@@ -11,19 +11,24 @@ func (c *Config) skew(priority uint8, interval time.Duration) time.Duration {
 	return time.Duration(256-int(priority)) * interval / 256
 }
 
+// MasterDown is Master_Down_Interval (RFC 9568 section 6.1) for a priority of ours and a master's interval.
+func (c *Config) MasterDown(priority uint8, interval time.Duration) time.Duration {
+	return time.Duration(c.DeadAdverts)*interval + c.skew(priority, interval)
+}
+
 // skewTime is the Skew_Time of now: our priority, the master's interval.
 func (m *Machine) skewTime() time.Duration {
 	return m.cfg.skew(m.priority, m.learned)
 }
 
-// masterDown is Master_Down_Interval (RFC 9568 section 6.1). A last resort waits at least long enough for every healthy
+// masterDown is the Master_Down_Interval of now. A last resort waits at least long enough for every healthy
 // host to be first.
 func (m *Machine) masterDown() time.Duration {
 	interval := m.learned
 	if m.lastResort() {
 		interval = max(interval, m.cfg.Interval)
 	}
-	d := time.Duration(m.cfg.DeadAdverts)*interval + m.cfg.skew(m.priority, interval)
+	d := m.cfg.MasterDown(m.priority, interval)
 	if m.lastResort() {
 		d = max(d, interval+lastResortMargin)
 	}
