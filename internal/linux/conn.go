@@ -50,6 +50,8 @@ type Conn struct {
 	raw     syscall.RawConn
 	// reading is set before a packet leaves the socket and cleared after it was delivered. See Pending.
 	reading atomic.Bool
+	// emptied counts how often the reader found the socket empty. See Emptied.
+	emptied atomic.Uint64
 	joined  bool // the group; what accepts multicast needs it
 }
 
@@ -247,6 +249,7 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 		}
 		if errors.Is(err, unix.EAGAIN) {
 			c.reading.Store(false)
+			c.emptied.Add(1)
 		}
 		return n, err
 	})
@@ -288,6 +291,10 @@ func (c *Conn) Pending() (bool, error) {
 	}
 	return queued || c.reading.Load(), nil
 }
+
+// Emptied counts how often Run found the socket empty: when it has grown since an instant, deliver has returned for every
+// packet that had arrived by then. Under a flood Pending may be true for ever. It may be called from any goroutine.
+func (c *Conn) Emptied() uint64 { return c.emptied.Load() }
 
 // Close releases the socket; a Run still under way returns an error.
 func (c *Conn) Close() error { return c.pc.Close() }

@@ -75,7 +75,7 @@ func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	}
 	p.add(bpf.LoadIndirect{Off: lastFixedByte, Size: 1},
 		bpf.LoadIndirect{Off: 0, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV2, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherFirstByte(v6), SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV3, SkipTrue: 1}, drop,
 		bpf.LoadIndirect{Off: 1, Size: 1})
 	for _, a := range accepts {
@@ -151,6 +151,14 @@ func (p *program) land(jump bpf.Jump, more ...bpf.Instruction) {
 		}
 	}
 	p.add(more...)
+}
+
+// otherFirstByte is the first byte that passes beside version 3's: VRRPv2 exists over IPv4 only.
+func otherFirstByte(v6 bool) uint32 {
+	if v6 {
+		return firstByteV3
+	}
+	return firstByteV2
 }
 
 // attachFilter makes program the only filter of the socket; an earlier one is replaced without a gap.

@@ -205,7 +205,7 @@ func TestFilterSamples(t *testing.T) {
 // draw makes a program's random number this one.
 func draw(program []bpf.Instruction, random uint32) {
 	for at, in := range program {
-		if _, ok := in.(bpf.LoadExtension); ok {
+		if in == bpf.Instruction(bpf.LoadExtension{Num: bpf.ExtRand}) {
 			program[at] = bpf.LoadConstant{Dst: bpf.RegA, Val: random}
 		}
 	}

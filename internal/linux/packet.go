@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,6 +25,24 @@ func parse4(b []byte) (Packet, bool) {
 		Source:      netip.AddrFrom4([4]byte(b[12:16])),
 		Destination: netip.AddrFrom4([4]byte(b[16:20])),
 		TTL:         int(b[8]),
+	}, true
+}
+
+// header6 takes what a packet socket received of IPv6: the fixed header, then the message. Behind an extension header there
+// is none.
+func header6(b []byte) (Packet, bool) {
+	if len(b) < ipv6HeaderSize || b[0]>>4 != ipv6.Version || b[6] != protocolVRRP {
+		return Packet{}, false
+	}
+	total := ipv6HeaderSize + int(b[4])<<8 + int(b[5])
+	if total > len(b) {
+		return Packet{}, false
+	}
+	return Packet{
+		Payload:     b[ipv6HeaderSize:total],
+		Source:      netip.AddrFrom16([16]byte(b[8:24])),
+		Destination: netip.AddrFrom16([16]byte(b[24:40])),
+		TTL:         int(b[7]),
 	}, true
 }
 
