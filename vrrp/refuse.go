@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,6 +18,23 @@ func (r *Refusal) Error() string { return r.text }
 
 // Reason is the refusal's short name, such as "checksum".
 func (r *Refusal) Reason() string { return r.reason }
+
+// Because is the refusal with a text that knows the packet.
+func (r *Refusal) Because(format string, args ...any) error {
+	return &explained{r, fmt.Sprintf(format, args...)}
+}
+
+// explained is a refusal of one packet.
+type explained struct {
+	refusal *Refusal
+	text    string
+}
+
+// Error says what is wrong with this packet.
+func (e *explained) Error() string { return e.text }
+
+// Unwrap returns the refusal.
+func (e *explained) Unwrap() error { return e.refusal }
 
 // The refusals, in the order in which they are looked for. The first group needs no configuration, the second does.
 var (
@@ -70,6 +88,8 @@ const (
 	// NoticeStranger stands for a list of other addresses that has nothing in common with ours, or that comes with another
 	// interval too: it may be another cluster's.
 	NoticeStranger Notice = "stranger"
+	// NoticeChecksum is the node's: the sender uses only the checksum form that this host does not send.
+	NoticeChecksum Notice = "checksum-form"
 )
 
 // ReasonOf returns the short reason of a refusal, and "unknown" for any other error.

@@ -179,6 +179,9 @@ func TestReasons(t *testing.T) {
 	if len(reasons) != len(want) || len(texts) != len(want) {
 		t.Errorf("%d refusals have %d reasons and %d texts", len(want), len(reasons), len(texts))
 	}
+	if err := ErrHopLimit.Because("its TTL is %d", 254); ReasonOf(err) != "ttl" || err.Error() != "its TTL is 254" || !errors.Is(err, ErrHopLimit) {
+		t.Errorf("explained: %v, reason %q", err, ReasonOf(err))
+	}
 	for _, err := range []error{nil, errors.New("a stranger's")} {
 		if got := ReasonOf(err); got != "unknown" {
 			t.Errorf("reason of %v is %q, want unknown", err, got)

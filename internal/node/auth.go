@@ -122,26 +122,20 @@ func (m *member) verifier(n *Node, now time.Time, proof *vrrp.Proof) func(vrrp.R
 }
 
 // proven counts an accepted advert by its proof, and tells once what is odd about that.
-func (m *member) proven(n *Node, from netip.Addr, proof vrrp.Proof) {
+func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proof) {
 	auth := m.of.cfg.Auth
 	switch {
 	case auth == nil || !auth.Password.Empty():
 	case !proof.Signed:
 		m.counters.Unsigned++
-		m.notice(n, from, noticeUnsigned, fmt.Sprintf("mode is %q here; give that host the same keys", auth.Mode))
+		m.notice(n, now, from, noticeUnsigned, func() string { return fmt.Sprintf("mode is %q here; give that host the same keys", auth.Mode) })
 	default:
 		m.counters.Signed++
 		if ahead := proof.Mark.Ahead(); max(ahead, -ahead) > auth.Window/2 {
-			m.notice(n, from, noticeSkew, fmt.Sprintf("its clock is %s this host's, and at more than %s its adverts are refused; set both clocks by NTP",
-				aheadOf(ahead), auth.Window))
+			m.notice(n, now, from, noticeSkew, func() string {
+				return fmt.Sprintf("its clock is %s this host's, and at more than %s its adverts are refused; set both clocks by NTP", aheadOf(ahead), auth.Window)
+			})
 		}
-	}
-}
-
-// notice counts what is odd about an accepted advert, and tells it once for each sender.
-func (m *member) notice(n *Node, from netip.Addr, what vrrp.Notice, text string) {
-	if m.notices.add(from, string(what)) {
-		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("%s from %s, accepted all the same: %s", what, from, text)})
 	}
 }
 

@@ -80,7 +80,8 @@ func TestClockSkewIsNamed(t *testing.T) {
 			n := signedNode(authOf(vrrp.Enforce))
 			var signer vrrp.Authenticator
 			now := begin.Add(time.Minute)
-			got := warnings(n.Step(now, from(t, &signer, now.Add(tt.ahead), 150)))
+			n.Step(now, Seen{Interface: "eth0", From: lb2, MAC: "02:00:00:00:00:02"})
+			got := strings.ReplaceAll(warnings(n.Step(now, from(t, &signer, now.Add(tt.ahead), 150))), " (02:00:00:00:00:02)", "")
 			if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) {
 				t.Errorf("warned %q, want %q", got, tt.want)
 			}

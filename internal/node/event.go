@@ -18,12 +18,25 @@ type (
 		Interface string
 		vrrp.Received
 	}
-	// Refused is a packet that vrrp.Parse refused, with what could be read of it.
+	// Refused are packets that vrrp.Parse refused, or that the VRRP socket's filter dropped, with what could be read of them.
 	Refused struct {
 		Interface string
 		VRID      uint8
 		From      netip.Addr
+		MAC       string // empty if it was not seen
 		Err       error
+		Count     uint64 // how many, all alike; 0 is one
+	}
+	// Seen says from which MAC address a host sends its VRRP packets.
+	Seen struct {
+		Interface string
+		From      netip.Addr
+		MAC       string
+	}
+	// Overlooked says how many VRRP packets nobody looked at, since there were too many.
+	Overlooked struct {
+		Interface string
+		Packets   uint64
 	}
 	// SendFailed says that an advert did not leave the host.
 	SendFailed struct {
@@ -89,6 +102,8 @@ type (
 
 func (Heard) event()         {}
 func (Refused) event()       {}
+func (Seen) event()          {}
+func (Overlooked) event()    {}
 func (SendFailed) event()    {}
 func (CheckChanged) event()  {}
 func (LinkChanged) event()   {}

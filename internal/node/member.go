@@ -21,11 +21,15 @@ type member struct {
 	counters Counters
 	refusals Tally
 	notices  Tally
+	senders  map[netip.Addr]*sender
+	newsFrom time.Time // since when news are counted,
+	newsLeft int       // and how many may still be told
+	sent     []sent    // our last adverts
 }
 
 // newMember makes the virtual router of one family.
 func newMember(i *instance, f vrrp.Family) *member {
-	m := &member{of: i, family: f, refusals: Tally{}, notices: Tally{}}
+	m := &member{of: i, family: f, refusals: Tally{}, notices: Tally{}, senders: map[netip.Addr]*sender{}}
 	m.machine = vrrp.New(m.routerConfig())
 	return m
 }
@@ -54,51 +58,6 @@ type Counters struct {
 	Signed       uint64 `json:"signed,omitempty"`   // accepted with a signature,
 	Unsigned     uint64 `json:"unsigned,omitempty"` // and without one, where there are keys
 	SendFailures uint64 `json:"send_failures"`
-}
-
-// accepted counts an advert, and tells once what is odd about its sender.
-func (m *member) accepted(n *Node, ev Heard, notices []vrrp.Notice) {
-	m.counters.Accepted++
-	if m.family == vrrp.IPv4 && ev.Advert.Version == vrrp.V3 {
-		if ev.Form == vrrp.ChecksumMessage {
-			m.counters.Message++
-		} else {
-			m.counters.PseudoHeader++
-		}
-	}
-	for _, notice := range notices {
-		news := m.notices.add(ev.From, string(notice))
-		if notice == vrrp.NoticeLinkLocal && !m.machine.Config().Addresses[0].IsLinkLocalUnicast() {
-			continue // counted, but no news: this host's own adverts are the same
-		}
-		if news {
-			n.do(Warned{m.of.cfg.Name, fmt.Sprintf("%s from %s, accepted all the same: %s", notice, ev.From, m.explain(notice, ev.Advert))})
-		}
-	}
-}
-
-// explain says what differs.
-func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
-	cfg := m.machine.Config()
-	switch notice {
-	case vrrp.NoticeAddresses:
-		return fmt.Sprintf("it advertises %v, this host has %v; write the same addresses on all hosts", a.Addresses, cfg.Addresses)
-	case vrrp.NoticeInterval:
-		return fmt.Sprintf("its interval is %s, this host's %s; write the same advertise_interval on all hosts", a.Interval, cfg.Interval)
-	case vrrp.NoticeOwner:
-		return fmt.Sprintf("this host is the address owner (priority 255), and only one host may be; it advertises priority %d", a.Priority)
-	case vrrp.NoticeSameOwn:
-		return fmt.Sprintf("both hosts have priority %d, so the higher address wins; write different priorities", a.Priority)
-	default:
-		return fmt.Sprintf("its first address is %s; RFC 9568 wants a link-local one first", a.Addresses[0])
-	}
-}
-
-// refuse counts an advert that is not accepted; each sender and reason is told once.
-func (m *member) refuse(n *Node, from netip.Addr, err error) {
-	if m.refusals.add(from, vrrp.ReasonOf(err)) {
-		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("adverts from %s are refused: %v", from, err)})
-	}
 }
 
 // perform turns a virtual router's actions into the node's.
@@ -133,6 +92,7 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		m.sendFailed(n, now, netip.Addr{}, err)
 		return
 	}
+	m.remember(now, a.Advert)
 	m.of.advertised = now
 	for _, o := range m.outlets {
 		payload, err := a.Advert.AppendSealed(nil, m.source, o.to, m.of.cfg.Checksum, trailer)

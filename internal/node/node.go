@@ -23,7 +23,7 @@ type Node struct {
 	removing  bool // an instance that is no longer configured hands over
 	schedule  schedule
 	index     index
-	unknown   Tally // packets that belong to no instance
+	around    map[string]*around // interface -> what else speaks VRRP there
 	memory    memory
 	out       []Action // what the current step asks for
 }
@@ -57,7 +57,7 @@ func New(cfg Config, now time.Time) *Node {
 		checks:   map[string]*verdict{},
 		drains:   map[string]bool{},
 		names:    map[string]*resolved{},
-		unknown:  Tally{},
+		around:   map[string]*around{},
 		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
 	}
 	for k := range cfg.Instances {
@@ -84,7 +84,11 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case Heard:
 		n.heard(now, ev)
 	case Refused:
-		n.refused(ev)
+		n.refused(now, ev)
+	case Seen:
+		n.seen(ev)
+	case Overlooked:
+		n.aroundOf(ev.Interface).overlooked += ev.Packets
 	case SendFailed:
 		n.sendFailed(now, ev)
 	case CheckChanged:
@@ -138,18 +142,18 @@ func (n *Node) Stopped() bool {
 func (n *Node) heard(now time.Time, ev Heard) {
 	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
 	if m == nil {
-		n.unknown.add(ev.From, vrrp.ErrUnknownVRID.Reason())
+		n.strayed(now, ev.Interface, Refused{VRID: ev.VRID, From: ev.From, Err: vrrp.ErrUnknownVRID})
 		return
 	}
 	cfg, priority := m.machine.Config(), m.machine.Priority()
 	var proof vrrp.Proof
 	if err := cfg.Refuse(ev.Received, m.source, priority, m.verifier(n, now, &proof)); err != nil {
-		m.refuse(n, ev.From, err)
+		m.refuse(n, now, Refused{Interface: ev.Interface, From: ev.From, Err: m.detail(n, now, err, ev.Received)})
 		return
 	}
-	m.proven(n, ev.From, proof)
+	m.accepted(n, now, ev, cfg.Notices(ev.Advert, priority))
+	m.proven(n, now, ev.From, proof)
 	m.heard(now, ev.From, ev.Advert.Priority)
-	m.accepted(n, ev, cfg.Notices(ev.Advert, priority))
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)
 		return
@@ -163,13 +167,16 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	n.plan(m.of)
 }
 
-// refused counts a packet that was no advert.
-func (n *Node) refused(ev Refused) {
+// refused counts packets that were no adverts.
+func (n *Node) refused(now time.Time, ev Refused) {
+	if ev.MAC != "" {
+		n.seen(Seen{ev.Interface, ev.From, ev.MAC})
+	}
 	if m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]; m != nil {
-		m.refuse(n, ev.From, ev.Err)
+		m.refuse(n, now, ev)
 		return
 	}
-	n.unknown.add(ev.From, vrrp.ReasonOf(ev.Err))
+	n.strayed(now, ev.Interface, ev)
 }
 
 // sendFailed takes note that an advert did not leave; the reason is shown.

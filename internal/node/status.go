@@ -16,7 +16,7 @@ type Status struct {
 	Stopping  bool             `json:"stopping,omitempty"`
 	Drained   []string         `json:"drained,omitempty"`
 	Instances []InstanceStatus `json:"instances"`
-	Unknown   Tally            `json:"unknown,omitempty"` // packets that belong to no instance
+	Links     []LinkStatus     `json:"links,omitempty"`
 }
 
 // InstanceStatus is one instance's part of it.
@@ -45,17 +45,20 @@ type InstanceStatus struct {
 
 // RouterStatus is one virtual router's part: an instance has one for each family.
 type RouterStatus struct {
-	Family    string     `json:"family"`
-	State     string     `json:"state"`
-	Source    netip.Addr `json:"source,omitzero"`
-	Peer      netip.Addr `json:"peer,omitzero"` // whose advert was heard last
-	PeerPrio  uint8      `json:"peer_priority,omitempty"`
-	Heard     time.Time  `json:"heard,omitzero"`
-	Waiting   string     `json:"waiting,omitempty"` // its own wait is over; another member still hears its master
-	Counters  Counters   `json:"counters"`
-	Refused   Tally      `json:"refused,omitempty"`
-	Notices   Tally      `json:"notices,omitempty"`
-	SendError string     `json:"send_error,omitempty"` // why no advert leaves
+	Family   string     `json:"family"`
+	State    string     `json:"state"`
+	Source   netip.Addr `json:"source,omitzero"`
+	Peer     netip.Addr `json:"peer,omitzero"` // whose advert was heard last
+	PeerPrio uint8      `json:"peer_priority,omitempty"`
+	Heard    time.Time  `json:"heard,omitzero"`
+	Waiting  string     `json:"waiting,omitempty"` // its own wait is over; another member still hears its master
+	// Patience is how long a backup waits for its master (Master_Down_Interval), whose interval it learns in VRRPv3.
+	Patience  time.Duration   `json:"master_down_ns"`
+	Speakers  []SpeakerStatus `json:"speakers,omitempty"` // whose adverts were accepted
+	Counters  Counters        `json:"counters"`
+	Refused   Tally           `json:"refused,omitempty"`
+	Notices   Tally           `json:"notices,omitempty"`
+	SendError string          `json:"send_error,omitempty"` // why no advert leaves
 	// Auth is nil without authentication.
 	Auth *AuthStatus `json:"auth,omitempty"`
 	// Peers are the other hosts of a unicast instance.
@@ -74,7 +77,7 @@ type PeerStatus struct {
 
 // Status makes the picture of now.
 func (n *Node) Status(now time.Time) *Status {
-	s := &Status{Node: n.cfg.Name, At: now, Stopping: n.stopping, Drained: slices.Sorted(maps.Keys(n.drains)), Unknown: n.unknown.clone()}
+	s := &Status{Node: n.cfg.Name, At: now, Stopping: n.stopping, Drained: slices.Sorted(maps.Keys(n.drains)), Links: n.linkStatuses()}
 	for _, i := range n.instances {
 		s.Instances = append(s.Instances, n.instanceStatus(i))
 	}
@@ -105,6 +108,7 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 	s := RouterStatus{
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
+		Patience: m.patience(m.machine.Learned()), Speakers: m.speakerStatuses(n),
 		Auth: m.authStatus(),
 	}
 	_, s.SendError = m.silent()

@@ -341,6 +341,7 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	r := received(a, from)
 	r.To = to
+	h.Feed(node.Seen{Interface: sim.Interface, From: from, MAC: "02:00:00:00:99:09"})
 	h.Feed(node.Heard{Interface: sim.Interface, Received: r})
 	return nil
 }

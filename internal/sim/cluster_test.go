@@ -140,7 +140,7 @@ func TestBrokenPacketIsRefused(t *testing.T) {
 	a := c.Host("a")
 	c.carryAdvert(a, node.Send{Family: vrrp.IPv4, Payload: []byte{0x31, 51, 1}, Source: a.Link().Source4, Destination: vrrp.GroupIPv4})
 	c.Run(10 * time.Millisecond)
-	if got := c.Host("b").Status().Unknown["short"]; got == nil || got.Count != 1 {
+	if got := c.Host("b").Status().Instances[0].Routers[0].Refused["short"]; got == nil || got.Count != 1 {
 		t.Errorf("a packet of 3 bytes was counted as %v, want one refusal as short", got)
 	}
 }

@@ -39,7 +39,8 @@ type Host struct {
 	elapsed int       // Elapsed of one instant
 	last    time.Time // when that was
 	states  map[string]node.State
-	sent    map[string]string // the last advert of each virtual router, for the trace
+	sent    map[string]string     // the last advert of each virtual router, for the trace
+	sighted map[netip.Addr]string // whose MAC address the process was told
 
 	memory       []node.RouterMemory // what the process wrote into its runtime directory
 	memorized    time.Time           // when that was
@@ -54,7 +55,7 @@ type Verdict struct {
 
 // newHost makes the host with a number, from which its addresses come.
 func newHost(c *Cluster, number int, cfg node.Config) *Host {
-	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}}
+	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}, sighted: map[netip.Addr]string{}}
 	h.link = node.Link{
 		Name: Interface, Up: true, MAC: fmt.Sprintf("02:00:00:00:00:%02x", number),
 		Source4: netip.AddrFrom4([4]byte{10, 0, 0, byte(number)}),
@@ -127,6 +128,7 @@ func (h *Host) Start() {
 	h.node = node.New(h.cfg, h.c.now)
 	clear(h.sent)
 	clear(h.states)
+	clear(h.sighted)
 	h.memorizedVer = 0
 	h.feed(node.Remembered{Routers: h.memory})
 	h.feed(node.LinkChanged{Link: h.seen()})

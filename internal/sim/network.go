@@ -79,9 +79,13 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	}
 	c.teach(from, a.VirtualMAC, a.Family)
 	for _, to := range c.hosts {
-		if a.Destination.IsMulticast() || a.Destination == to.link.Source4 || a.Destination == to.link.Source6 {
-			c.carry(from, to, what, func() { to.receive(a.Payload, a.Source, a.Destination) })
+		if !a.Destination.IsMulticast() && a.Destination != to.link.Source4 && a.Destination != to.link.Source6 {
+			continue
 		}
+		c.carry(from, to, what, func() {
+			to.receive(a.Payload, a.Source, a.Destination)
+			to.sight(a.Source, from.link.MAC)
+		})
 	}
 }
 
@@ -93,6 +97,14 @@ func (h *Host) receive(payload []byte, source, destination netip.Addr) {
 		return
 	}
 	h.feed(node.Heard{Interface: Interface, Received: received})
+}
+
+// sight tells the node of a sender's MAC address, as the daemon's lookout does: once.
+func (h *Host) sight(source netip.Addr, mac string) {
+	if h.sighted[source] != mac {
+		h.sighted[source] = mac
+		h.feed(node.Seen{Interface: Interface, From: source, MAC: mac})
+	}
 }
 
 // carryAnnouncements broadcasts ARP and neighbour advertisements.
