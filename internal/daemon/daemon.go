@@ -84,7 +84,6 @@ type Daemon struct {
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
 	loaded    atomic.Pointer[node.ConfigReport]
 	hookRuns  hookRuns
-	refused   atomic.Uint64 // packets refused while the queue was long: only counted
 }
 
 // New opens what the daemon needs of the kernel and removes what a dead one left behind. It starts nothing.

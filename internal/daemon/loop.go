@@ -189,14 +189,20 @@ func (l *loop) slept() time.Duration {
 	return gap
 }
 
-// readDry lets the readers deliver what waits in the VRRP sockets.
+// readDry lets the readers deliver what waits in the VRRP sockets by now. Under a flood they are never empty for long: what
+// comes later is not waited for.
 func (l *loop) readDry() {
+	marks := map[*linux.Conn]uint64{}
+	for _, p := range l.ports {
+		p.mark(marks)
+	}
 	bound, poll := time.NewTimer(readDry), time.NewTicker(dryPoll)
 	defer bound.Stop()
 	defer poll.Stop()
 	for {
+		dry := !l.pending(marks)
 		l.more()
-		if !l.pending() && len(l.events) == 0 {
+		if dry && len(l.events) == 0 {
 			return
 		}
 		select {
@@ -209,10 +215,10 @@ func (l *loop) readDry() {
 	}
 }
 
-// pending says whether a VRRP socket holds packets that its reader did not take yet.
-func (l *loop) pending() bool {
+// pending says whether a VRRP socket holds packets of before the marks that its reader did not deliver yet.
+func (l *loop) pending(marks map[*linux.Conn]uint64) bool {
 	for _, p := range l.ports {
-		if p.pending() {
+		if p.pending(marks) {
 			return true
 		}
 	}

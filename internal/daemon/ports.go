@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type port struct {
 	broken    atomic.Bool // a reader ended although it was wanted: all of it is opened again
 	closed    atomic.Bool // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
+	lookouts  map[vrrp.Family]*linux.Lookout
 	announcer broadcaster
 	witness   *linux.Witness
 	devices   map[deviceKey]*device
@@ -40,14 +42,24 @@ type portChange struct {
 // conn returns the family's VRRP socket; nil if there is none.
 func (p *port) conn(f vrrp.Family) *linux.Conn { return p.conns[f] }
 
-// pending says whether a VRRP socket holds packets.
-func (p *port) pending() bool {
+// pending says whether a VRRP socket holds packets of before the instant that the marks are of.
+func (p *port) pending(marks map[*linux.Conn]uint64) bool {
 	for _, c := range p.conns {
+		if c.Emptied() != marks[c] {
+			continue
+		}
 		if waits, err := c.Pending(); err == nil && waits {
 			return true
 		}
 	}
 	return false
+}
+
+// mark takes note of how far the readers are.
+func (p *port) mark(marks map[*linux.Conn]uint64) {
+	for _, c := range p.conns {
+		marks[c] = c.Emptied()
+	}
 }
 
 // port takes a change of an interface into the loop.
@@ -185,7 +197,7 @@ func linkOf(l linux.Link) node.Link {
 
 // openPort opens what the instances of an interface need, and starts the readers.
 func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) {
-	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}, devices: map[deviceKey]*device{}}
+	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}, lookouts: map[vrrp.Family]*linux.Lookout{}, devices: map[deviceKey]*device{}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	if err := k.openSockets(p, l.Name); err != nil {
 		p.close()
@@ -193,6 +205,9 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 	}
 	for _, conn := range p.conns {
 		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn)) })
+	}
+	for _, out := range p.lookouts {
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, l.Name, out)) })
 	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
@@ -224,14 +239,24 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 	return nil
 }
 
-// listen opens one family's VRRP socket.
+// listen opens one family's VRRP socket, and the lookout beside it.
 func (p *port) listen(ifName string, f vrrp.Family, accepts []linux.Accept) error {
 	conn, err := linux.Listen(ifName, f == vrrp.IPv6)
 	if err != nil {
 		return err
 	}
 	p.conns[f] = conn
-	return conn.Accept(accepts)
+	lookout, err := linux.OpenLookout(ifName, f == vrrp.IPv6)
+	if err != nil {
+		return err
+	}
+	p.lookouts[f] = lookout
+	return p.accept(f, accepts)
+}
+
+// accept says for which virtual routers a family's sockets are.
+func (p *port) accept(f vrrp.Family, accepts []linux.Accept) error {
+	return errors.Join(p.conns[f].Accept(accepts), p.lookouts[f].Accept(accepts))
 }
 
 // reconfigure brings the open ports to a new configuration; one whose sockets are too few is opened anew.
@@ -243,7 +268,7 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 				p.broken.Store(true)
 				break
 			}
-			if err := p.conns[f].Accept(accepts); err != nil {
+			if err := p.accept(f, accepts); err != nil {
 				k.log.Error("change whom the socket hears", "interface", name, "error", err)
 				p.broken.Store(true)
 			}
@@ -278,21 +303,28 @@ func (k *portKeeper) prune(ctx context.Context) {
 	}
 }
 
-// read gives the loop every advert of one socket, and counts what is none.
+// read gives the loop every advert of one socket, and tells it of what is none.
 func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) error {
+	refused := k.refusals(ctx, ifName)
 	return conn.Run(ctx, func(p linux.Packet) {
+		refused.flush(p.At)
 		received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
 		if err == nil {
 			k.post(ctx, node.Heard{Interface: ifName, Received: received})
 			return
 		}
-		// What is no advert must not delay what is: in a flood it is only counted.
-		if len(k.events) > cap(k.events)/2 {
-			k.refused.Add(1)
-			return
-		}
-		k.post(ctx, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
+		refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
 	})
+}
+
+// refusals are one reader's.
+func (k *portKeeper) refusals(ctx context.Context, ifName string) *refusals {
+	return &refusals{
+		ifName: ifName,
+		post:   func(ev node.Event) { k.post(ctx, ev) },
+		busy:   func() bool { return len(k.events) > cap(k.events)/2 },
+		sums:   map[refusalKey]*node.Refused{},
+	}
 }
 
 // readerEnded has a port opened again whose reader broke while it was wanted: its interface went down for a moment, or
@@ -316,6 +348,9 @@ func (p *port) close() {
 	p.tasks.Wait()
 	for _, c := range p.conns {
 		_ = c.Close()
+	}
+	for _, l := range p.lookouts {
+		_ = l.Close()
 	}
 	for _, d := range p.devices {
 		d.close()

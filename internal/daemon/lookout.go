@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+const (
+	// maxKnown bounds the senders whose MAC addresses the loop need not be told again,
+	maxKnown = 256
+	// and knownFor is for how long it need not.
+	knownFor = time.Minute
+)
+
+// lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
+func (k *portKeeper) lookOut(ctx context.Context, ifName string, l *linux.Lookout) error {
+	refused := k.refusals(ctx, ifName)
+	known, since := map[netip.Addr]string{}, time.Time{}
+	return l.Run(ctx, func(s linux.Sighting) {
+		refused.flush(s.At)
+		if len(known) >= maxKnown || s.At.Sub(since) >= knownFor {
+			clear(known)
+			since = s.At
+		}
+		if known[s.Source] != string(s.MAC) {
+			known[s.Source] = string(s.MAC)
+			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
+		}
+		if s.Passed {
+			return // the socket's reader has it too
+		}
+		vrid, err := dropped(s.Packet)
+		refused.add(s.At, node.Refused{Interface: ifName, VRID: vrid, From: s.Source, MAC: s.MAC.String(), Err: err})
+	}, func(packets uint64) {
+		k.post(ctx, node.Overlooked{Interface: ifName, Packets: packets})
+	})
+}
+
+// dropped says why the VRRP socket's filter drops a packet: it looks no further than these.
+func dropped(p linux.Packet) (vrid uint8, err error) {
+	r, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
+	for _, first := range []error{vrrp.ErrCARP, vrrp.ErrType, vrrp.ErrVRID} {
+		if errors.Is(err, first) {
+			return r.VRID, err
+		}
+	}
+	const header = 8 // RFC 9568 section 5.1
+	switch {
+	case len(p.Payload) < header:
+		return r.VRID, vrrp.ErrShort
+	case errors.Is(err, vrrp.ErrVersion):
+		return r.VRID, vrrp.ErrVersion.Because("it is of VRRP version %d, which does not exist over %s", r.Version, vrrp.FamilyOf(p.Source))
+	case p.TTL != vrrp.HopLimit:
+		return r.VRID, vrrp.ErrHopLimit.Because("its TTL or hop limit is %d, not 255: it was forwarded by a router, or forged; VRRP works on one link only", p.TTL)
+	default:
+		return r.VRID, vrrp.ErrUnknownVRID
+	}
+}
