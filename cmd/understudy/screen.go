@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,6 +27,10 @@ func screen(r node.Report, now time.Time) string {
 	for _, i := range r.Node.Instances {
 		b.WriteString("\n")
 		instanceLines(&b, i, now)
+	}
+	for _, l := range r.Node.Links {
+		b.WriteString("\n")
+		linkLines(&b, l, now)
 	}
 	if len(r.Checks) > 0 {
 		b.WriteString("\nchecks\n")
@@ -75,6 +77,9 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 			}
 			fmt.Fprintf(b, "  %-10s %s\n", label, peer(p, now))
 		}
+		speakerLines(b, m, now)
+		tallyLines(b, "refused", m.Refused, now)
+		tallyLines(b, "odd", m.Notices, now)
 	}
 	fmt.Fprintf(b, "  addresses  %s\n", addresses(i))
 	if c := i.Contention; c != nil {
@@ -110,17 +115,12 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 		parts = append(parts, "no other master was heard")
 	default:
 		parts = append(parts, fmt.Sprintf("last heard %s with priority %d, %s ago", m.Peer, m.PeerPrio, age(now, m.Heard)))
+		if i.State == node.Backup {
+			parts = append(parts, fmt.Sprintf("takes over after %s of silence", m.Patience))
+		}
 	}
 	if m.Waiting != "" && i.State == node.Backup {
 		parts = append(parts, "waits for the instance's other family: "+m.Waiting)
-	}
-	for _, reason := range slices.Sorted(maps.Keys(m.Refused)) {
-		c := m.Refused[reason]
-		parts = append(parts, fmt.Sprintf("refused %d (%s, last from %s)", c.Count, reason, c.Last))
-	}
-	for _, reason := range slices.Sorted(maps.Keys(m.Notices)) {
-		c := m.Notices[reason]
-		parts = append(parts, fmt.Sprintf("accepted %d with %s (last from %s)", c.Count, reason, c.Last))
 	}
 	if m.SendError != "" {
 		parts = append(parts, "adverts do not leave: "+m.SendError)

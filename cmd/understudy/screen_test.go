@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 var update = flag.Bool("update", false, "write what the screens look like now into testdata")
@@ -52,8 +53,16 @@ var reports = map[string]node.Report{
 				Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(90 * time.Second), Why: "handed over to 10.0.0.12", Priority: 1,
 				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{"drained by admin", "drained by nginx-stop"}, Addresses: []netip.Addr{ip10},
 				Routers: []node.RouterStatus{{
-					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond),
-					Refused: node.Tally{"wrong checksum": {Count: 3, Last: lb2}, "ttl": {Count: 2, Last: lb2}},
+					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond), Patience: 3996 * time.Millisecond,
+					Speakers: []node.SpeakerStatus{{
+						Address: lb2, MAC: "02:00:00:00:00:02", Heard: ago(200 * time.Millisecond), Priority: 100, Interval: time.Second, Message: 7,
+						Refused: "checksum",
+					}},
+					Refused: node.Tally{
+						"checksum": {Count: 3, Last: lb2, MAC: "02:00:00:00:00:02", At: ago(time.Second), Text: vrrp.ErrChecksum.Error()},
+						"ttl":      {Count: 2, Last: lb2, At: ago(time.Hour), Text: vrrp.ErrHopLimit.Error()},
+					},
+					Notices: node.Tally{"interval-mismatch": {Count: 7, Last: lb2, At: ago(time.Minute), Text: "its interval is 2s"}},
 				}},
 				Contention: &node.Contention{At: ago(time.Hour), IP: ip10, MAC: "02:00:00:00:00:02"},
 				LastChange: node.Change{From: node.Leaving, To: node.Backup, Why: "handed over to 10.0.0.12", At: ago(90 * time.Second)},
@@ -63,7 +72,9 @@ var reports = map[string]node.Report{
 				Terms: []node.Term{{What: "base", Value: 100}}, Unhealthy: []string{"drained by admin"}, Addresses: []netip.Addr{ip6},
 				Routers: []node.RouterStatus{{Family: "IPv6"}},
 			},
-		}},
+		}, Links: []node.LinkStatus{{Name: "eth0", Overlooked: 99, Stray: node.Tally{
+			"unknown-vrid": {Count: 12, Last: lb2, MAC: "02:00:00:00:00:02", VRID: 9, At: ago(time.Second), Text: vrrp.ErrUnknownVRID.Error()},
+		}}}},
 		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s"}},
 	},
 	"authenticated": {
