@@ -19,7 +19,7 @@ const (
 )
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
-func (k *portKeeper) lookOut(ctx context.Context, ifName string, l *linux.Lookout) error {
+func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *linux.Lookout) error {
 	refused := k.refusals(ctx, ifName)
 	known, since := map[netip.Addr]string{}, time.Time{}
 	return l.Run(ctx, func(s linux.Sighting) {
@@ -32,7 +32,12 @@ func (k *portKeeper) lookOut(ctx context.Context, ifName string, l *linux.Lookou
 			known[s.Source] = string(s.MAC)
 			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
 		}
-		if s.Passed {
+		switch own := p.source4.Load(); {
+		case s.Passed && own != nil && s.Source == *own:
+			// The kernel gives no socket what comes over IPv4 from an address of this host.
+			k.judge(ctx, ifName, s.Packet, refused)
+			return
+		case s.Passed:
 			return // the socket's reader has it too
 		}
 		vrid, err := dropped(s.Packet)

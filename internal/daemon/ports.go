@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +21,9 @@ type port struct {
 	index     int
 	mac       string
 	opened    time.Time
-	broken    atomic.Bool // a reader ended although it was wanted: all of it is opened again
-	closed    atomic.Bool // what waits for it is dropped
+	source4   atomic.Pointer[netip.Addr] // the interface's own first IPv4 address
+	broken    atomic.Bool                // a reader ended although it was wanted: all of it is opened again
+	closed    atomic.Bool                // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
 	lookouts  map[vrrp.Family]*linux.Lookout
 	announcer broadcaster
@@ -165,6 +167,9 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	if !l.Up {
 		delete(k.failed, l.Name)
 	}
+	if c.port != nil {
+		c.port.source4.Store(&l.Source4)
+	}
 	k.hand(ctx, c)
 }
 
@@ -207,7 +212,7 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn)) })
 	}
 	for _, out := range p.lookouts {
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, l.Name, out)) })
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, p, l.Name, out)) })
 	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
@@ -308,13 +313,18 @@ func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) 
 	refused := k.refusals(ctx, ifName)
 	return conn.Run(ctx, func(p linux.Packet) {
 		refused.flush(p.At)
-		received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
-		if err == nil {
-			k.post(ctx, node.Heard{Interface: ifName, Received: received})
-			return
-		}
-		refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
+		k.judge(ctx, ifName, p, refused)
 	})
+}
+
+// judge gives the loop an advert, and tells it of a packet that is none.
+func (k *portKeeper) judge(ctx context.Context, ifName string, p linux.Packet, refused *refusals) {
+	received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
+	if err == nil {
+		k.post(ctx, node.Heard{Interface: ifName, Received: received})
+		return
+	}
+	refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
 }
 
 // refusals are one reader's.

@@ -15,26 +15,38 @@ const maxAround = 256
 
 // around is what is known of the other hosts that speak VRRP on an interface.
 type around struct {
-	macs       map[netip.Addr]string
+	macs       map[netip.Addr]macs
 	awaited    map[netip.Addr]bool // whose MAC address news wait for
 	stray      Tally               // packets that belong to no instance
 	overlooked uint64              // packets that were only counted
+}
+
+// macs are the MAC addresses that a host sends from: the last one, and the one before it. A second one is a virtual router's,
+// another host with the same address, or one who forges it.
+type macs struct{ last, before string }
+
+// String names them.
+func (m macs) String() string {
+	if m.before != "" {
+		return m.last + " or " + m.before
+	}
+	return m.last
 }
 
 // aroundOf returns what is known around an interface.
 func (n *Node) aroundOf(ifName string) *around {
 	a := n.around[ifName]
 	if a == nil {
-		a = &around{macs: map[netip.Addr]string{}, awaited: map[netip.Addr]bool{}, stray: Tally{}}
+		a = &around{macs: map[netip.Addr]macs{}, awaited: map[netip.Addr]bool{}, stray: Tally{}}
 		n.around[ifName] = a
 	}
 	return a
 }
 
-// mac is the MAC address that a host sends from, as far as it was seen.
+// mac is the MAC address that a host sent from last, as far as it was seen.
 func (n *Node) mac(ifName string, from netip.Addr) string {
 	if a := n.around[ifName]; a != nil {
-		return a.macs[from]
+		return a.macs[from].last
 	}
 	return ""
 }
@@ -42,10 +54,13 @@ func (n *Node) mac(ifName string, from netip.Addr) string {
 // seen takes note of a sender's MAC address. What waits for it is told.
 func (n *Node) seen(ev Seen) {
 	a := n.aroundOf(ev.Interface)
-	if _, known := a.macs[ev.From]; !known && len(a.macs) >= maxAround {
+	was, known := a.macs[ev.From]
+	if !known && len(a.macs) >= maxAround {
 		clear(a.macs) // who lives is seen again
 	}
-	a.macs[ev.From] = ev.MAC
+	if was.last != ev.MAC {
+		a.macs[ev.From] = macs{ev.MAC, was.last}
+	}
 	if !a.awaited[ev.From] {
 		return
 	}

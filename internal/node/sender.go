@@ -25,9 +25,9 @@ const (
 // sender is what a virtual router remembers of a host that it hears.
 type sender struct {
 	at      time.Time
-	refused string          // why its last advert was refused; empty: it was accepted
-	told    map[string]bool // what was odd about those that were accepted
-	held    []news          // what is to be told of it once its MAC address is known, or it is heard again
+	refused string               // why its last advert was refused; empty: it was accepted
+	told    map[string]time.Time // what was told of it, and when
+	held    []news               // what is to be told of it once its MAC address is known, or it is heard again
 	// Of the adverts that were accepted: the last one, and how many came in each checksum form.
 	priority    uint8
 	interval    time.Duration
@@ -46,7 +46,7 @@ func (m *member) senderOf(now time.Time, from netip.Addr) *sender {
 		if len(m.senders) >= maxSenders {
 			m.forgetOne()
 		}
-		s = &sender{told: map[string]bool{}}
+		s = &sender{told: map[string]time.Time{}}
 		m.senders[from] = s
 	}
 	s.at = now
@@ -76,7 +76,7 @@ func (m *member) tell(n *Node, now time.Time, from netip.Addr, s *sender, line n
 	m.newsLeft--
 	s.held = append(s.held, line)
 	a := n.aroundOf(m.of.cfg.Interface)
-	if a.macs[from] != "" || len(a.awaited) >= maxAround {
+	if a.macs[from].last != "" || len(a.awaited) >= maxAround {
 		m.release(n, from, s)
 		return
 	}
@@ -91,7 +91,7 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 	who := from.String()
 	a := n.aroundOf(m.of.cfg.Interface)
 	delete(a.awaited, from) // another virtual router's news of it go with its next packet
-	if mac := a.macs[from]; mac != "" {
+	if mac := a.macs[from]; mac.last != "" {
 		who = fmt.Sprintf("%s (%s)", from, mac)
 	}
 	for _, line := range s.held {
@@ -101,7 +101,7 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 }
 
 // refuse counts an advert that is not accepted. It is told when that is news: the sender's last one was accepted, or
-// refused for another reason.
+// refused for another reason; of who changes all the time once in a newsWindow.
 func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 	s := m.senderOf(now, ev.From)
 	m.release(n, ev.From, s)
@@ -111,6 +111,10 @@ func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 		return
 	}
 	s.refused = reason
+	if at, told := s.told[reason]; told && now.Sub(at) < newsWindow {
+		return
+	}
+	s.told[reason] = now
 	m.tell(n, now, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
 }
 
@@ -133,10 +137,10 @@ func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notic
 func (m *member) notice(n *Node, now time.Time, from netip.Addr, what vrrp.Notice, explain func() string) {
 	m.notices.add(string(what), Count{Last: from, MAC: n.mac(m.of.cfg.Interface, from), At: now, Text: explain()})
 	s := m.senderOf(now, from)
-	if s.told[string(what)] {
+	if _, told := s.told[string(what)]; told {
 		return
 	}
-	s.told[string(what)] = true
+	s.told[string(what)] = now
 	if what == vrrp.NoticeLinkLocal && !m.machine.Config().Addresses[0].IsLinkLocalUnicast() {
 		return // counted, but no news: this host's own adverts are the same
 	}

@@ -271,22 +271,42 @@ func TestNewsAreChanges(t *testing.T) {
 	l.refuse(vrrp.ErrShort, other4)
 	l.refuse(vrrp.ErrShort, other4)
 	told(1)
-	l.hear(l.advert(nil), other4)
-	told(0)
+	l.run(time.Minute)
+	l.said = nil
 	l.refuse(vrrp.ErrShort, other4)
-	told(1)
-	for range 100 {
+	told(0)
+	for range 100 { // it is the same sender with the same fault
 		l.hear(l.advert(nil), other4)
 		l.refuse(vrrp.ErrShort, other4)
 	}
-	told(3) // six in a minute, three were told before
+	told(1)
 	l.run(time.Minute)
 	l.said = nil
-	l.hear(l.advert(nil), other4)
-	l.refuse(vrrp.ErrShort, other4)
-	told(1)
-	if c := l.router().Refused["short"]; c.Count != 104 {
+	for k := range 100 {
+		l.refuse([]error{vrrp.ErrShort, vrrp.ErrExcess, vrrp.ErrChecksum}[k%3], other4)
+	}
+	told(3)
+	for k := range 100 {
+		l.refuse(vrrp.ErrChecksum, netip.AddrFrom4([4]byte{10, 0, 0, byte(k)}))
+		l.see(netip.AddrFrom4([4]byte{10, 0, 0, byte(k)}), mac(k))
+	}
+	told(3) // six in a minute, three were told before
+	if c := l.router().Refused["short"]; c.Count != 137 {
 		t.Errorf("counted %d", c.Count)
+	}
+}
+
+// TestTwoMACs: an address that is seen with two MAC addresses is named with both.
+func TestTwoMACs(t *testing.T) {
+	l := listen(nil)
+	l.see(other4, mac(9))
+	l.see(other4, mac(9))
+	l.see(other4, mac(8))
+	l.see(other4, mac(8))
+	l.refuse(vrrp.ErrChecksum, other4)
+	l.saidOnly(t, "adverts from 10.0.0.9 (02:00:00:00:00:08 or 02:00:00:00:00:09) are refused: "+vrrp.ErrChecksum.Error())
+	if c := l.router().Refused["checksum"]; c.MAC != mac(8) {
+		t.Errorf("counted as %+v", c)
 	}
 }
 
