@@ -20,18 +20,17 @@ func (r *Refusal) Error() string { return r.text }
 func (r *Refusal) Reason() string { return r.reason }
 
 // Because is the refusal with a text that knows the packet.
-func (r *Refusal) Because(format string, args ...any) error {
-	return &explained{r, fmt.Sprintf(format, args...)}
-}
+func (r *Refusal) Because(format string, args ...any) error { return &explained{r, format, args} }
 
-// explained is a refusal of one packet.
+// explained is a refusal of one packet. The text is made when somebody reads it: of a flood nobody does.
 type explained struct {
 	refusal *Refusal
-	text    string
+	format  string
+	args    []any
 }
 
 // Error says what is wrong with this packet.
-func (e *explained) Error() string { return e.text }
+func (e *explained) Error() string { return fmt.Sprintf(e.format, e.args...) }
 
 // Unwrap returns the refusal.
 func (e *explained) Unwrap() error { return e.refusal }

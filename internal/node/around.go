@@ -77,8 +77,8 @@ func (n *Node) seen(ev Seen) {
 // strayed counts a packet that belongs to no instance: that is nobody's fault.
 func (n *Node) strayed(now time.Time, ifName string, ev Refused) {
 	n.aroundOf(ifName).stray.add(vrrp.ReasonOf(ev.Err), Count{
-		Count: ev.Count, Last: ev.From, MAC: n.mac(ifName, ev.From), VRID: ev.VRID, At: now, Text: ev.Err.Error(),
-	})
+		Count: ev.Count, Last: ev.From, MAC: n.mac(ifName, ev.From), VRID: ev.VRID, At: now,
+	}, ev.Err.Error)
 }
 
 // sharedMAC begins the MAC addresses of virtual routers (RFC 9568 section 7.3), which several hosts use in turn.

@@ -106,7 +106,7 @@ func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 	s := m.senderOf(now, ev.From)
 	m.release(n, ev.From, s)
 	reason := vrrp.ReasonOf(ev.Err)
-	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now, Text: ev.Err.Error()})
+	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now}, ev.Err.Error)
 	if s.refused == reason {
 		return
 	}
@@ -135,7 +135,7 @@ func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notic
 
 // notice counts what is odd about an accepted advert, and tells it once for each sender.
 func (m *member) notice(n *Node, now time.Time, from netip.Addr, what vrrp.Notice, explain func() string) {
-	m.notices.add(string(what), Count{Last: from, MAC: n.mac(m.of.cfg.Interface, from), At: now, Text: explain()})
+	m.notices.add(string(what), Count{Last: from, MAC: n.mac(m.of.cfg.Interface, from), At: now}, explain)
 	s := m.senderOf(now, from)
 	if _, told := s.told[string(what)]; told {
 		return

@@ -16,15 +16,26 @@ type Count struct {
 	VRID  uint8      `json:"vrid,omitempty"` // whose it would have been; only where it was nobody's
 	At    time.Time  `json:"at"`
 	Text  string     `json:"text,omitempty"` // what was wrong with it and what to do
+	asked time.Time  // when that was asked for
 }
 
-// add counts what c says once more, or as often as c does.
-func (t Tally) add(reason string, c Count) {
-	c.Count = max(c.Count, 1)
-	if old := t[reason]; old != nil {
-		c.Count += old.Count
+// freshText is how old a tally's text may be that the same sender is not asked for again.
+const freshText = time.Second
+
+// add counts packets of one sender, at least one. What was wrong is asked for once a second: a flood only counts.
+func (t Tally) add(reason string, now Count, text func() string) {
+	c := t[reason]
+	if c == nil {
+		c = &Count{}
+		t[reason] = c
 	}
-	t[reason] = &c
+	now.Count = c.Count + max(now.Count, 1)
+	now.Text = c.Text
+	if now.Last != c.Last || now.VRID != c.VRID || now.At.Sub(c.asked) >= freshText {
+		now.Text, c.asked = text(), now.At
+	}
+	now.asked = c.asked
+	*c = now
 }
 
 // clone copies the tally for a snapshot.

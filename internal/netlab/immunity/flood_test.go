@@ -19,7 +19,8 @@ import (
 
 const (
 	settleBound = 20 * time.Second
-	// fullRate is what is asked for, leastRate what a slow machine must reach; both in packets a second.
+	// fullRate is what is asked for, leastRate what must come of it on the average, also where two processors do everything:
+	// the flooder, the switch, both daemons and their kernels. In packets a second.
 	fullRate, leastRate = 50_000, 20_000
 	// calm is for how long a flood is looked at before the master is cut off, and lasts how long it goes on in all.
 	calm  = 2 * time.Second
@@ -46,8 +47,16 @@ func TestFlood(t *testing.T) {
 			evil := labtest.Host(t, c.Lab, "evil", "10.0.0.66/24")
 			beats := watch(t, c)
 			t.Run("none", func(t *testing.T) { cutOff(t, c) })
+			var rates []int
 			for _, k := range g.kinds {
-				t.Run(k.name, func(t *testing.T) { endure(t, c, evil, beats, k) })
+				t.Run(k.name, func(t *testing.T) { rates = append(rates, endure(t, c, evil, beats, k)) })
+			}
+			total := 0
+			for _, r := range rates {
+				total += r
+			}
+			if average := total / max(len(rates), 1); average < leastRate {
+				t.Errorf("the floods had %d packets a second on the average, want %d", average, leastRate)
 			}
 		})
 	}
@@ -136,8 +145,8 @@ func longest(t *testing.T, beats *netlab.Proc, from, to time.Time) time.Duration
 	return max(gap, to.Sub(last))
 }
 
-// endure floods the pair with one kind of packets.
-func endure(t *testing.T, c *pairtest.Cluster, evil *netlab.Host, beats *netlab.Proc, k kind) {
+// endure floods the pair with one kind of packets, and returns how many a second it were.
+func endure(t *testing.T, c *pairtest.Cluster, evil *netlab.Host, beats *netlab.Proc, k kind) (rate int) {
 	var frames [][]byte
 	for _, p := range k.packets(c.Get("lb1").MAC()) {
 		frames = append(frames, p.frame())
@@ -173,17 +182,15 @@ func endure(t *testing.T, c *pairtest.Cluster, evil *netlab.Host, beats *netlab.
 		t.Logf("lb1 counts %d as %s: %s", count.Count, k.reason, count.Text)
 	}
 	cutOff(t, c)
-	rate := f.end(t)
+	rate = f.end(t)
 	t.Logf("flooded with %d packets a second", rate)
-	if rate < leastRate {
-		t.Errorf("the flood had only %d packets a second, want %d", rate, leastRate)
-	}
 	for _, h := range c.Hosts {
 		// Six a minute at most, and of each sender at first only.
 		if more := h.Logged("are refused: ") - lines[h.Name()]; more > 6 {
 			t.Errorf("%d lines in the log of %s", more, h.Name())
 		}
 	}
+	return rate
 }
 
 // cutOff takes the master off the switch, and expects the backup to take over when its time has come; then all is as before.
