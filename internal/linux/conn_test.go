@@ -3,12 +3,14 @@ package linux
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/packet"
@@ -350,4 +352,30 @@ func FuzzParse4(f *testing.F) {
 			t.Errorf("%d bytes of payload from a packet of %d", len(p.Payload), len(b))
 		}
 	})
+}
+
+// FuzzParse6: control messages come from the kernel, but what is in them does not.
+func FuzzParse6(f *testing.F) {
+	hops := binary.NativeEndian.AppendUint32(nil, 255)
+	f.Add(advert(0x31, 7), hops, netip.MustParseAddr("ff02::12").AsSlice())
+	f.Add([]byte{}, []byte{1}, []byte{})
+	f.Fuzz(func(t *testing.T, b, hops, destination []byte) {
+		oob := append(controlMessage(unix.IPV6_HOPLIMIT, hops), controlMessage(unix.IPV6_PKTINFO, append(destination, 0, 0, 0, 0))...)
+		for _, oob := range [][]byte{oob, hops, oob[:len(oob)/2]} {
+			p, ok := parse6(b, oob, &unix.SockaddrInet6{})
+			if ok && (p.TTL < 0 || !p.Destination.Is6() || !bytes.Equal(p.Payload, b)) {
+				t.Errorf("%x with %x is read as %+v", b, oob, p)
+			}
+		}
+	})
+}
+
+// controlMessage is one of IPv6's, with its header and padding.
+func controlMessage(kind int32, data []byte) []byte {
+	b := make([]byte, unix.CmsgSpace(len(data)))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IPV6, kind
+	h.SetLen(unix.CmsgLen(len(data)))
+	copy(b[unix.CmsgLen(0):], data)
+	return b
 }
