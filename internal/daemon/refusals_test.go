@@ -13,81 +13,93 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
+// teller is a reader's refusals, and what the loop was told of them.
+type teller struct {
+	*refusals
+	t         *testing.T
+	events    []node.Event
+	loopsBusy bool
+}
+
+func newTeller(t *testing.T) *teller {
+	tl := &teller{t: t}
+	tl.refusals = &refusals{
+		ifName: "eth0", post: func(ev node.Event) { tl.events = append(tl.events, ev) }, busy: func() bool { return tl.loopsBusy },
+		sums: map[refusalKey]*node.Refused{},
+	}
+	return tl
+}
+
+// told asserts how many events the loop got since the last time, and for how many packets.
+func (tl *teller) told(wantEvents int, wantPackets uint64) {
+	tl.t.Helper()
+	packets := uint64(0)
+	for _, ev := range tl.events {
+		switch ev := ev.(type) {
+		case node.Refused:
+			packets += max(ev.Count, 1)
+		case node.Overlooked:
+			packets += ev.Packets
+		}
+	}
+	if len(tl.events) != wantEvents || packets != wantPackets {
+		tl.t.Errorf("%d events for %d packets, want %d for %d", len(tl.events), packets, wantEvents, wantPackets)
+	}
+	tl.events = nil
+}
+
+func refusedFrom(n byte, err error) node.Refused {
+	return node.Refused{Interface: "eth0", VRID: 71, From: netip.AddrFrom4([4]byte{10, 0, 0, n}), Err: err}
+}
+
 // TestRefusals: at an ordinary rate each refusal is told at once; a flood becomes a few events, and nothing is lost count of.
 func TestRefusals(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	var (
-		events []node.Event
-		busy   bool
-	)
-	r := &refusals{
-		ifName: "eth0", post: func(ev node.Event) { events = append(events, ev) }, busy: func() bool { return busy },
-		sums: map[refusalKey]*node.Refused{},
-	}
-	refused := func(n byte, err error) node.Refused {
-		return node.Refused{Interface: "eth0", VRID: 71, From: netip.AddrFrom4([4]byte{10, 0, 0, n}), Err: err}
-	}
-	counted := func() (packets uint64) {
-		for _, ev := range events {
-			switch ev := ev.(type) {
-			case node.Refused:
-				packets += max(ev.Count, 1)
-			case node.Overlooked:
-				packets += ev.Packets
-			}
+	t.Run("an ordinary rate", func(t *testing.T) {
+		tl := newTeller(t)
+		for k := range 10 {
+			tl.add(start.Add(time.Duration(k)*50*time.Millisecond), refusedFrom(9, vrrp.ErrChecksum))
+			tl.told(1, 1)
 		}
-		return packets
-	}
-	expect := func(what string, wantEvents int, wantPackets uint64) {
-		t.Helper()
-		if len(events) != wantEvents || counted() != wantPackets {
-			t.Errorf("%s: %d events for %d packets, want %d for %d", what, len(events), counted(), wantEvents, wantPackets)
+	})
+	t.Run("a flood", func(t *testing.T) {
+		tl := newTeller(t)
+		for range 5000 {
+			tl.add(start, refusedFrom(9, vrrp.ErrChecksum))
+			tl.add(start, refusedFrom(8, vrrp.ErrShort))
 		}
-		events = nil
-	}
-
-	now := start
-	for range 10 {
-		now = now.Add(50 * time.Millisecond)
-		r.add(now, refused(9, vrrp.ErrChecksum))
-	}
-	expect("an ordinary rate", 10, 10)
-
-	now = now.Add(time.Second)
-	for range 5000 {
-		r.add(now, refused(9, vrrp.ErrChecksum))
-		r.add(now, refused(8, vrrp.ErrShort))
-	}
-	expect("a flood, at first", maxSingles, maxSingles)
-	now = now.Add(refusalWindow)
-	r.flush(now)
-	want := []node.Event{refused(8, vrrp.ErrShort), refused(9, vrrp.ErrChecksum)}
-	for k, ev := range want {
-		ev := ev.(node.Refused)
-		ev.Count = 5000 - maxSingles/2
-		want[k] = ev
-	}
-	if diff := cmp.Diff(want, events, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(errors.Is)); diff != "" {
-		t.Errorf("the sums of a flood (-want +got):\n%s", diff)
-	}
-	events = nil
-
-	now = now.Add(refusalWindow)
-	for n := range 200 {
-		r.add(now, refused(byte(n), vrrp.ErrChecksum))
-	}
-	r.flush(now.Add(refusalWindow))
-	expect("forged senders", maxSingles+maxSums+1, 200)
-
-	now, busy = now.Add(time.Second), true
-	r.add(now, refused(9, vrrp.ErrChecksum))
-	r.flush(now.Add(time.Second))
-	expect("a busy loop", 0, 0)
-	busy = false
-	r.flush(now.Add(2 * time.Second))
-	expect("afterwards", 1, 1)
-	r.flush(now.Add(3 * time.Second))
-	expect("nothing new", 0, 0)
+		tl.told(maxSingles, maxSingles)
+		tl.flush(start.Add(refusalWindow))
+		want := []node.Event{refusedFrom(8, vrrp.ErrShort), refusedFrom(9, vrrp.ErrChecksum)}
+		for k, ev := range want {
+			ev := ev.(node.Refused)
+			ev.Count = 5000 - maxSingles/2
+			want[k] = ev
+		}
+		if diff := cmp.Diff(want, tl.events, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(errors.Is)); diff != "" {
+			t.Errorf("the sums (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("forged senders", func(t *testing.T) {
+		tl := newTeller(t)
+		for n := range 200 {
+			tl.add(start, refusedFrom(byte(n), vrrp.ErrChecksum))
+		}
+		tl.flush(start.Add(refusalWindow))
+		tl.told(maxSingles+maxSums+1, 200)
+	})
+	t.Run("a busy loop", func(t *testing.T) {
+		tl := newTeller(t)
+		tl.loopsBusy = true
+		tl.add(start, refusedFrom(9, vrrp.ErrChecksum))
+		tl.flush(start.Add(time.Second))
+		tl.told(0, 0)
+		tl.loopsBusy = false
+		tl.flush(start.Add(2 * time.Second))
+		tl.told(1, 1)
+		tl.flush(start.Add(3 * time.Second))
+		tl.told(0, 0)
+	})
 }
 
 // TestDropped: what the VRRP socket's filter drops is refused for what the filter looked at.

@@ -69,11 +69,8 @@ func TestOddPackets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			n := running(now)
-			for _, ip := range []netip.Addr{peer, other} {
-				n.Step(now, node.Seen{Interface: "eth0", From: ip, MAC: "02:00:00:00:00:09"})
-			}
 			warnings := 0
-			for _, ev := range tt.events {
+			for _, ev := range append(seen(peer, other), tt.events...) {
 				for _, a := range n.Step(now, ev) {
 					if w, ok := a.(node.Warned); ok {
 						t.Log(w.Why)
@@ -89,6 +86,14 @@ func TestOddPackets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seen tells of the MAC addresses that hosts have.
+func seen(ips ...netip.Addr) (evs []node.Event) {
+	for _, ip := range ips {
+		evs = append(evs, node.Seen{Interface: "eth0", From: ip, MAC: "02:00:00:00:00:09"})
+	}
+	return evs
 }
 
 // stray sums what belongs to no instance on any interface.
