@@ -35,8 +35,16 @@ type group struct {
 	kinds          []kind
 }
 
-// groups has a pair without authentication; what only keys can tell apart is another's.
-var groups = []group{{"without authentication", "", kinds}}
+// groups are a pair without authentication, and one with, for what only keys can tell apart.
+var groups = []group{
+	{"without authentication", "", kinds},
+	{"with authentication", `auth {
+    active = 1
+    key "1" {
+      file = "LAB/${hostname}/key"
+    }
+  }`, signedKinds},
+}
 
 // TestFlood tells of a stranger who floods a pair: the master stays master and keeps its beat, the backup stays backup, and when
 // the master is cut off meanwhile the backup takes over as if there were no flood.
@@ -79,6 +87,9 @@ instance "web" {
 `, vrid, vip, interval, instance),
 	})
 	for _, h := range c.Hosts {
+		if err := os.WriteFile(filepath.Join(h.Dir(), "key"), []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		h.Start(t)
 	}
 	settled(t, c)
@@ -128,29 +139,47 @@ func watchFrom(t *testing.T, at *netlab.Host, sender net.HardwareAddr) *netlab.P
 	return p
 }
 
-// longest is the longest time between two instants without one of the adverts that were watched.
-func longest(t *testing.T, beats *netlab.Proc, from, to time.Time) time.Duration {
-	t.Helper()
-	last, gap := from, time.Duration(0)
-	for line := range strings.Lines(beats.Output()) {
+// adverts are when those that were watched came.
+func adverts(p *netlab.Proc) (at []time.Time) {
+	for line := range strings.Lines(p.Output()) {
 		var sec, micro int64
-		if n, _ := fmt.Sscanf(line, "%d.%d ", &sec, &micro); n != 2 {
-			continue
+		if n, _ := fmt.Sscanf(line, "%d.%d ", &sec, &micro); n == 2 {
+			at = append(at, time.Unix(sec, micro*1000))
 		}
-		at := time.Unix(sec, micro*1000)
-		if at.After(from) && at.Before(to) {
+	}
+	return at
+}
+
+// next waits for the first advert after an instant.
+func next(t *testing.T, p *netlab.Proc, from time.Time, bound time.Duration) (first time.Time) {
+	t.Helper()
+	labtest.Eventually(t, bound, func() (bool, string) {
+		for _, at := range adverts(p) {
+			if at.After(from) {
+				first = at
+				return true, ""
+			}
+		}
+		return false, "no advert was seen"
+	})
+	return first
+}
+
+// longest is the longest time without an advert from one instant to the first one after another.
+func longest(t *testing.T, p *netlab.Proc, from, to time.Time) (gap time.Duration) {
+	t.Helper()
+	end, last := next(t, p, to, settleBound), from
+	for _, at := range adverts(p) {
+		if at.After(from) && !at.After(end) {
 			gap, last = max(gap, at.Sub(last)), at
 		}
 	}
-	return max(gap, to.Sub(last))
+	return gap
 }
 
 // endure floods the pair with one kind of packets, and returns how many a second it were.
 func endure(t *testing.T, c *pairtest.Cluster, evil *netlab.Host, beats *netlab.Proc, k kind) (rate int) {
-	var frames [][]byte
-	for _, p := range k.packets(c.Get("lb1").MAC()) {
-		frames = append(frames, p.frame())
-	}
+	frames := k.frames(t, c, evil)
 	lines := map[string]int{}
 	for _, h := range c.Hosts {
 		lines[h.Name()] = h.Logged("are refused: ")
@@ -172,14 +201,14 @@ func endure(t *testing.T, c *pairtest.Cluster, evil *netlab.Host, beats *netlab.
 	} else {
 		t.Logf("the master was silent for %s at most", gap)
 	}
-	i, err := web(t, c.Get("lb1"))
+	i, err := web(t, c.Get(k.at))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if count := i.Routers[0].Refused[k.reason]; count == nil || !count.At.After(from) || count.Text == "" {
-		t.Errorf("lb1 counts %+v, nothing of it as %s", i.Routers[0].Refused, k.reason)
+		t.Errorf("%s counts %+v, nothing of it as %s", k.at, i.Routers[0].Refused, k.reason)
 	} else {
-		t.Logf("lb1 counts %d as %s: %s", count.Count, k.reason, count.Text)
+		t.Logf("%s counts %d as %s: %s", k.at, count.Count, k.reason, count.Text)
 	}
 	cutOff(t, c)
 	rate = f.end(t)
