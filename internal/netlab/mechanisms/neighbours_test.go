@@ -44,7 +44,7 @@ func TestChecksumOnTheWire(t *testing.T) {
 		t.Errorf("status shows no checksum form:\n%s", out)
 	}
 	lb1.Does(t, 0, "undrain")
-	settled(t, c, "lb1")
+	c.Settled(t, "lb1")
 }
 
 // TestStrangers tells of others on the link: a CARP cluster with our number, one with another, and a VRRP router of another
