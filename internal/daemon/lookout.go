@@ -19,8 +19,7 @@ const (
 )
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
-func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *linux.Lookout) error {
-	refused := k.refusals(ctx, ifName)
+func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *linux.Lookout, refused *refusals) error {
 	known, since := map[netip.Addr]string{}, time.Time{}
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)

@@ -26,6 +26,7 @@ type port struct {
 	closed    atomic.Bool                // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
 	lookouts  map[vrrp.Family]*linux.Lookout
+	refusals  []*refusals // of each reader
 	announcer broadcaster
 	witness   *linux.Witness
 	devices   map[deviceKey]*device
@@ -127,7 +128,8 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 			k.reconfigure(ctx)
 		case <-k.ill:
 			k.heal(ctx)
-		case <-retry.C:
+		case now := <-retry.C:
+			k.flush(now)
 			for name := range k.failed {
 				k.follow(ctx, k.known[name])
 			}
@@ -138,6 +140,15 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		case <-ctx.Done():
 			watching.Wait()
 			return watchErr
+		}
+	}
+}
+
+// flush tells the loop what is left of a flood when nothing comes any more.
+func (k *portKeeper) flush(now time.Time) {
+	for _, p := range k.open {
+		for _, r := range p.refusals {
+			r.flush(now)
 		}
 	}
 }
@@ -209,10 +220,12 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 		return nil, err
 	}
 	for _, conn := range p.conns {
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn)) })
+		refused := k.refuses(ctx, p, l.Name)
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn, refused)) })
 	}
 	for _, out := range p.lookouts {
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, p, l.Name, out)) })
+		refused := k.refuses(ctx, p, l.Name)
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, p, l.Name, out, refused)) })
 	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
@@ -309,8 +322,7 @@ func (k *portKeeper) prune(ctx context.Context) {
 }
 
 // read gives the loop every advert of one socket, and tells it of what is none.
-func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) error {
-	refused := k.refusals(ctx, ifName)
+func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn, refused *refusals) error {
 	return conn.Run(ctx, func(p linux.Packet) {
 		refused.flush(p.At)
 		k.judge(ctx, ifName, p, refused)
@@ -327,14 +339,16 @@ func (k *portKeeper) judge(ctx context.Context, ifName string, p linux.Packet, r
 	refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
 }
 
-// refusals are one reader's.
-func (k *portKeeper) refusals(ctx context.Context, ifName string) *refusals {
-	return &refusals{
+// refuses makes what one reader of a port tells the loop of its refusals by.
+func (k *portKeeper) refuses(ctx context.Context, p *port, ifName string) *refusals {
+	r := &refusals{
 		ifName: ifName,
 		post:   func(ev node.Event) { k.post(ctx, ev) },
 		busy:   func() bool { return len(k.events) > cap(k.events)/2 },
 		sums:   map[refusalKey]*node.Refused{},
 	}
+	p.refusals = append(p.refusals, r)
+	return r
 }
 
 // readerEnded has a port opened again whose reader broke while it was wanted: its interface went down for a moment, or
@@ -359,11 +373,11 @@ func (p *port) close() {
 	for _, c := range p.conns {
 		_ = c.Close()
 	}
-	for _, d := range p.devices {
-		d.close()
-	}
 	for _, l := range p.lookouts {
 		_ = l.Close()
+	}
+	for _, d := range p.devices {
+		d.close()
 	}
 	if p.announcer != nil {
 		_ = p.announcer.Close()

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -19,14 +20,15 @@ const (
 )
 
 // refusals tells the loop what one reader refuses. What is no advert must not delay what is: a flood of it becomes a few
-// events. It belongs to the reader's goroutine.
+// events.
 type refusals struct {
 	ifName string
 	post   func(node.Event)
 	busy   func() bool // the loop has enough to do: what can wait does
 
-	window     time.Time // when it began
-	singles    int       // told in it
+	mu         sync.Mutex // guards what follows
+	window     time.Time  // when it began
+	singles    int        // told in it
 	sums       map[refusalKey]*node.Refused
 	overlooked uint64
 }
@@ -41,7 +43,9 @@ type refusalKey struct {
 
 // add tells of a packet, at once or with others.
 func (r *refusals) add(now time.Time, ev node.Refused) {
-	r.flush(now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushLocked(now)
 	if r.singles < maxSingles && !r.busy() {
 		r.singles++
 		r.post(ev)
@@ -59,9 +63,15 @@ func (r *refusals) add(now time.Time, ev node.Refused) {
 	}
 }
 
-// flush tells the sums of a window that is over. Whatever the reader receives calls it: what is left of a flood waits for
-// the next packet.
+// flush tells the sums of a window that is over. Whatever the reader receives calls it, and a clock when nothing comes any
+// more.
 func (r *refusals) flush(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flushLocked(now)
+}
+
+func (r *refusals) flushLocked(now time.Time) {
 	if now.Sub(r.window) < refusalWindow {
 		return
 	}
