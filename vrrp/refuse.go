@@ -30,6 +30,7 @@ var (
 	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
 	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication that is not configured here"}
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
+	ErrFragment    = &Refusal{"fragment", "comes in fragments, which a shadow does not put together as the daemon does: advertise fewer addresses to have it judged"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
 	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
