@@ -67,6 +67,10 @@ const (
 	NoticeSameOwn   Notice = "same-priority-as-ours" // equal priorities: only the addresses decide
 )
 
+// IsOffer says whether an advert is that of a handover: its interval is one centisecond on purpose, so that the backups learn
+// a skew of milliseconds.
+func IsOffer(a Advert) bool { return a.Interval == handoverInterval }
+
 // ReasonOf returns the short reason of a refusal, and "unknown" for any other error.
 func ReasonOf(err error) string {
 	if r, ok := errors.AsType[*Refusal](err); ok {
@@ -151,8 +155,7 @@ func (c *Config) Notices(a Advert, priority uint8) []Notice {
 	if c.Family == IPv6 && !a.Addresses[0].IsLinkLocalUnicast() {
 		ns = append(ns, NoticeLinkLocal)
 	}
-	// A handover's advert carries one centisecond on purpose.
-	if a.Interval != c.Interval && a.Interval != handoverInterval && a.Priority != PriorityRelease {
+	if a.Interval != c.Interval && !IsOffer(a) && a.Priority != PriorityRelease {
 		ns = append(ns, NoticeInterval)
 	}
 	if a.Priority == priority && priority != PriorityIll {

@@ -18,6 +18,11 @@ type (
 		Interface string
 		vrrp.Received
 	}
+	// OwnAdvert is an advert that another VRRP daemon of this very host sent; only a shadow is told.
+	OwnAdvert struct {
+		Interface string
+		vrrp.Received
+	}
 	// Refused is a packet that vrrp.Parse refused, with what could be read of it.
 	Refused struct {
 		Interface string
@@ -88,6 +93,7 @@ type (
 )
 
 func (Heard) event()         {}
+func (OwnAdvert) event()     {}
 func (Refused) event()       {}
 func (SendFailed) event()    {}
 func (CheckChanged) event()  {}
@@ -212,6 +218,12 @@ type (
 		Priority uint8
 		Quiet    bool // a repetition that nobody need be told of
 	}
+	// Compared is one line for the log of a shadow: it has differed from this host's own adverts for a while, or agrees again.
+	Compared struct {
+		Instance string
+		Agrees   bool
+		Why      string
+	}
 	// Warned is one line for the log: something is wrong, and what.
 	Warned struct {
 		Instance string
@@ -225,4 +237,5 @@ func (Announce) action()     {}
 func (Probe) action()        {}
 func (Notify) action()       {}
 func (Changed) action()      {}
+func (Compared) action()     {}
 func (Warned) action()       {}

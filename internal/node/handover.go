@@ -282,6 +282,10 @@ func (n *Node) endLinger(now time.Time, i *instance) {
 func (n *Node) endLeave(now time.Time, i *instance) {
 	why, departs := n.departs(i)
 	switch {
+	case n.cfg.Shadow && departs:
+		n.abandon(now, i, why)
+	case n.cfg.Shadow && len(i.standing.ill) > 0:
+		i.leave.until = now.Add(i.leaveWait()) // nobody could hear the offer: who would have come is not known
 	case departs && !i.leave.retried:
 		i.leave.retried = true
 		i.leave.until = now.Add(i.leaveWait())

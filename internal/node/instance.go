@@ -53,6 +53,7 @@ type instance struct {
 	lastChange Change
 	calm       time.Time // when a contention without further evidence is over
 	contention *Contention
+	compared   comparison // a shadow's
 }
 
 // Change is a change of state.
@@ -112,7 +113,7 @@ func (i *instance) deadline() time.Time {
 	if i.state != Leaving {
 		d = earliest(d, i.failure.retry)
 	}
-	for _, at := range []time.Time{i.linkReady, i.probed, i.rising, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.woken, i.calm} {
+	for _, at := range []time.Time{i.linkReady, i.probed, i.rising, i.witness.at, i.offers.at, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.woken, i.calm, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d
@@ -158,6 +159,7 @@ func (n *Node) settle(now time.Time, i *instance) {
 	case Leaving:
 		n.settleLeaving(now, i)
 	}
+	n.compare(now, i)
 }
 
 // settleOut is an instance that does not take part.
