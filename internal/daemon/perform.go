@@ -23,6 +23,8 @@ func (l *loop) perform(a node.Action) {
 		l.notify(a)
 	case node.Changed:
 		l.changed(a)
+	case node.Compared:
+		l.compared(a)
 	case node.Warned:
 		l.log.Warn(a.Why, "instance", a.Instance)
 	default:
@@ -52,7 +54,11 @@ func (l *loop) changed(a node.Changed) {
 	if a.Quiet {
 		log = l.log.Debug
 	}
-	log("state changed", "instance", a.Instance, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)
+	what := "state changed"
+	if l.opts.Shadow {
+		what = "would become " + string(a.To)
+	}
+	log(what, "instance", a.Instance, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)
 	if a.From == node.Master || a.From == node.Leaving {
 		l.announcer.drop(a.Instance)
 	}

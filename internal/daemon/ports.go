@@ -25,6 +25,7 @@ type port struct {
 	announcer broadcaster
 	witness   *linux.Witness
 	devices   map[deviceKey]*device
+	tap       *linux.Tap // a shadow's, which has nothing else
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -46,6 +47,10 @@ func (p *port) pending() bool {
 		if waits, err := c.Pending(); err == nil && waits {
 			return true
 		}
+	}
+	if p.tap != nil {
+		waits, err := p.tap.Pending()
+		return err == nil && waits
 	}
 	return false
 }
@@ -194,6 +199,10 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 	for _, conn := range p.conns {
 		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn)) })
 	}
+	if p.tap != nil {
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.listenIn(ctx, l.Name, p.tap)) })
+		return p, nil
+	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
 			k.post(ctx, node.Announced{Interface: l.Name, IP: a.Address, MAC: a.MAC.String()})
@@ -206,6 +215,9 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 // openSockets opens a port's sockets; what was opened before an error is closed by the caller.
 func (k *portKeeper) openSockets(p *port, ifName string) error {
 	n := k.needsOf(ifName)
+	if k.opts.Shadow {
+		return p.tapOn(ifName, n)
+	}
 	for f, accepts := range n.accepts {
 		if err := p.listen(ifName, f, accepts); err != nil {
 			return err
@@ -238,6 +250,10 @@ func (p *port) listen(ifName string, f vrrp.Family, accepts []linux.Accept) erro
 func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
 		n := k.needsOf(name)
+		if p.tap != nil {
+			p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6))
+			continue
+		}
 		for f, accepts := range n.accepts {
 			if p.conns[f] == nil {
 				p.broken.Store(true)
@@ -282,17 +298,22 @@ func (k *portKeeper) prune(ctx context.Context) {
 func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn) error {
 	return conn.Run(ctx, func(p linux.Packet) {
 		received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
-		if err == nil {
-			k.post(ctx, node.Heard{Interface: ifName, Received: received})
-			return
-		}
-		// What is no advert must not delay what is: in a flood it is only counted.
-		if len(k.events) > cap(k.events)/2 {
-			k.refused.Add(1)
-			return
-		}
-		k.post(ctx, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
+		k.heard(ctx, ifName, received, err)
 	})
+}
+
+// heard gives the loop a message, or why it is no advert.
+func (k *portKeeper) heard(ctx context.Context, ifName string, received vrrp.Received, err error) {
+	if err == nil {
+		k.post(ctx, node.Heard{Interface: ifName, Received: received})
+		return
+	}
+	// What is no advert must not delay what is: in a flood it is only counted.
+	if len(k.events) > cap(k.events)/2 {
+		k.refused.Add(1)
+		return
+	}
+	k.post(ctx, node.Refused{Interface: ifName, VRID: received.VRID, From: received.From, Err: err})
 }
 
 // readerEnded has a port opened again whose reader broke while it was wanted: its interface went down for a moment, or
@@ -325,5 +346,8 @@ func (p *port) close() {
 	}
 	if p.witness != nil {
 		_ = p.witness.Close()
+	}
+	if p.tap != nil {
+		_ = p.tap.Close()
 	}
 }
