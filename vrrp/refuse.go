@@ -49,6 +49,7 @@ var (
 	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
 	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication that is not configured here"}
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
+	ErrFragment    = &Refusal{"fragment", "comes in fragments, which a shadow does not put together as the daemon does: advertise fewer addresses to have it judged"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
 	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
@@ -90,6 +91,10 @@ const (
 	// NoticeChecksum is the node's: the sender uses only the checksum form that this host does not send.
 	NoticeChecksum Notice = "checksum-form"
 )
+
+// IsOffer says whether an advert is that of a handover: its interval is one centisecond on purpose, so that the backups learn
+// a skew of milliseconds.
+func IsOffer(a Advert) bool { return a.Interval == handoverInterval }
 
 // ReasonOf returns the short reason of a refusal, and "unknown" for any other error.
 func ReasonOf(err error) string {

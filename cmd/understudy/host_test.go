@@ -40,11 +40,12 @@ type single struct {
 	t    *testing.T
 	host *netlab.Host
 	conf string
+	run  string // the runtime directory's name
 }
 
 func newSingle(t *testing.T, priority int) *single {
 	t.Helper()
-	s := &single{t: t, host: labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")}
+	s := &single{t: t, run: "run", host: labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")}
 	s.conf = filepath.Join(s.host.Dir(), "understudy.hcl")
 	s.configure(priority)
 	return s
@@ -84,13 +85,13 @@ func (s *single) argv(args ...string) []string {
 		s.t.Fatal(err)
 	}
 	argv := append([]string{"env", asCommand + "=1", "GORACE=atexit_sleep_ms=0", self}, args...)
-	return append(argv, "--runtime-dir", filepath.Join(s.host.Dir(), "run"), "--state-dir", filepath.Join(s.host.Dir(), "state"))
+	return append(argv, "--runtime-dir", filepath.Join(s.host.Dir(), s.run), "--state-dir", filepath.Join(s.host.Dir(), "state"))
 }
 
 // start starts the daemon.
-func (s *single) start() *netlab.Proc {
+func (s *single) start(more ...string) *netlab.Proc {
 	s.t.Helper()
-	p, err := s.host.Start(s.argv("run", "--config", s.conf, "--node", "lb1")...)
+	p, err := s.host.Start(s.argv(append([]string{"run", "--config", s.conf, "--node", "lb1"}, more...)...)...)
 	if err != nil {
 		s.t.Fatal(err)
 	}

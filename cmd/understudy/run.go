@@ -20,22 +20,27 @@ import (
 // runCommand is the daemon.
 func runCommand() *cobra.Command {
 	var f hostFlags
+	var shadow bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
 		Long: "Runs the daemon in the foreground until SIGTERM or SIGINT, at which it hands its addresses over first.\n" +
-			"A second signal ends it at once.",
+			"A second signal ends it at once.\n\n" +
+			"With --shadow it takes part as a silent observer, also beside keepalived or another understudy of this host: it listens,\n" +
+			"runs the checks, and logs what it would do; it sends nothing, sets no address and runs no hook. Status shows what it\n" +
+			"would be beside what this host's own adverts say. Beside an understudy it needs a --runtime-dir of its own.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f, shadow) },
 	}
 	f.addConfig(cmd)
 	f.addNode(cmd)
 	f.addDirs(cmd)
+	cmd.Flags().BoolVar(&shadow, "shadow", false, "only watch, and log what it would do")
 	return cmd
 }
 
 // runDaemon loads the configuration, then runs until a signal.
-func runDaemon(cmd *cobra.Command, f *hostFlags) error {
+func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool) error {
 	// From the first instant to the last: a hangup must neither end a daemon that starts nor one that hands over, and a log
 	// that nobody reads any more (SIGPIPE) none at all.
 	hangups, ignored := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -57,7 +62,7 @@ func runDaemon(cmd *cobra.Command, f *hostFlags) error {
 	defer out.close()
 	log := newLog(out, cfg.Log)
 	d, err := daemon.New(cfg, daemon.Options{
-		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log,
+		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: shadow,
 		Serve: func(d *daemon.Daemon, steerGroup string) (daemon.Server, error) {
 			s, err := control.Listen(f.runtimeDir, steerGroup, d)
 			if err != nil {
@@ -69,7 +74,11 @@ func runDaemon(cmd *cobra.Command, f *hostFlags) error {
 	if err != nil {
 		return err
 	}
-	log.Info("started", "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
+	started := "started"
+	if shadow {
+		started = "started as a shadow: nothing is sent, no address is set, no hook is run"
+	}
+	log.Info(started, "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
 	ended := make(chan struct{})
 	defer close(ended)
 	go reloadOnHangup(hangups, ended, d)

@@ -15,6 +15,9 @@ import (
 func screen(r node.Report, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: understudy %s, pid %d, running for %s\n", r.Node.Node, r.Version, r.PID, age(now, r.Started))
+	if r.Node.Shadow {
+		b.WriteString("SHADOW: it sends nothing and sets no address; what follows is what it would be\n")
+	}
 	if len(r.Node.Drained) > 0 {
 		fmt.Fprintf(&b, "DRAINED by %s\n", strings.Join(r.Node.Drained, ", "))
 	}
@@ -42,7 +45,7 @@ func screen(r node.Report, now time.Time) string {
 	}
 	if len(r.Hooks) > 0 {
 		b.WriteString("\nhooks\n")
-		hookLines(&b, r.Hooks, now)
+		hookLines(&b, r.Hooks, r.Node.Shadow, now)
 	}
 	return printable(b.String())
 }
@@ -72,8 +75,15 @@ func groupLines(b *strings.Builder, g node.GroupStatus, now time.Time) {
 
 // instanceLines is one instance.
 func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
-	fmt.Fprintf(b, "%s  %s for %s  (vrid %d on %s)\n", i.Name, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface)
+	would := ""
+	if i.Compared != nil {
+		would = "would be "
+	}
+	fmt.Fprintf(b, "%s  %s%s for %s  (vrid %d on %s)\n", i.Name, would, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface)
 	fmt.Fprintf(b, "  because    %s\n", i.Why)
+	if c := i.Compared; c != nil {
+		fmt.Fprintf(b, "  compared   %s\n", comparison(c, now))
+	}
 	fmt.Fprintf(b, "  priority   %s\n", sum(i))
 	for _, why := range i.Unhealthy {
 		fmt.Fprintf(b, "  unhealthy  %s\n", why)
@@ -135,6 +145,9 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 			parts = append(parts, fmt.Sprintf("takes over after %s of silence", m.Patience))
 		}
 	}
+	if m.Own != nil {
+		parts = append(parts, ownAdverts(m.Own, now))
+	}
 	if m.Waiting != "" && i.State == node.Backup {
 		whom := "the instance's other family"
 		if i.Group != "" {
@@ -190,6 +203,24 @@ func peer(p node.PeerStatus, now time.Time) string {
 	return text
 }
 
+// comparison is a shadow's verdict.
+func comparison(c *node.Comparison, now time.Time) string {
+	verdict := "agrees with this host's own adverts"
+	if !c.Agrees {
+		verdict = "DIFFERS from this host's own adverts"
+	}
+	return fmt.Sprintf("%s for %s: %s", verdict, age(now, c.Since), c.Why)
+}
+
+// ownAdverts is what another daemon of this host sends.
+func ownAdverts(o *node.OwnAdverts, now time.Time) string {
+	text := fmt.Sprintf("this host's own: %d adverts, the last with priority %d, %s ago", o.Count, o.Priority, age(now, o.Heard))
+	if len(o.Differs) > 0 {
+		text += " (differs: " + strings.Join(o.Differs, ", ") + ")"
+	}
+	return text
+}
+
 // addresses says whether the kernel has them.
 func addresses(i node.InstanceStatus) string {
 	var ips []string
@@ -198,6 +229,10 @@ func addresses(i node.InstanceStatus) string {
 	}
 	where := "not here"
 	switch {
+	case i.Compared != nil && i.State == node.Master:
+		where = "would be here"
+	case i.Compared != nil:
+		where = "would not be here"
 	case i.Confirmed:
 		where = "here"
 	case i.Holding:
@@ -245,10 +280,13 @@ func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 }
 
 // hookLines is one line for each hook and instance that it ran for.
-func hookLines(b *strings.Builder, hooks []node.HookReport, now time.Time) {
+func hookLines(b *strings.Builder, hooks []node.HookReport, shadow bool, now time.Time) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, h := range hooks {
 		end := "done"
+		if shadow {
+			end = "not run"
+		}
 		if h.Error != "" {
 			end = "FAILED: " + h.Error
 		}

@@ -109,6 +109,28 @@ var reports = map[string]node.Report{
 			}},
 		}}},
 	},
+	"shadow": {
+		Version: "1.2.3", PID: 4711, Started: ago(3 * time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(3 * time.Hour)},
+		Node: &node.Status{Node: "lb1", Shadow: true, Instances: []node.InstanceStatus{
+			{
+				Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: ago(2 * time.Hour), Why: "handed over by 10.0.0.12", Priority: 150,
+				Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{ip10},
+				Compared: &node.Comparison{Agrees: true, Since: ago(2 * time.Hour), Why: "would be master with priority 150 (handed over by 10.0.0.12), and this host advertises priority 150"},
+				Routers: []node.RouterStatus{{
+					Family: "IPv4", State: "master", Own: &node.OwnAdverts{From: ip10, Priority: 150, Count: 7200, Heard: ago(300 * time.Millisecond)},
+				}},
+			},
+			{
+				Name: "mail", Interface: "eth1", VRID: 72, State: node.Leaving, Since: ago(time.Minute), Why: `check "nginx": 503`, Priority: 1,
+				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{`check "nginx": 503`}, Addresses: []netip.Addr{ip6},
+				Compared: &node.Comparison{Since: ago(time.Minute), Why: `would be leaving with priority 1 (check "nginx": 503), and this host advertises priority 150`},
+				Routers: []node.RouterStatus{{
+					Family: "IPv6", State: "leaving", Own: &node.OwnAdverts{Priority: 150, Count: 9, Heard: ago(time.Second), Differs: []string{"priority 150, here 1", "interval 2s, here 1s"}},
+				}},
+			},
+		}},
+		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "master", At: ago(2 * time.Hour), Output: "not run: this is a shadow"}},
+	},
 	"starting": {
 		Version: "devel", PID: 1, Started: ago(100 * time.Millisecond), Config: node.ConfigReport{Paths: []string{"a.hcl", "b.hcl"}, Loaded: ago(100 * time.Millisecond)},
 		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{

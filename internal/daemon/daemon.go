@@ -35,6 +35,9 @@ type Options struct {
 	RuntimeDir string // held.json, the control socket
 	StateDir   string // the drains
 	Version    string
+	// Shadow makes it a silent observer: it decides and says what it would do, sends nothing and touches no address. It keeps
+	// its drains in the runtime directory: they are not those of a daemon of this host.
+	Shadow bool
 	// Serve makes the control socket; nil: none.
 	Serve func(d *Daemon, steerGroup string) (Server, error)
 	Log   hclog.Logger
@@ -64,7 +67,7 @@ type Daemon struct {
 	ended   chan struct{} // closed when the loop takes no more events
 
 	timer      *linux.Timer
-	kernel     *linux.Addresses // used by the setter's goroutine while it runs
+	kernel     *linux.Addresses // used by the setter's goroutine while it runs; nil: a shadow
 	addresses  *addressSetter
 	announcer  *announcements
 	notifier   *notify.Notifier
@@ -101,6 +104,9 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 
 // newDaemon makes what needs nothing of the kernel.
 func newDaemon(cfg *config.Config, o Options) *Daemon {
+	if o.Shadow {
+		o.StateDir = o.RuntimeDir
+	}
 	d := &Daemon{
 		opts: o, log: o.Log, started: time.Now(),
 		events:   make(chan node.Event, eventQueue),
@@ -126,7 +132,12 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 }
 
 // rights says what the daemon may not do before it begins anything.
-func (d *Daemon) rights(*config.Config) error { return linux.CheckCaps() }
+func (d *Daemon) rights(*config.Config) error {
+	if d.opts.Shadow {
+		return linux.CheckListenCaps()
+	}
+	return linux.CheckCaps()
+}
 
 // openKernel opens timer, addresses and links.
 func (d *Daemon) openKernel(*config.Config) (err error) {
@@ -136,12 +147,24 @@ func (d *Daemon) openKernel(*config.Config) (err error) {
 	if d.timer, err = linux.NewTimer(); err != nil {
 		return err
 	}
+	if err := d.openAddresses(); err != nil {
+		return err
+	}
+	d.watcher, err = linux.OpenWatcher(d.watched(), d.virtual)
+	return err
+}
+
+// openAddresses opens the kernel's side of the addresses; a shadow has none.
+func (d *Daemon) openAddresses() (err error) {
+	if d.opts.Shadow {
+		d.addresses = newAddressSetter(newShadowKernel(d.log), d.post, d.log)
+		return nil
+	}
 	if d.kernel, err = linux.OpenAddresses(d.opts.RuntimeDir); err != nil {
 		return err
 	}
 	d.addresses = newAddressSetter(d.kernel, d.post, d.log)
-	d.watcher, err = linux.OpenWatcher(d.watched(), d.virtual)
-	return err
+	return nil
 }
 
 // openControl opens the control socket; it also keeps two daemons from sharing a runtime directory.
@@ -167,7 +190,7 @@ func (d *Daemon) prepare(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	d.notifier = notify.New(p.hooks, d.hookEnded)
+	d.notifier = notify.New(d.hooksOf(p), d.hookEnded)
 	d.monitors.prepare(p)
 	return nil
 }
@@ -252,6 +275,9 @@ func (d *Daemon) finish(work context.Context) {
 
 // forsake removes every address after a task broke: without it there is no election, and another host will take them.
 func (d *Daemon) forsake() {
+	if d.kernel == nil {
+		return
+	}
 	removed, err := d.kernel.Sweep(func(linux.Held) bool { return false })
 	for _, h := range removed {
 		d.log.Warn("removed an address, since the daemon cannot go on", "address", h.IP, "interface", h.Interface)

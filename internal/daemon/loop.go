@@ -76,6 +76,9 @@ func (d *Daemon) loop(stop, work context.Context) {
 		case <-stopping:
 			stopping = nil
 			d.log.Info("stopping", "why", context.Cause(stop))
+			if d.opts.Shadow {
+				return // it has nothing to hand over
+			}
 			d.systemd.stopping("handing over")
 			l.step(node.Stop{})
 		case <-work.Done():
@@ -111,7 +114,11 @@ func (l *loop) begin() {
 
 // nodeConfig is the node's part of a configuration.
 func (d *Daemon) nodeConfig(c *config.Config) node.Config {
-	return node.Config{Name: c.Node, Instances: c.Instances, Groups: c.Groups, Unclaimed: d.unclaimed}
+	instances := c.Instances
+	if d.opts.Shadow {
+		instances = faceless(instances)
+	}
+	return node.Config{Name: c.Node, Instances: instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
 }
 
 // more takes what else is waiting, up to a batch.
@@ -284,6 +291,9 @@ func (l *loop) summary() string {
 	}
 	if len(instances) > most {
 		words = append(words, fmt.Sprintf("and %d more", len(instances)-most))
+	}
+	if l.opts.Shadow {
+		return "a shadow, would be: " + strings.Join(words, ", ")
 	}
 	return strings.Join(words, ", ")
 }

@@ -48,6 +48,9 @@ func virtualMAC(i node.Instance) uint8 {
 // macvlans lists the devices that are needed: by the instances that are configured, and by those that no longer are but still
 // hand over.
 func (d *Daemon) macvlans() []linux.Macvlan {
+	if d.opts.Shadow {
+		return nil
+	}
 	var list []linux.Macvlan
 	add := func(instance, ifName string, vrid uint8, ip netip.Addr) {
 		m := macvlanOf(instance, ifName, vrid, vrrp.FamilyOf(ip))
@@ -239,6 +242,9 @@ func (d *Daemon) isDevice(name string) bool {
 
 // retryDevices makes what could not be made before, and looks whether the interfaces still have the settings that they need.
 func (k *portKeeper) retryDevices(ctx context.Context) {
+	if k.kernel == nil {
+		return // a shadow makes none
+	}
 	changed, err := k.kernel.Macvlans().Guard()
 	if err != nil {
 		k.log.Error("keep the settings that a virtual MAC address needs", "error", err)
@@ -263,6 +269,9 @@ func (k *portKeeper) retryDevices(ctx context.Context) {
 
 // pruneDevices removes the devices that no instance needs any more.
 func (k *portKeeper) pruneDevices(ctx context.Context) {
+	if k.kernel == nil {
+		return
+	}
 	needed := k.macvlans()
 	unneeded := func(name string) bool {
 		return !slices.ContainsFunc(needed, func(m linux.Macvlan) bool { return m.Name() == name })

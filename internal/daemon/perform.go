@@ -23,6 +23,8 @@ func (l *loop) perform(a node.Action) {
 		l.notify(a)
 	case node.Changed:
 		l.changed(a)
+	case node.Compared:
+		l.compared(a)
 	case node.Warned:
 		l.log.Warn(a.Why, "instance", a.Instance)
 	default:
@@ -56,7 +58,11 @@ func (l *loop) changed(a node.Changed) {
 	if a.Group != "" {
 		about = append(about, "group", a.Group)
 	}
-	log("state changed", append(about, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)...)
+	what := "state changed"
+	if l.opts.Shadow {
+		what = "would become " + string(a.To)
+	}
+	log(what, append(about, "from", a.From, "to", a.To, "why", a.Why, "priority", a.Priority)...)
 	if a.From == node.Master || a.From == node.Leaving {
 		l.announcer.drop(a.Instance)
 	}

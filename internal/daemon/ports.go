@@ -30,6 +30,7 @@ type port struct {
 	announcer broadcaster
 	witness   *linux.Witness
 	devices   map[deviceKey]*device
+	tap       *linux.Tap // a shadow's, which has nothing else
 
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -54,6 +55,10 @@ func (p *port) pending(marks map[*linux.Conn]uint64) bool {
 		if waits, err := c.Pending(); err == nil && waits {
 			return true
 		}
+	}
+	if p.tap != nil {
+		waits, err := p.tap.Pending()
+		return err == nil && waits
 	}
 	return false
 }
@@ -227,6 +232,11 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 		refused := k.refuses(ctx, p, l.Name)
 		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, p, l.Name, out, refused)) })
 	}
+	if p.tap != nil {
+		refused := k.refuses(ctx, p, l.Name)
+		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.listenIn(ctx, l.Name, p.tap, refused)) })
+		return p, nil
+	}
 	p.tasks.Go(func() {
 		err := p.witness.Run(ctx, func(a linux.Announcement) {
 			k.post(ctx, node.Announced{Interface: l.Name, IP: a.Address, MAC: a.MAC.String()})
@@ -239,6 +249,9 @@ func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) 
 // openSockets opens a port's sockets; what was opened before an error is closed by the caller.
 func (k *portKeeper) openSockets(p *port, ifName string) error {
 	n := k.needsOf(ifName)
+	if k.opts.Shadow {
+		return p.tapOn(ifName, n)
+	}
 	for f, accepts := range n.accepts {
 		if err := p.listen(ifName, f, accepts); err != nil {
 			return err
@@ -281,6 +294,12 @@ func (p *port) accept(f vrrp.Family, accepts []linux.Accept) error {
 func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
 		n := k.needsOf(name)
+		if p.tap != nil {
+			if err := p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6)); err != nil {
+				k.log.Error("listen to other virtual routers", "interface", name, "error", err)
+			}
+			continue
+		}
 		for f, accepts := range n.accepts {
 			if p.conns[f] == nil {
 				p.broken.Store(true)
@@ -384,5 +403,8 @@ func (p *port) close() {
 	}
 	if p.witness != nil {
 		_ = p.witness.Close()
+	}
+	if p.tap != nil {
+		_ = p.tap.Close()
 	}
 }

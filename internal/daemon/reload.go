@@ -150,7 +150,7 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 		return ctx.Err()
 	}
 	d.names.changed()
-	d.notifier.Replace(p.hooks)
+	d.notifier.Replace(d.hooksOf(p))
 	if d.control != nil {
 		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
 	}

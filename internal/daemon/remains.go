@@ -32,6 +32,9 @@ type unclaimed struct {
 
 // saveInstances keeps what cleanup needs to speak for this daemon.
 func (d *Daemon) saveInstances(c node.Config) {
+	if c.Shadow {
+		return // nothing is left behind
+	}
 	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, instancesFile), c); err != nil {
 		d.log.Warn("cleanup after a crash would not know the instances", "error", err)
 	}
@@ -107,6 +110,9 @@ func takeUnclaimed(runtimeDir string, now time.Time) ([]string, error) {
 // adoptOrSweep keeps the addresses that the new daemon adopts, and removes all others of a dead one.
 func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 	kernel := d.kernel
+	if kernel == nil {
+		return nil
+	}
 	if notice := kernel.Notice(); notice != nil {
 		d.log.Warn("list of held addresses", "error", notice)
 	}

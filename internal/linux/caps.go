@@ -16,17 +16,27 @@ import (
 // errCaps says what to do about missing capabilities.
 var errCaps = errors.New("run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW")
 
-// CheckCaps says which capability the process needs and does not have.
+// CheckCaps says which capability the daemon needs and the process does not have.
 func CheckCaps() error {
+	return checkCaps(needs{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, needs{"CAP_NET_RAW", unix.CAP_NET_RAW})
+}
+
+// CheckListenCaps says the same for a process that only listens.
+func CheckListenCaps() error { return checkCaps(needs{"CAP_NET_RAW", unix.CAP_NET_RAW}) }
+
+// needs is a capability.
+type needs struct {
+	name string
+	bit  int
+}
+
+func checkCaps(all ...needs) error {
 	effective, err := threadCaps("/proc/thread-self/status", "CapEff:")
 	if err != nil {
 		return err
 	}
 	var missing []string
-	for _, c := range []struct {
-		name string
-		bit  int
-	}{{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, {"CAP_NET_RAW", unix.CAP_NET_RAW}} {
+	for _, c := range all {
 		if effective&(1<<c.bit) == 0 {
 			missing = append(missing, c.name)
 		}

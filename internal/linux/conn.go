@@ -275,21 +275,11 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 // When it returns false, deliver has returned for every packet that had arrived before the call. So a loop that woke
 // late waits until it is false, then takes what deliver left for it, and only then believes its timer.
 func (c *Conn) Pending() (bool, error) {
-	var queued bool
-	// The order matters: a packet that has left the socket before this look at it set reading before.
-	err := control(c.raw, func(fd int) error {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 0)
-		if errors.Is(err, unix.EINTR) {
-			n, err = 1, nil // not known: ask again
-		}
-		queued = n > 0
-		return err
-	})
+	waits, err := pending(c.raw, &c.reading)
 	if err != nil {
 		return false, fmt.Errorf("poll VRRP socket on %q: %w", c.ifName, err)
 	}
-	return queued || c.reading.Load(), nil
+	return waits, nil
 }
 
 // Emptied counts how often Run found the socket empty: when it has grown since an instant, deliver has returned for every

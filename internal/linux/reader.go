@@ -2,6 +2,7 @@ package linux
 
 import (
 	"errors"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -35,4 +36,20 @@ func (r *reader) next() (int, error) {
 		return 0, err
 	}
 	return r.n, r.err
+}
+
+// pending says whether a socket holds packets, or its reader one that it has not delivered yet.
+func pending(raw syscall.RawConn, reading *atomic.Bool) (bool, error) {
+	var queued bool
+	// The order matters: a packet that has left the socket before this look at it set reading before.
+	err := control(raw, func(fd int) error {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		if errors.Is(err, unix.EINTR) {
+			n, err = 1, nil // not known: ask again
+		}
+		queued = n > 0
+		return err
+	})
+	return queued || reading.Load(), err
 }

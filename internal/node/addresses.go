@@ -94,7 +94,7 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 // release removes the addresses.
 func (n *Node) release(i *instance) {
 	i.announcer.stop()
-	i.renewal, i.repair.at, i.fate.rising = time.Time{}, time.Time{}, time.Time{}
+	i.renewal, i.repair.at, i.rising = time.Time{}, time.Time{}, time.Time{}
 	if i.holding {
 		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
 	}
@@ -115,7 +115,7 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 		n.announce(now, i)
 	}
 	n.serving(now, i)
-	if !i.fate.rising.IsZero() {
+	if !i.rising.IsZero() {
 		n.settle(now, i.fate)
 	}
 }

@@ -12,6 +12,9 @@ import (
 type Config struct {
 	// Name is the node's name: --node, else the kernel's host name up to the first dot.
 	Name string
+	// Shadow makes the node a silent observer: it decides as always, and asks for nothing that speaks on the link. Another VRRP
+	// daemon may run on this host, with which it compares itself.
+	Shadow bool
 	// Unclaimed is how long the addresses stay that nobody took from a stopping node; 0: they are released at once.
 	Unclaimed time.Duration
 	// Instances in the order of the configuration. Names and (interface, VRID, family) are unique.

@@ -45,6 +45,9 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 
 // contend keeps the newest evidence, and tells the log when it is time.
 func (n *Node) contend(now time.Time, i *instance, c Contention) {
+	if n.cfg.Shadow {
+		return // it holds nothing, and nobody can have heard it
+	}
 	c.At, c.began = now, now
 	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
 		c.began, c.told = old.began, old.told

@@ -18,6 +18,11 @@ type (
 		Interface string
 		vrrp.Received
 	}
+	// OwnAdvert is an advert that another VRRP daemon of this very host sent; only a shadow is told.
+	OwnAdvert struct {
+		Interface string
+		vrrp.Received
+	}
 	// Refused are packets that vrrp.Parse refused, or that the VRRP socket's filter dropped, with what could be read of them.
 	Refused struct {
 		Interface string
@@ -101,6 +106,7 @@ type (
 )
 
 func (Heard) event()         {}
+func (OwnAdvert) event()     {}
 func (Refused) event()       {}
 func (Seen) event()          {}
 func (Overlooked) event()    {}
@@ -232,6 +238,12 @@ type (
 		Quiet    bool   // a repetition that nobody need be told of
 		Group    string // that the instance is in
 	}
+	// Compared is one line for the log of a shadow: it has differed from this host's own adverts for a while, or agrees again.
+	Compared struct {
+		Instance string
+		Agrees   bool
+		Why      string
+	}
 	// Warned is one line for the log: something is wrong, and what.
 	Warned struct {
 		Instance string
@@ -245,4 +257,5 @@ func (Announce) action()     {}
 func (Probe) action()        {}
 func (Notify) action()       {}
 func (Changed) action()      {}
+func (Compared) action()     {}
 func (Warned) action()       {}

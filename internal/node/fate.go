@@ -28,7 +28,6 @@ type fate struct {
 	lastChange Change
 
 	probed  time.Time // when the probe of a last resort has been waited for; zero: none is out
-	rising  time.Time // until when it waits for addresses before it says that it is master; zero: it does not
 	leave   *leave
 	linger  *linger
 	witness witness
@@ -92,7 +91,7 @@ func (f *fate) preemptDelay() (longest time.Duration) {
 
 // deadline is the earliest instant at which the fate has something to do.
 func (f *fate) deadline() time.Time {
-	d := earliest(f.witness.at, earliest(f.offers.at, earliest(f.probed, earliest(f.rising, f.woken))))
+	d := earliest(f.witness.at, earliest(f.offers.at, earliest(f.probed, f.woken)))
 	for _, i := range f.instances {
 		d = earliest(d, i.deadline())
 		if f.state != Leaving {
@@ -147,6 +146,9 @@ func (n *Node) settle(now time.Time, f *fate) {
 		n.settleMaster(now, f)
 	case Leaving:
 		n.settleLeaving(now, f)
+	}
+	for _, i := range f.instances {
+		n.compare(now, i)
 	}
 }
 

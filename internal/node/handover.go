@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -21,6 +22,8 @@ const (
 	// was seen to announce every address: the advert that makes the successor do so may be lost.
 	partingGap  = 10 * time.Millisecond
 	maxPartings = 8
+	// hearingMargin is by how much another router's advert may be late after its announcement, beyond an interval.
+	hearingMargin = 200 * time.Millisecond
 	// unanswered is how long a repeated handover waits before it says more than priority 0.
 	unanswered  = 50 * time.Millisecond
 	maxOfferGap = time.Minute
@@ -122,7 +125,7 @@ func (n *Node) settleLeaving(now time.Time, f *fate) {
 func (n *Node) relieved(now time.Time, m *member, why string) {
 	f := m.of.fate
 	f.stepDownOthers(now, m, why)
-	f.lingerFor(now, m.machine.Peer().Address)
+	n.lingerFor(now, f, m.machine.Peer().Address)
 	f.leave.offerAt = time.Time{}
 	if _, departs := n.departs(f); departs {
 		f.explain(why)
@@ -143,7 +146,7 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 		}
 	}
 	if f.holding() {
-		f.lingerFor(now, m.machine.Peer().Address)
+		n.lingerFor(now, f, m.machine.Peer().Address)
 		if m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
@@ -160,8 +163,17 @@ func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
 	}
 }
 
-// lingerFor starts to wait for a successor's announcements of every address that is held.
-func (f *fate) lingerFor(now time.Time, by netip.Addr) {
+// lingerFor starts to wait for a successor's announcements of every address that is held. One with a virtual MAC is not waited
+// for: what is sent from there would take the switch's port back.
+func (n *Node) lingerFor(now time.Time, f *fate, by netip.Addr) {
+	ordinary := func(i *instance) bool { return i.holding && !i.cfg.VirtualMAC }
+	waits := slices.ContainsFunc(f.instances, ordinary)
+	for _, i := range f.instances {
+		if waits && !ordinary(i) {
+			n.release(i)
+			f.forget(i)
+		}
+	}
 	seen := map[netip.Addr]bool{}
 	switch {
 	case f.linger != nil:
@@ -171,8 +183,8 @@ func (f *fate) lingerFor(now time.Time, by netip.Addr) {
 	}
 	held := f.held()
 	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
-	if f.sharesMACs() {
-		wait = 0 // what it sends would take the switch's port back
+	if !waits {
+		wait = 0
 	}
 	f.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
 	f.linger.shorten(now, held)
@@ -209,12 +221,25 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if i.state == Master {
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if !ill {
-			i.announcer.contradict(now)
+			i.announcer.contradict(now, now.Add(i.hearing(ev)))
 		}
 	}
 	if ill {
 		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))
 	}
+}
+
+// hearing is how long an announcement is left alone. FRR over IPv6 announces with the virtual router's MAC up to a second before
+// its first advert, and never again: who contradicts it and then gives way leaves the clients with a host that serves no more.
+func (i *instance) hearing(ev Announced) time.Duration {
+	family := 1
+	if ev.IP.Is6() {
+		family = 2
+	}
+	if ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID) {
+		return 0
+	}
+	return i.cfg.Interval + hearingMargin
 }
 
 // afterHeard is what an advert means for the whole fate, beyond the member that it was for.
@@ -223,7 +248,7 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	if ev.Advert.Priority != vrrp.PriorityRelease {
 		// Still holding, and nobody to hand to: this is whom.
 		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() {
-			f.lingerFor(now, ev.From)
+			n.lingerFor(now, f, ev.From)
 		}
 		return
 	}
@@ -305,6 +330,10 @@ func (n *Node) endLinger(now time.Time, f *fate) {
 func (n *Node) endLeave(now time.Time, f *fate) {
 	why, departs := n.departs(f)
 	switch {
+	case n.cfg.Shadow && departs:
+		n.abandon(now, f, why)
+	case n.cfg.Shadow && len(f.standing.ill) > 0:
+		f.leave.until = now.Add(f.leaveWait()) // nobody could hear the offer: who would have come is not known
 	case departs && !f.leave.retried:
 		f.leave.retried = true
 		f.leave.until = now.Add(f.secondWait(n.ends(f)))

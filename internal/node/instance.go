@@ -23,6 +23,7 @@ type instance struct {
 	told       State // the state that the hooks were told last
 
 	linkReady  time.Time // when link_delay is over
+	rising     time.Time // until when it waits for its addresses before it says that it is master; zero: it does not
 	advertised time.Time // when this host sent its last advert
 	holding    bool      // the addresses are wanted on the interface
 	confirmed  bool      // the kernel has them
@@ -40,6 +41,7 @@ type instance struct {
 	lastChange Change
 	calm       time.Time // when a contention without further evidence is over
 	contention *Contention
+	compared   comparison // a shadow's
 }
 
 // Change is a change of state.
@@ -83,7 +85,7 @@ func (i *instance) deadline() time.Time {
 			d = earliest(d, at)
 		}
 	}
-	for _, at := range []time.Time{i.linkReady, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.calm} {
+	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.calm, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d

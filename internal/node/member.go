@@ -19,6 +19,7 @@ type member struct {
 	outlets []*outlet // where its adverts go
 	alone   bool      // nowhere, and that was told
 
+	own      *OwnAdverts // what another daemon of this host says; nil: nothing yet
 	counters Counters
 	refusals Tally
 	notices  Tally
@@ -108,7 +109,9 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		if err != nil {
 			panic(fmt.Sprintf("node: instance %q: %v", m.of.cfg.Name, err)) // the configuration was validated
 		}
-		m.counters.Sent++
+		if !n.cfg.Shadow { // whose counter is of the other daemon's
+			m.counters.Sent++
+		}
 		o.sending()
 		n.do(Send{
 			Instance: m.of.cfg.Name, Interface: m.of.cfg.Interface, Family: m.family, Payload: payload,

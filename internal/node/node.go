@@ -86,6 +86,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	switch ev := ev.(type) {
 	case Heard:
 		n.heard(now, ev)
+	case OwnAdvert:
+		n.ownAdvert(now, ev)
 	case Refused:
 		n.refused(now, ev)
 	case Seen:
@@ -133,8 +135,14 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	return n.out
 }
 
-// do adds actions to the step's result.
-func (n *Node) do(as ...Action) { n.out = append(n.out, as...) }
+// do adds actions to the step's result, but for those that a shadow keeps to itself.
+func (n *Node) do(as ...Action) {
+	for _, a := range as {
+		if !n.cfg.Shadow || !silent(a) {
+			n.out = append(n.out, a)
+		}
+	}
+}
 
 // Stopped says whether, after Stop, no instance holds or serves anything any more.
 func (n *Node) Stopped() bool {

@@ -20,7 +20,7 @@ func (n *Node) rise(now time.Time, f *fate) {
 		return
 	}
 	// Silence can be our own deafness: an unhealthy host asks the link first.
-	if f.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && f.rising.IsZero() {
+	if f.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && !f.rising() {
 		if f.probed.IsZero() {
 			f.probed = now.Add(probeWait)
 			for _, i := range f.instances {
@@ -34,24 +34,30 @@ func (n *Node) rise(now time.Time, f *fate) {
 	if n.awaitAddresses(now, f) {
 		return
 	}
-	f.probed, f.rising, f.leave, f.linger = time.Time{}, time.Time{}, nil, nil
+	f.probed, f.leave, f.linger = time.Time{}, nil, nil
 	for m := range f.members() {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}
 	n.enter(now, f, Master, f.describe(why))
 	for _, i := range f.instances {
-		if i.cfg.VirtualMAC && i.confirmed {
-			i.announcer.start(now)
-			n.announce(now, i)
-			n.serving(now, i)
-		} else {
-			n.take(now, i)
-		}
+		n.serveFirst(now, i)
 	}
 	f.offers.reset()
 	if f.standing.priority() == vrrp.PriorityIll {
 		f.offers.later(now)
 	}
+}
+
+// serveFirst sets the addresses of an instance that has just become master, or announces those that are there already.
+func (n *Node) serveFirst(now time.Time, i *instance) {
+	i.rising = time.Time{}
+	if !i.cfg.VirtualMAC || !i.confirmed {
+		n.take(now, i)
+		return
+	}
+	i.announcer.start(now)
+	n.announce(now, i)
+	n.serving(now, i)
 }
 
 // ready says whether all members are, and why the last of them.

@@ -13,6 +13,7 @@ import (
 // Status is an immutable picture of the node, with the reasons in it.
 type Status struct {
 	Node      string           `json:"node"`
+	Shadow    bool             `json:"shadow,omitempty"` // all that follows is what it would be
 	At        time.Time        `json:"at"`
 	Stopping  bool             `json:"stopping,omitempty"`
 	Drained   []string         `json:"drained,omitempty"`
@@ -57,7 +58,8 @@ type InstanceStatus struct {
 	Routers    []RouterStatus `json:"routers"`
 	LastChange Change         `json:"last_change"`
 	Contention *Contention    `json:"contention,omitempty"`
-	Retry      time.Time      `json:"retry,omitzero"` // when an address that could not be set is tried again
+	Compared   *Comparison    `json:"compared,omitempty"` // a shadow's
+	Retry      time.Time      `json:"retry,omitzero"`     // when an address that could not be set is tried again
 }
 
 // RouterStatus is one virtual router's part: an instance has one for each family.
@@ -78,6 +80,8 @@ type RouterStatus struct {
 	SendError string          `json:"send_error,omitempty"` // why no advert leaves
 	// Auth is nil without authentication.
 	Auth *AuthStatus `json:"auth,omitempty"`
+	// Own is what another daemon of this host sends; only a shadow hears it.
+	Own *OwnAdverts `json:"own,omitempty"`
 	// Peers are the other hosts of a unicast instance.
 	Peers []PeerStatus `json:"peers,omitempty"`
 }
@@ -94,7 +98,7 @@ type PeerStatus struct {
 
 // Status makes the picture of now.
 func (n *Node) Status(now time.Time) *Status {
-	s := &Status{Node: n.cfg.Name, At: now, Stopping: n.stopping, Drained: slices.Sorted(maps.Keys(n.drains)), Links: n.linkStatuses()}
+	s := &Status{Node: n.cfg.Name, Shadow: n.cfg.Shadow, At: now, Stopping: n.stopping, Drained: slices.Sorted(maps.Keys(n.drains)), Links: n.linkStatuses()}
 	for _, i := range n.instances {
 		s.Instances = append(s.Instances, n.instanceStatus(i))
 	}
@@ -150,6 +154,11 @@ func (n *Node) instanceStatus(i *instance) InstanceStatus {
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: n.lifetime(i),
 		LastChange: i.lastChange, Retry: i.failure.retry,
 	}
+	if n.cfg.Shadow {
+		s.Holding, s.Confirmed = false, false
+		c := i.compared.Comparison
+		s.Compared = &c
+	}
 	if i.contention != nil {
 		c := *i.contention
 		s.Contention = &c
@@ -167,7 +176,7 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
 		Patience: m.patience(m.machine.Learned()), Speakers: m.speakerStatuses(n),
-		Auth: m.authStatus(),
+		Auth: m.authStatus(), Own: m.ownStatus(),
 	}
 	_, s.SendError = m.silent()
 	if _, why, ok := m.machine.Ready(); ok && m.machine.State() == vrrp.Backup {

@@ -21,6 +21,7 @@ type tracer struct {
 	printed int                  // lines of the cluster's trace that were printed
 	caught  map[string]node.Send // the last advert of each host and priority
 	out     []string
+	beside  map[string]string // shadow -> the host that it runs on
 }
 
 func newTracer() *tracer {
@@ -35,7 +36,11 @@ func (tr *tracer) cluster() *sim.Cluster {
 	if tr.c == nil {
 		tr.c = sim.New(tr.cfg)
 		tr.caught = map[string]node.Send{}
-		tr.c.Observe = tr.catch
+		tr.c.Observe = func(h *sim.Host, ev node.Event, actions []node.Action) {
+			tr.catch(h, ev, actions)
+			tr.overhear(h, actions)
+		}
+		tr.besides()
 	}
 	return tr.c
 }
@@ -92,6 +97,8 @@ func (tr *tracer) command(line string) error {
 	case "all": // all interval=10ms: keys for every host that follows
 		tr.all = append(tr.all, args...)
 		return nil
+	case "shadow": // shadow s a 150: a shadow beside host a
+		return tr.addShadow(args)
 	case "host": // host a 150 preempt=false check=nginx:yield
 		return tr.addHost(args)
 	case "kernel": // kernel 50ms: how long the kernel needs for addresses
@@ -107,6 +114,7 @@ func (tr *tracer) command(line string) error {
 		return nil
 	case "heal":
 		tr.cluster().Heal()
+		tr.besides()
 		return nil
 	case "cut": // cut a b ipv6 eth1: from a to b; * is every host; everything if nothing is named, and on every link
 		return tr.cut(args)
@@ -270,7 +278,8 @@ func onLink(rest string) (link, other string) {
 func reload(h *sim.Host, args []string) error {
 	cfg := h.Config()
 	if len(args) == 1 && args[0] == "nothing" {
-		h.Reconfigure(node.Config{Name: cfg.Name})
+		cfg.Instances, cfg.Groups = nil, nil
+		h.Reconfigure(cfg)
 		return nil
 	}
 	cfg.Instances = slices.Clone(cfg.Instances)
@@ -436,6 +445,9 @@ func (tr *tracer) status(h *sim.Host) {
 		if c := i.Contention; c != nil {
 			tr.printf("  contention: %s priority %d, %s %s", c.Advertiser, c.Priority, c.IP, c.MAC)
 		}
+		if c := i.Compared; c != nil {
+			tr.printf("  agrees %t since %s: %s", c.Agrees, c.Since.Sub(tr.c.Now().Add(-tr.c.Since())), c.Why)
+		}
 		for _, r := range i.Routers {
 			tr.printf("  %s: %s, last heard %s priority %d%s", r.Family, r.State, r.Peer, r.PeerPrio, prefixed("; its own wait is over: ", r.Waiting))
 			if a := r.Auth; a != nil {
@@ -443,6 +455,9 @@ func (tr *tracer) status(h *sim.Host) {
 			}
 			for _, p := range r.Peers {
 				tr.printf("    peer %s %s: priority %d%s%s", p.Name, p.Address, p.Priority, prefixed("; ", p.SendError), prefixed("; ", p.Problem))
+			}
+			if o := r.Own; o != nil {
+				tr.printf("    this host's own: priority %d, differs %q", o.Priority, o.Differs)
 			}
 		}
 	}

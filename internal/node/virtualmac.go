@@ -98,43 +98,37 @@ func (n *Node) setAgain(now time.Time, i *instance) {
 	}
 }
 
-// sharesMACs says whether all addresses that are wanted here have virtual MAC addresses, as the successor's do. Where only some
-// have, the others' clients need the linger more than the switch needs its port.
-func (f *fate) sharesMACs() bool {
-	return f.holding() && !slices.ContainsFunc(f.instances, func(i *instance) bool { return i.holding && !i.cfg.VirtualMAC })
-}
-
-// awaitAddresses says whether a fate that is about to rise has to wait for addresses. With a virtual MAC its first advert turns
-// the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers from the same
-// MAC meanwhile. With the interface's own it is the other way round: clients turn when the addresses are announced.
-func (n *Node) awaitAddresses(now time.Time, f *fate) bool {
-	waits := slices.DeleteFunc(slices.Clone(f.instances), func(i *instance) bool {
-		return !i.cfg.VirtualMAC || !i.state.takesPart() || i.holding && i.confirmed
-	})
-	if len(waits) == 0 {
-		return false
-	}
-	if f.rising.IsZero() {
-		f.probed, f.rising = time.Time{}, now.Add(riseWait)
-		for _, i := range waits {
+// awaitAddresses says whether a fate that is about to rise has to wait for the addresses of an instance. With a virtual MAC its first
+// advert turns the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers
+// from the same MAC meanwhile. With the interface's own it is the other way round: clients turn when the addresses are announced.
+func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
+	for _, i := range f.instances {
+		if !i.cfg.VirtualMAC || i.holding && i.confirmed {
+			continue
+		}
+		if i.rising.IsZero() {
+			f.probed, i.rising = time.Time{}, now.Add(riseWait)
 			n.take(now, i)
 		}
+		waits = waits || now.Before(i.rising)
 	}
-	return now.Before(f.rising)
+	return waits
+}
+
+// rising says whether an instance waits for its addresses.
+func (f *fate) rising() bool {
+	return slices.ContainsFunc(f.instances, func(i *instance) bool { return !i.rising.IsZero() })
 }
 
 // riseLater is a fate that was about to rise and heard somebody after all. Where that is a master, afterHeard has let the
 // addresses go already.
 func (n *Node) riseLater(now time.Time, f *fate) {
-	if !due(now, f.rising) {
-		return
-	}
-	f.rising = time.Time{}
-	if f.linger != nil {
-		return
-	}
 	for _, i := range f.instances {
-		if i.cfg.VirtualMAC {
+		if !due(now, i.rising) {
+			continue
+		}
+		i.rising = time.Time{}
+		if f.linger == nil {
 			n.release(i)
 		}
 	}

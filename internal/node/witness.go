@@ -25,7 +25,7 @@ func (n *Node) witnessed(now time.Time, i *instance, why string) {
 			n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
 		}
 		if f.holding() {
-			f.lingerFor(now, netip.Addr{})
+			n.lingerFor(now, f, netip.Addr{})
 		}
 	case Master:
 		// Not at once: where the other's advert is heard the adverts decide, or both would let go for each other.

@@ -312,7 +312,11 @@ func (h *Host) perform(a node.Action) {
 		}
 		h.later(a.Until, func() { h.c.carryAdvert(h, a) })
 	case node.SetAddresses:
-		h.kernel.set(a)
+		if !h.cfg.Shadow {
+			h.kernel.set(a)
+		} else if len(a.Addresses) > 0 {
+			h.c.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance}) })
+		}
 	case node.Announce:
 		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })
 	case node.Probe:
@@ -322,7 +326,7 @@ func (h *Host) perform(a node.Action) {
 		if a.To != node.Master && a.To != node.Leaving {
 			clear(h.sent)
 		}
-	case node.Notify, node.Warned:
+	case node.Notify, node.Warned, node.Compared:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
 	}

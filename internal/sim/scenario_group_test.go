@@ -141,6 +141,7 @@ func (s *groupScenario) drawInstance(k int) node.Instance {
 	if s.chance(0.2) {
 		i.PreemptDelay = s.upTo(2 * i.Interval)
 	}
+	i.VirtualMAC = s.chance(0.2)
 	return i
 }
 

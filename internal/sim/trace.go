@@ -42,6 +42,8 @@ func (h *Host) label(a node.Action) string {
 		name = a.Instance
 	case node.Warned:
 		name = a.Instance
+	case node.Compared:
+		name = a.Instance
 	}
 	if len(h.cfg.Instances) == 1 && h.cfg.Instances[0].Name == name || name == "" {
 		return ""
@@ -76,6 +78,11 @@ func (h *Host) describe(a node.Action) string {
 		return fmt.Sprintf("%s -> %s, priority %d%s: %s", a.From, a.To, a.Priority, quiet, a.Why)
 	case node.Warned:
 		return "warning: " + a.Why
+	case node.Compared:
+		if a.Agrees {
+			return "agrees again: " + a.Why
+		}
+		return "differs: " + a.Why
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
 	}

@@ -141,7 +141,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
 	c.Settled(t, "lb1")
-	keepalived(t, c.Get("lb2").Host, syncGroup(100))
+	pairtest.StartKeepalived(t, c.Get("lb2").Host, syncGroup(100))
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 	for _, w := range ways(t, lb1)[:2] {
 		t.Run(w.name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestSyncGroupToGroup(t *testing.T) {
 	t.Parallel()
 	c := grouped(t)
 	lb2 := c.Get("lb2")
-	k := keepalived(t, c.Get("lb1").Host, syncGroup(150))
+	k := pairtest.StartKeepalived(t, c.Get("lb1").Host, syncGroup(150))
 	c.Only(t, "lb1", settleBound)
 	lb2.Start(t)
 	lb2.Says(t, "to=backup", settleBound)

@@ -57,7 +57,7 @@ func TestStrangers(t *testing.T) {
 	other := labtest.Host(t, c.Lab, "other", "10.0.0.32/24")
 	ucarp(t, carp, "71", "10.0.0.131")
 	ucarp(t, other, "9", "10.0.0.132")
-	keepalived(t, other, `
+	pairtest.StartKeepalived(t, other, `
 vrrp_instance theirs {
 	interface eth0
 	state BACKUP

@@ -1,0 +1,219 @@
+package linux
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// nextFragment is the IPv6 fragment header, of 8 bytes.
+	nextFragment       = 44
+	fragmentHeaderSize = 8
+	// fragmentOffset4 and fragmentOffset6 are the offset's bits beside the flags; moreFragments4 is one of those.
+	fragmentOffset4, moreFragments4 = 0x1fff, 0x2000
+	fragmentOffset6                 = 0xfff8
+)
+
+// groupMACs are where VRRP's groups are on Ethernet, by family.
+var groupMACs = [2]net.HardwareAddr{{0x01, 0, 0x5e, 0, 0, 0x12}, {0x33, 0x33, 0, 0, 0, 0x12}}
+
+// Tapped is one VRRP message that passed an interface in either direction.
+type Tapped struct {
+	Packet
+	// Outgoing says that this host sent it.
+	Outgoing bool
+	// Fragment says that it is the first part of a message that was longer than the link's MTU; nobody puts it together.
+	Fragment bool
+}
+
+// Tap listens to the VRRP messages of one interface, to those that this host sends too, and can send nothing. It needs no
+// address, opens no VRRP socket and joins no group by IGMP or MLD: the interface is only told to let the groups' frames
+// through. It sees fragments as they are, where a Conn gets them reassembled.
+//
+// It belongs to the interface that has the name when it is opened, as a Conn does.
+type Tap struct {
+	ifName  string
+	conn    *packet.Conn
+	raw     syscall.RawConn
+	vrids   atomic.Pointer[[2][256]bool] // by family
+	joined  [2]bool                      // the families whose frames the interface lets through
+	reading atomic.Bool                  // see Conn
+}
+
+// OpenTap opens a tap. It delivers nothing before SetVRIDs.
+func OpenTap(ifName string) (*Tap, error) {
+	t, err := openTap(ifName)
+	if err != nil {
+		return nil, fmt.Errorf("listen to VRRP on %q: %w", ifName, err)
+	}
+	return t, nil
+}
+
+func openTap(ifName string) (*Tap, error) {
+	ifi, err := ethernetInterface(ifName)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := bpf.Assemble(tapFilter)
+	if err != nil {
+		return nil, fmt.Errorf("assemble packet filter: %w", err)
+	}
+	// Only sockets for all protocols see what the host sends.
+	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_ALL, &packet.Config{Filter: filter})
+	if err != nil {
+		return nil, explain(err)
+	}
+	t := &Tap{ifName: ifName, conn: conn}
+	if t.raw, err = conn.SyscallConn(); err != nil {
+		return nil, abandon(err, conn)
+	}
+	t.vrids.Store(new([2][256]bool))
+	return t, nil
+}
+
+// tapFilter lets VRRP through that is for this host or from it, and the first fragments of it. It begins at the IP header. A
+// frame with a VLAN tag belongs to another interface.
+var tapFilter = []bpf.Instruction{
+	bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 16},
+	bpf.LoadExtension{Num: bpf.ExtType},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 14},
+	bpf.LoadExtension{Num: bpf.ExtProto},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherTypeIPv6, SkipTrue: 5},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeIPv4, SkipTrue: 11},
+	bpf.LoadAbsolute{Off: 6, Size: 2},
+	bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: fragmentOffset4, SkipTrue: 9},
+	bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
+	bpf.Jump{Skip: 5},
+	bpf.LoadAbsolute{Off: 6, Size: 1}, // IPv6: next header
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextFragment, SkipTrue: 3},
+	bpf.LoadAbsolute{Off: ipv6HeaderSize + 2, Size: 2},
+	bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: fragmentOffset6, SkipTrue: 3},
+	bpf.LoadAbsolute{Off: ipv6HeaderSize, Size: 1},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolVRRP, SkipTrue: 1},
+	bpf.RetConstant{Val: accepted},
+	bpf.RetConstant{Val: 0},
+}
+
+// SetVRIDs says which virtual routers are of interest. It may be called while Run runs.
+func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
+	var set [2][256]bool
+	for k, list := range [][]uint8{v4, v6} {
+		for _, id := range list {
+			set[k][id] = true
+		}
+		if len(list) == 0 || t.joined[k] {
+			continue
+		}
+		if err := t.conn.JoinGroup(groupMACs[k]); err != nil {
+			return fmt.Errorf("listen to VRRP on %q: let %s through: %w", t.ifName, groupMACs[k], err)
+		}
+		t.joined[k] = true
+	}
+	t.vrids.Store(&set)
+	return nil
+}
+
+// wants says whether a message is for one of the virtual routers.
+func (t *Tap) wants(p Tapped) bool {
+	group, family := netip.AddrFrom4([4]byte{224, 0, 0, 18}), 0
+	if p.Source.Is6() {
+		group, family = netip.MustParseAddr("ff02::12"), 1
+	}
+	if p.Destination.IsMulticast() && p.Destination != group {
+		return false
+	}
+	return len(p.Payload) > lastFixedByte && t.vrids.Load()[family][p.Payload[1]]
+}
+
+// Run delivers each message until ctx ends. What is delivered is valid only during the call.
+func (t *Tap) Run(ctx context.Context, deliver func(Tapped)) error {
+	stop := endReads(ctx, t.conn)
+	defer stop()
+	defer t.reading.Store(false)
+	buffer := make([]byte, maxPacket)
+	var from unix.Sockaddr
+	r := newReader(t.raw, func(fd int) (n int, err error) {
+		t.reading.Store(true)
+		n, from, err = unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT)
+		if errors.Is(err, unix.EAGAIN) {
+			t.reading.Store(false)
+		}
+		return n, err
+	})
+	for {
+		n, err := r.next()
+		at := time.Now()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listen to VRRP on %q: %w", t.ifName, explain(err))
+		}
+		if p, ok := parseTapped(buffer[:n], from); ok && t.wants(p) {
+			p.At = at
+			deliver(p)
+		}
+		t.reading.Store(false)
+	}
+}
+
+// parseTapped reads a packet with its IP header.
+func parseTapped(b []byte, from unix.Sockaddr) (p Tapped, ok bool) {
+	link, ok := from.(*unix.SockaddrLinklayer)
+	if !ok || len(b) < ipv4.HeaderLen {
+		return Tapped{}, false
+	}
+	if b[0]>>4 == ipv4.Version {
+		p.Packet, ok = parse4(b)
+		p.Fragment = binary.BigEndian.Uint16(b[6:])&moreFragments4 != 0
+	} else {
+		p.Packet, p.Fragment, ok = parsePlain6(b)
+	}
+	p.Outgoing = link.Pkttype == unix.PACKET_OUTGOING
+	return p, ok
+}
+
+// parsePlain6 reads an IPv6 packet whose message follows the header, or a fragment header.
+func parsePlain6(b []byte) (p Packet, fragment, ok bool) {
+	if len(b) < ipv6HeaderSize {
+		return Packet{}, false, false
+	}
+	begin, end := ipv6HeaderSize, ipv6HeaderSize+int(binary.BigEndian.Uint16(b[4:]))
+	if fragment = b[6] == nextFragment; fragment {
+		begin += fragmentHeaderSize
+	}
+	if end < begin || end > len(b) {
+		return Packet{}, false, false
+	}
+	return Packet{
+		Payload:     b[begin:end],
+		Source:      netip.AddrFrom16([16]byte(b[8:24])),
+		Destination: netip.AddrFrom16([16]byte(b[24:40])),
+		TTL:         int(b[7]),
+	}, fragment, true
+}
+
+// Pending reports whether messages have arrived that Run has not delivered yet, as a Conn does.
+func (t *Tap) Pending() (bool, error) {
+	waits, err := pending(t.raw, &t.reading)
+	if err != nil {
+		return false, fmt.Errorf("poll packet socket on %q: %w", t.ifName, err)
+	}
+	return waits, nil
+}
+
+// Close releases the socket. Run must have ended.
+func (t *Tap) Close() error { return t.conn.Close() }

@@ -1,0 +1,203 @@
+package linux
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// tapped runs a tap on v0 for a VRID and hands on copies of what it delivers.
+func tapped(t *testing.T, vrid uint8) <-chan Tapped {
+	t.Helper()
+	tap, err := OpenTap("v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tap.Close() })
+	if err := tap.SetVRIDs([]uint8{vrid}, []uint8{vrid}); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan Tapped, 100)
+	start(t, func(ctx context.Context) error {
+		return tap.Run(ctx, func(p Tapped) {
+			if p.At.IsZero() {
+				t.Error("a message without an instant")
+			}
+			p.Payload, p.At = bytes.Clone(p.Payload), time.Time{}
+			got <- p
+		})
+	})
+	return got
+}
+
+var sameAddr = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+// TestTapHearsBothDirections tells that a tap hears the peer and this very host, says which is which, and nothing of other
+// virtual routers.
+func TestTapHearsBothDirections(t *testing.T) {
+	onWires(t, func(t *testing.T, w wire, peer *host) {
+		got := tapped(t, 7)
+		ours := open(t, "v0", w.v6, 7)
+		send(t, ours, advert(0x31, 9), w.self, w.group) // another's VRID
+		send(t, ours, advert(0x31, 7), w.self, w.group)
+		want := Tapped{Packet: Packet{Payload: advert(0x31, 7), Source: w.self, Destination: w.group, TTL: 255}, Outgoing: true}
+		if diff := cmp.Diff(want, receive(t, got), sameAddr); diff != "" {
+			t.Errorf("our own (-want +got):\n%s", diff)
+		}
+		peer.do(func() {
+			theirs := open(t, "v1", w.v6, 7)
+			for _, to := range []netip.Addr{w.group, w.self} {
+				send(t, theirs, advert(0x21, 7), w.peer, to)
+				want := Tapped{Packet: Packet{Payload: advert(0x21, 7), Source: w.peer, Destination: to, TTL: 255}}
+				if diff := cmp.Diff(want, receive(t, got), sameAddr); diff != "" {
+					t.Errorf("the peer's (-want +got):\n%s", diff)
+				}
+			}
+		})
+	})
+}
+
+// TestTapNeedsNothing tells that a tap hears a group that nobody on the host has joined, without joining it itself, on an
+// interface without an address.
+func TestTapNeedsNothing(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.run("ip addr flush dev v0")
+	groups := self.run("ip maddr show dev v0")
+	got := tapped(t, 7)
+	after := self.run("ip maddr show dev v0")
+	for line := range strings.Lines(after) {
+		if !strings.Contains(groups, line) && !strings.Contains(line, "link ") {
+			t.Errorf("the tap joined %q", strings.TrimSpace(line))
+		}
+	}
+	for _, w := range wires {
+		peer.do(func() {
+			send(t, open(t, "v1", w.v6, 7), advert(0x31, 7), w.peer, w.group)
+		})
+		if p := receive(t, got); p.Outgoing || p.Source != w.peer {
+			t.Errorf("heard %+v", p)
+		}
+	}
+}
+
+// TestTapLeavesVLANsAlone tells that the adverts of a VLAN on the interface are not taken for those of the interface: the kernel
+// takes the tag off before it shows them.
+func TestTapLeavesVLANsAlone(t *testing.T) {
+	_, peer := pair(t)
+	got := tapped(t, 7)
+	frame := func(version byte, head ...byte) []byte {
+		f := append([]byte{0x01, 0, 0x5e, 0, 0, 0x12, 2, 0, 0, 0, 0, 2}, head...)
+		f = append(f, 0x45, 0, 0, 28, 0, 0, 0, 0, 255, protocolVRRP, 0, 0, 10, 9, 0, 2, 224, 0, 0, 18)
+		return append(f, advert(version, 7)...)
+	}
+	peer.do(func() {
+		a, err := OpenAnnouncer("v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Close() })
+		for _, f := range [][]byte{frame(0x21, 0x81, 0, 0, 10, 8, 0), frame(0x31, 8, 0)} {
+			if err := a.send(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if p := receive(t, got); p.Payload[0] != 0x31 {
+		t.Errorf("heard %+v, which had a tag", p)
+	}
+}
+
+// TestTapFragments tells that of a message in fragments the first is shown as such, and no other.
+func TestTapFragments(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.run("ip link set v0 mtu 1280")
+	peer.do(func() { peer.run("ip link set v1 mtu 1280") })
+	got := tapped(t, 7)
+	long := append(advert(0x31, 7), make([]byte, 2000)...)
+	for _, w := range wires {
+		peer.do(func() {
+			c := open(t, "v1", w.v6, 7)
+			send(t, c, long, w.peer, w.group)
+			send(t, c, advert(0x31, 7), w.peer, w.group)
+		})
+		if p := receive(t, got); !p.Fragment || p.Payload[1] != 7 || p.Source != w.peer {
+			t.Errorf("%s: first %+v, want a fragment", w.name, p)
+		}
+		if p := receive(t, got); p.Fragment || len(p.Payload) != len(advert(0x31, 7)) {
+			t.Errorf("%s: then %+v, want the whole message", w.name, p)
+		}
+	}
+}
+
+func TestTapPending(t *testing.T) {
+	_, peer := pair(t)
+	tap, err := OpenTap("v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tap.Close() })
+	if err := tap.SetVRIDs([]uint8{7}, nil); err != nil {
+		t.Fatal(err)
+	}
+	waits := func() bool { return must(tap.Pending()) }
+	if waits() {
+		t.Error("a message is pending before one was sent")
+	}
+	peer.do(func() { send(t, open(t, "v1", false, 7), advert(0x31, 7), wires[0].peer, wires[0].group) })
+	eventually(t, "the message is pending", waits)
+	delivered := make(chan Tapped, 1)
+	start(t, func(ctx context.Context) error { return tap.Run(ctx, func(p Tapped) { delivered <- p }) })
+	receive(t, delivered)
+	eventually(t, "nothing is pending", func() bool { return !waits() })
+}
+
+// TestParseTapped tells what is left out without a kernel to look at it before.
+func TestParseTapped(t *testing.T) {
+	v6 := func(next byte, length int, rest int) []byte {
+		b := append([]byte{0x60, 0, 0, 0, 0, 0, next, 255}, make([]byte, 32+rest)...)
+		binary.BigEndian.PutUint16(b[4:], uint16(length))
+		return b
+	}
+	link := &unix.SockaddrLinklayer{}
+	tests := []struct {
+		name string
+		b    []byte
+		from unix.Sockaddr
+	}{
+		{"nothing", nil, link},
+		{"not from a packet socket", v6(112, 8, 8), &unix.SockaddrInet6{}},
+		{"a header cut short", v6(112, 8, 8)[:39], link},
+		{"less than its length says", v6(112, 9, 8), link},
+		{"a fragment header that is not there", v6(44, 7, 7), link},
+		{"IPv4 with less than its length says", append([]byte{0x45, 0, 0, 40}, make([]byte, 20)...), link},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if p, ok := parseTapped(tt.b, tt.from); ok {
+				t.Errorf("taken for %+v", p)
+			}
+		})
+	}
+}
+
+// FuzzParseTapped feeds it whatever a link can carry.
+func FuzzParseTapped(f *testing.F) {
+	f.Add([]byte{0x45, 0, 0, 28, 0, 0, 0x20, 0, 255, 112, 0, 0, 10, 9, 0, 2, 224, 0, 0, 18, 0x31, 7, 1, 1, 0, 100, 0, 0})
+	f.Add(append([]byte{0x60, 0, 0, 0, 0, 8, 112, 255}, make([]byte, 40)...))
+	f.Add(append([]byte{0x60, 0, 0, 0, 0, 8, 44, 255}, make([]byte, 40)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, ok := parseTapped(b, &unix.SockaddrLinklayer{Pkttype: unix.PACKET_OUTGOING})
+		if ok && (!p.Source.IsValid() || !p.Destination.IsValid() || len(p.Payload) > len(b) || !p.Outgoing) {
+			t.Errorf("%x is taken for %+v", b, p)
+		}
+	})
+}

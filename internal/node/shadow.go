@@ -1,0 +1,239 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// shadowPatience is how long a shadow and the other daemon may differ, beyond its dead intervals, before the log is told: two
+// implementations act at different instants, most of all where one that is better comes back.
+const shadowPatience = time.Second
+
+// OwnAdverts is what another VRRP daemon of this host says for a virtual router. Only a shadow hears it.
+type OwnAdverts struct {
+	From     netip.Addr    `json:"from"`
+	Priority uint8         `json:"priority"` // of the last one; 0: it gave the addresses up
+	Version  vrrp.Version  `json:"version"`
+	Interval time.Duration `json:"interval_ns"`
+	Count    uint64        `json:"count"`
+	Heard    time.Time     `json:"heard"`
+	// Differs says in words how they differ from what this daemon would send.
+	Differs   []string `json:"differs,omitempty"`
+	addresses []netip.Addr
+}
+
+// Comparison is what a shadow would be beside what this host's own adverts say that the other daemon is.
+type Comparison struct {
+	Agrees bool      `json:"agrees"`
+	Since  time.Time `json:"since"`
+	Why    string    `json:"why"`
+}
+
+// comparison is a Comparison with what the log was told of it.
+type comparison struct {
+	Comparison
+	began    time.Time
+	at       time.Time // when it may be another without an event
+	disputed bool      // the log was told of a difference
+	differs  string    // and of these in the adverts themselves
+}
+
+// silent says whether an action is left out by a shadow: what speaks on the link.
+func silent(a Action) bool {
+	switch a.(type) {
+	case Send, Announce, Probe:
+		return true
+	default:
+		return false
+	}
+}
+
+// ownAdvert takes note of what the other daemon of this host sends. It is nobody's opponent, so it moves nothing.
+func (n *Node) ownAdvert(now time.Time, ev OwnAdvert) {
+	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
+	if m == nil || !n.cfg.Shadow {
+		return
+	}
+	m.counters.Sent++
+	o := m.own
+	if o == nil {
+		o = &OwnAdverts{}
+		m.own = o
+	}
+	a := ev.Advert
+	o.From, o.Priority, o.Version, o.addresses = ev.From, a.Priority, a.Version, a.Addresses
+	o.Heard, o.Count = now, o.Count+1
+	if o.Interval == 0 || a.Priority != vrrp.PriorityRelease && !vrrp.IsOffer(a) {
+		o.Interval = a.Interval
+	}
+	n.compare(now, m.of)
+	n.plan(m.of.fate)
+}
+
+// lives is until when the other daemon counts as master, as far as its last advert says. One that hears a better master goes
+// silent without a word: then the first advert that is missing tells.
+func (m *member) lives() time.Time {
+	o := m.own
+	if o == nil || o.Priority == vrrp.PriorityRelease {
+		return time.Time{}
+	}
+	if p := m.machine.Peer(); p.Priority != vrrp.PriorityRelease && p.Heard.After(o.Heard) {
+		return o.Heard.Add(o.Interval * 3 / 2)
+	}
+	return o.Heard.Add(time.Duration(m.of.cfg.DeadAdverts+1) * o.Interval)
+}
+
+// compare brings an instance's comparison up to date, and tells the log of one that lasts.
+func (n *Node) compare(now time.Time, i *instance) {
+	if !n.cfg.Shadow || i.fate.removed {
+		return
+	}
+	c := &i.compared
+	if c.began.IsZero() {
+		c.began = now
+	}
+	agrees, why := i.judge(now)
+	if agrees != c.Agrees || c.Since.IsZero() {
+		c.Since = now
+	}
+	c.Agrees, c.Why, c.at = agrees, why, time.Time{}
+	if until := i.listened(); now.Before(until) {
+		c.at = until
+	}
+	for _, m := range i.members {
+		if until := m.lives(); now.Before(until) {
+			c.at = earliest(c.at, until)
+		}
+	}
+	told := c.Since.Add(time.Duration(i.cfg.DeadAdverts+1)*i.cfg.Interval + shadowPatience)
+	switch {
+	case agrees && c.disputed:
+		c.disputed = false
+		n.do(Compared{i.cfg.Name, true, why})
+	case agrees || c.disputed:
+	case now.Before(told):
+		c.at = earliest(c.at, told)
+	default:
+		c.disputed = true
+		n.do(Compared{i.cfg.Name, false, why})
+	}
+	n.tellDiffers(i)
+}
+
+// tellDiffers tells the log once how the adverts of this host differ from what this daemon would send.
+func (n *Node) tellDiffers(i *instance) {
+	var list []string
+	for _, m := range i.members {
+		for _, d := range m.differs() {
+			list = append(list, fmt.Sprintf("%s: %s", m.family, d))
+		}
+	}
+	words := strings.Join(list, "; ")
+	if words == i.compared.differs {
+		return
+	}
+	i.compared.differs = words
+	if words != "" {
+		n.do(Warned{i.cfg.Name, "this host's own adverts are not what would be sent: " + words})
+	}
+}
+
+// judge compares one host's two daemons: each holds the addresses or not.
+func (i *instance) judge(now time.Time) (agrees bool, why string) {
+	mine := i.state == Master
+	for _, m := range i.members {
+		if m.own == nil && m.machine.Peer().Heard.IsZero() && now.Before(i.listened()) {
+			return false, fmt.Sprintf("%s, and nothing was heard yet", i.would())
+		}
+		if theirs := now.Before(m.lives()); theirs != mine {
+			return false, fmt.Sprintf("%s, and %s%s", i.would(), m.said(now), m.others(now))
+		}
+	}
+	m := i.members[0]
+	return true, fmt.Sprintf("%s, and %s%s", i.would(), m.said(now), m.others(now))
+}
+
+// listened is when an election would have been over: silence means nothing before.
+func (i *instance) listened() time.Time {
+	return i.compared.began.Add(time.Duration(i.cfg.DeadAdverts+1) * i.cfg.Interval)
+}
+
+// would is what the instance would be.
+func (i *instance) would() string {
+	return fmt.Sprintf("would be %s with priority %d (%s)", i.state, i.standing.priority(), i.why)
+}
+
+// said is what this host's adverts say.
+func (m *member) said(now time.Time) string {
+	switch o := m.own; {
+	case o == nil:
+		return "this host advertises nothing"
+	case now.Before(m.lives()):
+		return fmt.Sprintf("this host advertises priority %d", o.Priority)
+	case o.Priority == vrrp.PriorityRelease:
+		return "this host gave the addresses up (priority 0)"
+	default:
+		return fmt.Sprintf("this host advertises nothing any more (last priority %d)", o.Priority)
+	}
+}
+
+// others names the master that is heard from the link.
+func (m *member) others(now time.Time) string {
+	p := m.machine.Peer()
+	if p.Heard.IsZero() || p.Priority == vrrp.PriorityRelease || now.Sub(p.Heard) > time.Duration(m.of.cfg.DeadAdverts+1)*max(p.Interval, m.of.cfg.Interval) {
+		return ""
+	}
+	return fmt.Sprintf("; %s advertises priority %d", p.Address, p.Priority)
+}
+
+// differs says how the other daemon's adverts differ from what this one would send.
+func (m *member) differs() []string {
+	o := m.own
+	if o == nil {
+		return nil
+	}
+	cfg, priority := m.machine.Config(), m.of.standing.priority()
+	var list []string
+	add := func(what string, theirs, ours any) {
+		list = append(list, fmt.Sprintf("%s %v, here %v", what, theirs, ours))
+	}
+	if o.Version != cfg.Version {
+		add("version", o.Version, cfg.Version)
+	}
+	if o.Priority != vrrp.PriorityRelease && o.Priority != priority {
+		add("priority", o.Priority, priority)
+	}
+	if o.Interval != 0 && o.Interval != cfg.Interval {
+		add("interval", o.Interval, cfg.Interval)
+	}
+	if !sameSet(o.addresses, cfg.Addresses) {
+		add("addresses", o.addresses, cfg.Addresses)
+	}
+	if m.source.IsValid() && o.From != m.source {
+		add("source", o.From, m.source)
+	}
+	return list
+}
+
+// sameSet compares lists of addresses, whose order has no meaning.
+func sameSet(a, b []netip.Addr) bool {
+	x, y := slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(x, netip.Addr.Compare)
+	slices.SortFunc(y, netip.Addr.Compare)
+	return slices.Equal(x, y)
+}
+
+// ownStatus copies what readers may keep.
+func (m *member) ownStatus() *OwnAdverts {
+	if m.own == nil {
+		return nil
+	}
+	o := *m.own
+	o.Differs = m.differs()
+	return &o
+}
