@@ -236,7 +236,7 @@ func (i *instance) hearing(ev Announced) time.Duration {
 	if ev.IP.Is6() {
 		family = 2
 	}
-	if ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID) {
+	if i.cfg.VirtualMAC || ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID) {
 		return 0
 	}
 	return i.cfg.Interval + hearingMargin
