@@ -34,11 +34,12 @@ type announcer struct {
 
 	answer  time.Time // an extra round, in answer to another host's announcement
 	answers int       // how many there were in this contention
+	hushed  time.Time // until then nothing is announced: another router has, whose advert may follow
 }
 
 // start begins with the first round at once.
 func (a *announcer) start(now time.Time) {
-	a.began, a.round, a.next = now, 0, now
+	a.began, a.round, a.next, a.hushed = now, 0, now, time.Time{}
 }
 
 // proceed goes on where all rounds were made before a stop.
@@ -51,20 +52,21 @@ func (a *announcer) proceed(now time.Time) {
 
 // restart begins again, if announcements are being made at all and did not just begin.
 func (a *announcer) restart(now time.Time) {
+	a.hushed = time.Time{} // the other one's advert has come, and was a lesser one
 	if !a.began.IsZero() && now.Sub(a.began) >= restartGap {
 		a.start(now)
 	}
 }
 
-// contradict announces once more, soon: another host was seen to announce or answer.
-func (a *announcer) contradict(now time.Time) {
+// contradict announces once more, soon, but nothing before an instant: another host was seen to announce or answer.
+func (a *announcer) contradict(now, earliest time.Time) {
 	if a.began.IsZero() || !a.answer.IsZero() || a.answers >= maxAnswers {
 		return
 	}
 	a.answers++
-	a.answer = now
+	a.answer, a.hushed = earliest, earliest
 	// Ever later: two that answer each other must not use up their answers before one of them has stepped down.
-	if next := a.emitted.Add(answerGap << (a.answers - 1)); next.After(now) {
+	if next := a.emitted.Add(answerGap << (a.answers - 1)); next.After(earliest) {
 		a.answer = next
 	}
 }
@@ -80,11 +82,17 @@ func (a *announcer) deadline() time.Time {
 	if len(a.queue) > 0 {
 		d = earliest(d, a.emitted.Add(a.cfg.Interval))
 	}
+	if !d.IsZero() && d.Before(a.hushed) {
+		return a.hushed
+	}
 	return d
 }
 
 // take returns the addresses that are to be announced now: all that are queued, or one at a time where a pace is set.
 func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
+	if now.Before(a.hushed) {
+		return nil
+	}
 	if due(now, a.answer) {
 		a.answer = time.Time{}
 		a.enqueue(ips)

@@ -21,6 +21,8 @@ const (
 	// was seen to announce every address: the advert that makes the successor do so may be lost.
 	partingGap  = 10 * time.Millisecond
 	maxPartings = 8
+	// hearingMargin is by how much another router's advert may be late after its announcement, beyond an interval.
+	hearingMargin = 200 * time.Millisecond
 	// unanswered is how long a repeated handover waits before it says more than priority 0.
 	unanswered  = 50 * time.Millisecond
 	maxOfferGap = time.Minute
@@ -189,12 +191,26 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if i.state == Master {
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if i.standing.priority() != vrrp.PriorityIll {
-			i.announcer.contradict(now)
+			i.announcer.contradict(now, now.Add(i.hearing(ev)))
 		}
 	}
 	if i.standing.priority() == vrrp.PriorityIll {
 		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))
 	}
+}
+
+// hearing is how long an announcement is left alone. FRR over IPv6 announces with the virtual router's MAC up to a second before
+// its first advert, and never again: who contradicts it and then gives way leaves the clients with a host that serves no more.
+// Where this host has that MAC too, the other one's adverts teach the switches where it is.
+func (i *instance) hearing(ev Announced) time.Duration {
+	family := 1
+	if ev.IP.Is6() {
+		family = 2
+	}
+	if i.cfg.VirtualMAC || ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID) {
+		return 0
+	}
+	return i.cfg.Interval + hearingMargin
 }
 
 // afterHeard is what an advert means for the whole instance, beyond the member that it was for.
