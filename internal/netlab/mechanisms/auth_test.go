@@ -347,7 +347,7 @@ func TestKeepalivedPassword(t *testing.T) {
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	lb1.Start(t)
 	c.Only(t, "lb1", settleBound)
-	k := keepalived(t, lb2.Host, passConfig(100, "s3cr3t"))
+	k := pairtest.StartKeepalived(t, lb2.Host, passConfig(100, "s3cr3t"))
 	from := time.Now()
 	c.Rests(t, from, from.Add(down+time.Second)) // it hears lb1, or it would take over by then
 
@@ -374,7 +374,7 @@ func TestKeepalivedPassword(t *testing.T) {
 		if err := k.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
-		keepalived(t, lb2.Host, passConfig(254, "0th3r"))
+		pairtest.StartKeepalived(t, lb2.Host, passConfig(254, "0th3r"))
 		labtest.Eventually(t, settleBound, func() (bool, string) {
 			i, err := lb1.Instance(t, "old")
 			return err == nil && refused(i, vrrp.ErrPasswordWrong) > 2, fmt.Sprintf("lb1 refused too little: %+v, %v", i.Routers, err)

@@ -3,8 +3,6 @@ package mechanisms
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -56,26 +54,6 @@ vrrp_instance old {
 }
 `
 
-// keepalived starts keepalived on a host.
-func keepalived(t *testing.T, h *netlab.Host, config string) *netlab.Proc {
-	t.Helper()
-	labtest.Require(t, "keepalived")
-	path := filepath.Join(h.Dir(), "keepalived")
-	if err := os.WriteFile(path+".conf", []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p, err := h.Start("keepalived", "-n", "-l", "-D", "-P", "-f", path+".conf", "-p", path+".pid", "-r", path+"-vrrp.pid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("keepalived on %s:\n%s", h.Name(), p.Output())
-		}
-	})
-	return p
-}
-
 // way is how a host goes that a peer of another make must not notice, and how it comes back.
 type way struct {
 	name         string
@@ -100,7 +78,7 @@ func TestKeepalivedSucceeds(t *testing.T) {
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
 	c.Settled(t, "lb1")
-	keepalived(t, c.Get("lb2").Host, keepalivedConfig)
+	pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 
 	outages := map[netip.Addr][]time.Duration{}
@@ -159,15 +137,12 @@ func TestKeepalivedIsRelieved(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+v2+page, web4, old4)
 	lb1 := c.Get("lb1")
-	k := keepalived(t, c.Get("lb2").Host, keepalivedConfig)
+	k := pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	c.Only(t, "lb2", settleBound)
 	from := pairtest.Step(t, func() error { lb1.Start(t); return nil })
 	c.Settled(t, "lb1")
 	takenBack(t, c, from, c.VIPs...)
-	from = pairtest.Step(t, func() error { return k.Signal(syscall.SIGTERM) })
-	if err := k.Wait(t.Context()); err != nil {
-		t.Error(err)
-	}
+	from = pairtest.Step(t, func() error { k.Stop(t); return nil })
 	c.Rests(t, from, time.Now().Add(500*time.Millisecond))
 	c.Only(t, "lb1", time.Millisecond)
 }
@@ -180,7 +155,7 @@ func TestKeepalivedHeedsWeights(t *testing.T) {
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
 	c.Settled(t, "lb1")
-	keepalived(t, c.Get("lb2").Host, keepalivedConfig)
+	pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
 	from := pairtest.Step(t, func() error { return sick(lb1, "big", true) })
@@ -236,7 +211,7 @@ func TestKeepalivedThatKeepsToItsPlace(t *testing.T) {
 		c.Rests(t, from, time.Now())
 	})
 	t.Run("the next offer is heard", func(t *testing.T) {
-		keepalived(t, c.Get("lb2").Host, strings.Replace(keepalivedConfig, "priority 100", "priority 100\n\tnopreempt", 1))
+		pairtest.StartKeepalived(t, c.Get("lb2").Host, strings.Replace(keepalivedConfig, "priority 100", "priority 100\n\tnopreempt", 1))
 		from := time.Now()
 		c.Only(t, "lb2", settleBound, web4)
 		c.Moved(t, web4, from, "lb2")

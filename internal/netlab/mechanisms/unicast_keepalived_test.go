@@ -37,7 +37,7 @@ func TestKeepalivedUnicast(t *testing.T) {
 	lb1 := c.Get("lb1")
 	lb1.Start(t)
 	c.Settled(t, "lb1")
-	k := keepalived(t, c.Get("lb2").Host, unicastKeepalived(12, 11, 100))
+	k := pairtest.StartKeepalived(t, c.Get("lb2").Host, unicastKeepalived(12, 11, 100))
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 
 	t.Run("keepalived succeeds", func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestKeepalivedUnicast(t *testing.T) {
 		lb1.Stop(t)
 	})
 	t.Run("keepalived is master, and leaves", func(t *testing.T) {
-		k := keepalived(t, c.Get("lb2").Host, unicastKeepalived(12, 11, 200))
+		k := pairtest.StartKeepalived(t, c.Get("lb2").Host, unicastKeepalived(12, 11, 200))
 		c.Only(t, "lb2", settleBound)
 		lb1.Start(t)
 		from := time.Now()
@@ -127,7 +127,7 @@ func TestKeepalivedHopLimit(t *testing.T) {
 	const more = `advertise_interval = "50ms"
   peers = ["fd00::11", "fd00::12"]`
 	c := cluster(t, []string{"lb1", "lb2"}, instanceOf(`"fd00::100"`, more)+page, web6)
-	keepalived(t, c.Get("lb2").Host, keepalivedUnicast6)
+	pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedUnicast6)
 	c.Only(t, "lb2", settleBound)
 	lb1 := c.Get("lb1")
 	lb1.Start(t)

@@ -309,7 +309,7 @@ func TestVirtualMACAndKeepalived(t *testing.T) {
 			lb1 := c.Get("lb1")
 			lb1.Start(t)
 			c.Settled(t, "lb1")
-			keepalived(t, c.Get("lb2").Host, keepalivedVirtual(tt.theirs))
+			pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedVirtual(tt.theirs))
 			pairtest.Until(t, time.Now().Add(2*time.Second)) // until it listens; a backup shows nothing
 			c.Only(t, "lb1", time.Second)
 			for range 3 {
@@ -337,15 +337,13 @@ func TestVirtualMACAndKeepalived(t *testing.T) {
 // TestVirtualMACAndFRR tells of moves to FRR's vrrpd, which has the same virtual MAC, and back.
 func TestVirtualMACAndFRR(t *testing.T) {
 	t.Parallel()
-	labtest.Require(t, zebra, vrrpd)
+	pairtest.RequireFRR(t)
 	c := cluster(t, []string{"lb1", "lb2"}, instance(`mac = "virtual"`)+page)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	lb1.Start(t)
 	c.Settled(t, "lb1")
-	p := frr(t, lb2.Host)
-	labtest.Eventually(t, moveBound, func() (bool, string) {
-		return strings.Contains(p.Output(), "Initialize -> Backup"), "FRR does not listen: " + p.Output()
-	})
+	o := pairtest.FRROptions{VRID: 71, Priority: 100, VIP: web4}
+	pairtest.StartFRR(t, lb2.Host, o)
 	for range 3 {
 		from := pairtest.Step(t, func() error { lb1.Stop(t); return nil })
 		answers(t, c, "lb2", moveBound)
@@ -354,8 +352,8 @@ func TestVirtualMACAndFRR(t *testing.T) {
 		labtest.Eventually(t, settleBound, func() (bool, string) { return lb1.AtHome(t, true) })
 		answers(t, c, "lb1", moveBound)
 		c.Outage(t, web4, from, noise, "lb1")
-		if mac, err := c.User.Neighbour(web4); err != nil || mac.String() != frrMAC {
-			t.Errorf("the user has %v, want %s; %v", mac, frrMAC, err)
+		if mac, err := c.User.Neighbour(web4); err != nil || mac.String() != o.MAC() {
+			t.Errorf("the user has %v, want %s; %v", mac, o.MAC(), err)
 		}
 	}
 }

@@ -1,0 +1,101 @@
+package interop
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+)
+
+// The virtual router of every row.
+const vrid = 71
+
+var (
+	vip4 = netip.MustParseAddr("10.0.0.100")
+	vip6 = netip.MustParseAddr("fd00::100")
+)
+
+// options are what both sides of a row are configured with; each side's priority comes with its role. A new kind of row is a
+// field here and a line in each of the three renderings.
+type options struct {
+	version  int
+	vip      netip.Addr
+	ours     []string // more lines of our instance block
+	theirs   []string // more lines of keepalived's vrrp_instance
+	checksum string   // ours; empty: the default
+}
+
+// understudy is our configuration. A check fails while the file "sick" is in the host's directory.
+func (o options) understudy(priority int) string {
+	lines := append([]string{}, o.ours...)
+	if o.checksum != "" {
+		lines = append(lines, fmt.Sprintf("checksum = %q", o.checksum))
+	}
+	return fmt.Sprintf(`
+instance "web" {
+  interface = "eth0"
+  vrid      = %d
+  version   = %d
+  priority  = %d
+  addresses = [%q]
+  %s
+}
+
+check "script" "app" {
+  command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick"]
+  interval = "200ms"
+  rise     = 1
+  fall     = 1
+}
+`, vrid, o.version, priority, o.vip, strings.Join(lines, "\n  "))
+}
+
+// keepalived is theirs. It is in FAULT while the file "fault" in the host's directory says 1.
+func (o options) keepalived(dir string, priority int) string {
+	return fmt.Sprintf(`
+track_file fault {
+	file %s
+	weight 0
+}
+vrrp_instance web {
+	interface eth0
+	state BACKUP
+	version %d
+	virtual_router_id %d
+	priority %d
+	advert_int 1
+	track_file {
+		fault
+	}
+	virtual_ipaddress {
+		%v
+	}
+	%s
+}
+`, filepath.Join(dir, "fault"), o.version, vrid, priority, o.vip, strings.Join(o.theirs, "\n\t"))
+}
+
+// frr is FRR's.
+func (o options) frr(priority int) pairtest.FRROptions {
+	return pairtest.FRROptions{VRID: vrid, Priority: priority, VIP: o.vip}
+}
+
+// sick makes our check fail, or succeed again.
+func (l *lab) sick(t *testing.T, ill bool) {
+	t.Helper()
+	l.ill = ill
+	path := filepath.Join(l.us.Dir(), "sick")
+	err := os.Remove(path)
+	if ill {
+		err = os.WriteFile(path, nil, 0o644)
+	} else if os.IsNotExist(err) {
+		err = nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

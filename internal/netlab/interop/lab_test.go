@@ -1,0 +1,155 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+const (
+	// settleBound is how long an election may take in all, with checks and a busy machine.
+	settleBound = 20 * time.Second
+	// every is how often the client connects.
+	every = 5 * time.Millisecond
+	// alone is for how long only one host must answer to count as the one that serves.
+	alone = 100 * time.Millisecond
+	// retransmit is how long a connection takes at least whose first packet was lost.
+	retransmit = 900 * time.Millisecond
+)
+
+// lab is our host and theirs, a client, and what records them.
+type lab struct {
+	*pairtest.Cluster
+	opts   options
+	us     *pairtest.Server
+	them   *pairtest.Server
+	peer   peer
+	client *netlab.Client
+	ill    bool // our check fails
+}
+
+// newLab makes two hosts on which nothing runs but nginx.
+func newLab(t *testing.T, o options, make func(*testing.T, *pairtest.Server, options, int) peer, ours, theirs int) *lab {
+	t.Helper()
+	c := pairtest.New(t, pairtest.Shape{
+		Program: program, Hosts: []string{"ours", "theirs"}, Config: o.understudy(ours), VIPs: map[string]time.Duration{o.vip.String(): every},
+	})
+	l := &lab{Cluster: c, opts: o, us: c.Get("ours"), them: c.Get("theirs"), client: c.Clients[o.vip]}
+	l.peer = make(t, l.them, o, theirs)
+	l.watch(t)
+	return l
+}
+
+// watch has the user's host print what it sees of elections and moves, for a test that fails.
+func (l *lab) watch(t *testing.T) {
+	t.Helper()
+	labtest.Require(t, "tcpdump")
+	p, err := l.User.Start("tcpdump", "-ttttlnne", "--immediate-mode", "-i", netlab.Interface, "arp or proto 112 or ip6 proto 112 or icmp6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		t.Logf("the user saw:\n%s", p.Output())
+		ctx, cancel := context.WithTimeout(context.Background(), settleBound)
+		defer cancel()
+		for _, h := range []*netlab.Host{l.User, l.us.Host, l.them.Host} {
+			out, err := h.Exec(ctx, "sh", "-c", "ip neigh show; ip -6 route show; ip address show")
+			t.Logf("%s has, %v:\n%s", h.Name(), err, out)
+		}
+	})
+}
+
+// instance asks our daemon.
+func instance(t *testing.T, h *pairtest.Server) (node.InstanceStatus, error) {
+	r, err := control.Dial(h.Run).Report(t.Context())
+	if err != nil {
+		return node.InstanceStatus{}, err
+	}
+	for _, i := range r.Node.Instances {
+		if i.Name == "web" {
+			return i, nil
+		}
+	}
+	return node.InstanceStatus{}, errors.New("no instance web")
+}
+
+// serves waits until only one host answers the client, and returns when that one's first answer came.
+func (l *lab) serves(t *testing.T, from time.Time, host string, bound time.Duration) time.Time {
+	t.Helper()
+	labtest.Eventually(t, bound, func() (bool, string) {
+		saw := l.client.Between(time.Now().Add(-alone), time.Now())
+		return len(saw.List) > 0 && len(saw.Servers()) == 1 && saw.LastServer() == host, fmt.Sprintf("%s does not answer alone: %v", host, saw)
+	})
+	for _, a := range l.client.Between(from, time.Now()).List {
+		if a.Server == host {
+			return a.Start
+		}
+	}
+	return time.Now()
+}
+
+// settles waits until our daemon is master or backup with nothing under way, and knows how its check is.
+func (l *lab) settles(t *testing.T, master bool) {
+	t.Helper()
+	labtest.Eventually(t, settleBound, func() (bool, string) {
+		i, err := instance(t, l.us)
+		if err != nil {
+			return false, err.Error()
+		}
+		ok := master && i.State == node.Master && i.Confirmed || !master && i.State == node.Backup && !i.Holding
+		return ok && len(i.Unhealthy) > 0 == l.ill, fmt.Sprintf("ours is %s: %s %v", i.State, i.Why, i.Unhealthy)
+	})
+}
+
+// cost is what a client paid for a step.
+type cost struct {
+	outage        time.Duration
+	refused, lost int           // new connections
+	excuse        time.Duration // what a machine that stood still may add to a bound
+	saw           netlab.Attempts
+}
+
+// paid sums up a client's connections since an instant, and a little more: it follows the announcement.
+func (l *lab) paid(t *testing.T, from time.Time) cost {
+	t.Helper()
+	pairtest.Until(t, time.Now().Add(alone))
+	saw := l.client.Between(from, time.Now())
+	// Two daemons act one after the other, and each may meet it.
+	c := cost{outage: saw.Outage(), excuse: 2 * l.Slack(from, time.Now()), saw: saw}
+	for _, a := range saw.List {
+		switch {
+		case errors.Is(a.Err, syscall.ECONNREFUSED):
+			c.refused++
+		case a.Err != nil && a.Established == 0 && !errors.Is(a.Err, syscall.ECONNRESET), a.Established >= retransmit:
+			c.lost++
+		}
+	}
+	return c
+}
+
+// atMost asserts a bound: for how long nobody answered, that no connection was refused, and how many new ones were lost.
+func (c cost) atMost(t *testing.T, outage time.Duration, lost int) {
+	t.Helper()
+	if c.outage > outage+c.excuse {
+		t.Errorf("nobody answered for %v, want at most %v and %v for a machine that stood still\n%v", c.outage, outage, c.excuse, c.saw)
+	}
+	if c.refused > 0 {
+		t.Errorf("%d connections were refused\n%v", c.refused, c.saw)
+	}
+	if limit := lost + int(c.excuse/every); lost != unplanned && c.lost > limit {
+		t.Errorf("%d new connections were lost, want at most %d\n%v", c.lost, limit, c.saw)
+	}
+	t.Logf("%v", c.saw)
+}

@@ -1,0 +1,193 @@
+package interop
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+)
+
+// The priorities: the better side's, the other's, and one below both.
+const better, worse, lowered = 150, 100, 50
+
+// What moves may cost, at an interval of 1 s. Skews and Master_Down_Intervals are those of the priorities above.
+const (
+	skewBetter = 415 * time.Millisecond // (256-150)/256 s
+	skewWorse  = 610 * time.Millisecond
+	downBetter = 3*time.Second + skewBetter
+	downWorse  = 3*time.Second + skewWorse
+	// prompt is what a move may take that waits for no timer of a second.
+	prompt = 60 * time.Millisecond
+	// late is what a busy machine adds to a timer.
+	late = 150 * time.Millisecond
+
+	// none is what we lose who serve on until the other one does; few is what they lose who let go at our first advert, before
+	// anybody announced the address; unplanned is as many as there are.
+	none, few, unplanned = 0, int(prompt / every), -1
+)
+
+// rows are the speakers and what they speak. VRRPv2 has no IPv6.
+var rows = []struct {
+	name string
+	peer func(*testing.T, *pairtest.Server, options, int) peer
+	opts options
+}{
+	{"keepalived v2 IPv4", newKeepalived, options{version: 2, vip: vip4}},
+	{"keepalived v3 IPv4", newKeepalived, options{version: 3, vip: vip4}},
+	{"keepalived v3 IPv6", newKeepalived, options{version: 3, vip: vip6}},
+	{"FRR v3 IPv4", newFRR, options{version: 3, vip: vip4}},
+	{"FRR v3 IPv6", newFRR, options{version: 3, vip: vip6}},
+}
+
+// step is something that one side does, and what comes of it.
+type step struct {
+	name   string
+	do     func(t *testing.T, l *lab)
+	host   string        // who answers at the end
+	within time.Duration // until then; 0: nothing moves
+	outage time.Duration // for which nobody answers at most
+	lost   int           // new connections that are lost at most
+}
+
+// TestWeAreBetter tells of every way in which we, the better side, and the other one go and come back.
+func TestWeAreBetter(t *testing.T) {
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, r.opts, r.peer, better, worse)
+			l.peer.start(t)
+			l.serves(t, time.Now(), "theirs", settleBound)
+			// VRRPv2 learns no interval, so its successors wait for their own skew; meanwhile we serve on.
+			handover := prompt
+			if r.opts.version == 2 {
+				handover = skewWorse + prompt
+			}
+			l.walk(t, []step{
+				{"we start", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
+				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", handover, prompt, none},
+				{"we return", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
+				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", 200*time.Millisecond + handover, prompt, none},
+				{"our check is healthy", func(t *testing.T, l *lab) { l.sick(t, false) }, "ours", downBetter + 200*time.Millisecond, prompt, few},
+				{"our priority falls", func(t *testing.T, l *lab) { l.reload(t, lowered) }, "theirs", downWorse + time.Second, prompt, none},
+				{"our priority rises", func(t *testing.T, l *lab) { l.reload(t, better) }, "ours", downBetter + time.Second, prompt, few},
+				{"they stop", func(t *testing.T, l *lab) { l.peer.stop(t) }, "ours", 0, prompt, none},
+				{"they return", func(t *testing.T, l *lab) { l.peer.start(t) }, "ours", 0, prompt, none},
+				// The kernel takes our address away before they have it.
+				{"we die", func(t *testing.T, l *lab) { l.kill(t) }, "theirs", downWorse, downWorse, unplanned},
+				{"we come back", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
+				{"they die", func(t *testing.T, l *lab) { l.peer.kill(t) }, "ours", 0, prompt, none},
+			})
+		})
+	}
+}
+
+// TestTheyAreBetter tells the same with the sides exchanged.
+func TestTheyAreBetter(t *testing.T) {
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, r.opts, r.peer, worse, better)
+			l.us.Start(t)
+			l.serves(t, time.Now(), "ours", settleBound)
+			l.walk(t, []step{
+				{"they start", func(t *testing.T, l *lab) { l.peer.start(t) }, "theirs", downBetter + 2*time.Second, prompt, none},
+				// They let go before anybody else has the address: their way.
+				{"they stop", func(t *testing.T, l *lab) { l.peer.stop(t) }, "ours", skewWorse + late, skewWorse + late, unplanned},
+				{"they return", func(t *testing.T, l *lab) { l.peer.start(t) }, "theirs", downBetter + 2*time.Second, prompt, none},
+				{"their check fails", func(t *testing.T, l *lab) { l.faults(t, true) }, "ours", skewWorse + late, skewWorse + late, unplanned},
+				{"their check is healthy", func(t *testing.T, l *lab) { l.faults(t, false) }, "theirs", downBetter + time.Second, prompt, none},
+				{"their priority falls", func(t *testing.T, l *lab) { l.peer.setPriority(t, lowered) }, "ours", skewWorse + 2*time.Second, prompt, few},
+				{"their priority rises", func(t *testing.T, l *lab) { l.peer.setPriority(t, better) }, "theirs", downBetter + time.Second, prompt, none},
+				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", 0, prompt, none},
+				{"we return", func(t *testing.T, l *lab) { l.us.Start(t) }, "theirs", 0, prompt, none},
+				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", 0, prompt, none},
+				{"our check is healthy", func(t *testing.T, l *lab) { l.sick(t, false) }, "theirs", 0, prompt, none},
+				// The address stays on their host, whose nginx serves on.
+				{"they die", func(t *testing.T, l *lab) { l.peer.kill(t) }, "ours", downWorse, prompt, unplanned},
+				{"they come back", func(t *testing.T, l *lab) { l.peer.start(t) }, "theirs", downBetter + 2*time.Second, prompt, none},
+				{"we die", func(t *testing.T, l *lab) { l.kill(t) }, "theirs", 0, prompt, none},
+			})
+		})
+	}
+}
+
+// walk goes through steps one after the other.
+func (l *lab) walk(t *testing.T, steps []step) {
+	t.Helper()
+	for _, s := range steps {
+		if !t.Run(s.name, func(t *testing.T) { l.take(t, s) }) {
+			return // where things stand is not known
+		}
+	}
+}
+
+// take does a step, and looks what came of it.
+func (l *lab) take(t *testing.T, s step) {
+	t.Helper()
+	from := time.Now()
+	s.do(t, l)
+	if s.within == 0 {
+		pairtest.Until(t, time.Now().Add(time.Second))
+	}
+	served := l.serves(t, from, s.host, settleBound)
+	if running(l.us) {
+		l.settles(t, s.host == "ours")
+	}
+	c := l.paid(t, from)
+	c.atMost(t, s.outage, s.lost)
+	if took := served.Sub(from); s.within > 0 && took > s.within+late+c.excuse {
+		t.Errorf("%s answered after %v, want at most %v", s.host, took, s.within+late)
+	}
+	if !l.peer.shows() {
+		return
+	}
+	if moves, want := l.Owners.History().Moves(l.opts.vip, from, time.Now()), min(s.within, 1); s.lost != unplanned && moves != int(want) {
+		t.Errorf("the address moved %d times, want %d", moves, want)
+	}
+	if s.lost != unplanned {
+		l.Overlap(t, l.opts.vip, from, pairtest.Lingers+c.excuse)
+	}
+}
+
+// running says whether our daemon is there.
+func running(h *pairtest.Server) bool {
+	if h.Daemon == nil {
+		return false
+	}
+	select {
+	case <-h.Daemon.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// reload gives our daemon another priority.
+func (l *lab) reload(t *testing.T, priority int) {
+	t.Helper()
+	l.us.Configure(t, l.opts.understudy(priority))
+	if err := l.us.Daemon.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kill kills our daemon, without the cleanup that a service manager would run.
+func (l *lab) kill(t *testing.T) {
+	t.Helper()
+	if err := l.us.Daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// faults has the other side leave the election, or take part again; where it cannot, it is stopped and started.
+func (l *lab) faults(t *testing.T, ill bool) {
+	t.Helper()
+	switch {
+	case l.peer.fault(t, ill):
+	case ill:
+		l.peer.stop(t)
+	default:
+		l.peer.start(t)
+	}
+}
