@@ -251,7 +251,9 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
 		n := k.needsOf(name)
 		if p.tap != nil {
-			p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6))
+			if err := p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6)); err != nil {
+				k.log.Error("listen to other virtual routers", "interface", name, "error", err)
+			}
 			continue
 		}
 		for f, accepts := range n.accepts {

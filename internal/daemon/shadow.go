@@ -90,8 +90,7 @@ func (p *port) tapOn(ifName string, n needs) (err error) {
 	if p.tap, err = linux.OpenTap(ifName); err != nil {
 		return err
 	}
-	p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6))
-	return nil
+	return p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6))
 }
 
 // listenIn gives the loop what a tap hears: of other hosts, and of this one.

@@ -27,8 +27,8 @@ const (
 	fragmentOffset6                 = 0xfff8
 )
 
-// groupMACs are where VRRP's groups are on Ethernet.
-var groupMACs = []net.HardwareAddr{{0x01, 0, 0x5e, 0, 0, 0x12}, {0x33, 0x33, 0, 0, 0, 0x12}}
+// groupMACs are where VRRP's groups are on Ethernet, by family.
+var groupMACs = [2]net.HardwareAddr{{0x01, 0, 0x5e, 0, 0, 0x12}, {0x33, 0x33, 0, 0, 0, 0x12}}
 
 // Tapped is one VRRP message that passed an interface in either direction.
 type Tapped struct {
@@ -49,6 +49,7 @@ type Tap struct {
 	conn    *packet.Conn
 	raw     syscall.RawConn
 	vrids   atomic.Pointer[[2][256]bool] // by family
+	joined  [2]bool                      // the families whose frames the interface lets through
 	reading atomic.Bool                  // see Conn
 }
 
@@ -79,12 +80,7 @@ func openTap(ifName string) (*Tap, error) {
 	if t.raw, err = conn.SyscallConn(); err != nil {
 		return nil, abandon(err, conn)
 	}
-	for _, mac := range groupMACs {
-		if err := conn.JoinGroup(mac); err != nil {
-			return nil, abandon(fmt.Errorf("let %s through: %w", mac, err), conn)
-		}
-	}
-	t.SetVRIDs(nil, nil)
+	t.vrids.Store(new([2][256]bool))
 	return t, nil
 }
 
@@ -112,15 +108,23 @@ var tapFilter = []bpf.Instruction{
 	bpf.RetConstant{Val: 0},
 }
 
-// SetVRIDs says which virtual routers are of interest. It may be called from any goroutine, also while Run runs.
-func (t *Tap) SetVRIDs(v4, v6 []uint8) {
+// SetVRIDs says which virtual routers are of interest. It may be called while Run runs.
+func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
 	var set [2][256]bool
 	for k, list := range [][]uint8{v4, v6} {
 		for _, id := range list {
 			set[k][id] = true
 		}
+		if len(list) == 0 || t.joined[k] {
+			continue
+		}
+		if err := t.conn.JoinGroup(groupMACs[k]); err != nil {
+			return fmt.Errorf("listen to VRRP on %q: let %s through: %w", t.ifName, groupMACs[k], err)
+		}
+		t.joined[k] = true
 	}
 	t.vrids.Store(&set)
+	return nil
 }
 
 // wants says whether a message is for one of the virtual routers.

@@ -21,7 +21,9 @@ func tapped(t *testing.T, vrid uint8) <-chan Tapped {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tap.Close() })
-	tap.SetVRIDs([]uint8{vrid}, []uint8{vrid})
+	if err := tap.SetVRIDs([]uint8{vrid}, []uint8{vrid}); err != nil {
+		t.Fatal(err)
+	}
 	got := make(chan Tapped, 100)
 	start(t, func(ctx context.Context) error {
 		return tap.Run(ctx, func(p Tapped) {
@@ -143,7 +145,9 @@ func TestTapPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tap.Close() })
-	tap.SetVRIDs([]uint8{7}, nil)
+	if err := tap.SetVRIDs([]uint8{7}, nil); err != nil {
+		t.Fatal(err)
+	}
 	waits := func() bool { return must(tap.Pending()) }
 	if waits() {
 		t.Error("a message is pending before one was sent")

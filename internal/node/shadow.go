@@ -36,6 +36,7 @@ type Comparison struct {
 // comparison is a Comparison with what the log was told of it.
 type comparison struct {
 	Comparison
+	began    time.Time
 	at       time.Time // when it may be another without an event
 	disputed bool      // the log was told of a difference
 	differs  string    // and of these in the adverts themselves
@@ -92,11 +93,17 @@ func (n *Node) compare(now time.Time, i *instance) {
 		return
 	}
 	c := &i.compared
+	if c.began.IsZero() {
+		c.began = now
+	}
 	agrees, why := i.judge(now)
 	if agrees != c.Agrees || c.Since.IsZero() {
 		c.Since = now
 	}
 	c.Agrees, c.Why, c.at = agrees, why, time.Time{}
+	if until := i.listened(); now.Before(until) {
+		c.at = until
+	}
 	for _, m := range i.members {
 		if until := m.lives(); now.Before(until) {
 			c.at = earliest(c.at, until)
@@ -138,12 +145,20 @@ func (n *Node) tellDiffers(i *instance) {
 func (i *instance) judge(now time.Time) (agrees bool, why string) {
 	mine := i.state == Master
 	for _, m := range i.members {
+		if m.own == nil && m.machine.Peer().Heard.IsZero() && now.Before(i.listened()) {
+			return false, fmt.Sprintf("%s, and nothing was heard yet", i.would())
+		}
 		if theirs := now.Before(m.lives()); theirs != mine {
 			return false, fmt.Sprintf("%s, and %s%s", i.would(), m.said(now), m.others(now))
 		}
 	}
 	m := i.members[0]
 	return true, fmt.Sprintf("%s, and %s%s", i.would(), m.said(now), m.others(now))
+}
+
+// listened is when an election would have been over: silence means nothing before.
+func (i *instance) listened() time.Time {
+	return i.compared.began.Add(time.Duration(i.cfg.DeadAdverts+1) * i.cfg.Interval)
 }
 
 // would is what the instance would be.

@@ -38,7 +38,7 @@ type lab struct {
 }
 
 // newLab makes two hosts on which nothing runs but nginx.
-func newLab(t *testing.T, o options, make func(*testing.T, *pairtest.Server, options, int) peer, ours, theirs int) *lab {
+func newLab(t *testing.T, o options, make maker, ours, theirs int) *lab {
 	t.Helper()
 	c := pairtest.New(t, pairtest.Shape{
 		Program: program, Hosts: []string{"ours", "theirs"}, Config: o.understudy(ours), VIPs: map[string]time.Duration{o.vip.String(): every},
@@ -64,7 +64,7 @@ func (l *lab) watch(t *testing.T) {
 		t.Logf("the user saw:\n%s", p.Output())
 		ctx, cancel := context.WithTimeout(context.Background(), settleBound)
 		defer cancel()
-		for _, h := range []*netlab.Host{l.User, l.us.Host, l.them.Host} {
+		for _, h := range l.Lab.Hosts() {
 			out, err := h.Exec(ctx, "sh", "-c", "ip neigh show; ip -6 route show; ip address show")
 			t.Logf("%s has, %v:\n%s", h.Name(), err, out)
 		}

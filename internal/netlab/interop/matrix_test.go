@@ -30,7 +30,7 @@ const (
 // rows are the speakers and what they speak. VRRPv2 has no IPv6.
 var rows = []struct {
 	name string
-	peer func(*testing.T, *pairtest.Server, options, int) peer
+	make maker
 	opts options
 }{
 	{"keepalived v2 IPv4", newKeepalived, options{version: 2, vip: vip4}},
@@ -38,6 +38,15 @@ var rows = []struct {
 	{"keepalived v3 IPv6", newKeepalived, options{version: 3, vip: vip6}},
 	{"FRR v3 IPv4", newFRR, options{version: 3, vip: vip4}},
 	{"FRR v3 IPv6", newFRR, options{version: 3, vip: vip6}},
+}
+
+// handover is what they may take who are handed the address. VRRPv2 learns no interval, so its successors wait for their own skew;
+// meanwhile we serve on.
+func handover(o options) time.Duration {
+	if o.version == 2 {
+		return skewWorse + prompt
+	}
+	return prompt
 }
 
 // step is something that one side does, and what comes of it.
@@ -55,19 +64,14 @@ func TestWeAreBetter(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, r.opts, r.peer, better, worse)
+			l := newLab(t, r.opts, r.make, better, worse)
 			l.peer.start(t)
 			l.serves(t, time.Now(), "theirs", settleBound)
-			// VRRPv2 learns no interval, so its successors wait for their own skew; meanwhile we serve on.
-			handover := prompt
-			if r.opts.version == 2 {
-				handover = skewWorse + prompt
-			}
 			l.walk(t, []step{
 				{"we start", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
-				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", handover, prompt, none},
+				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", handover(l.opts), prompt, none},
 				{"we return", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
-				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", 200*time.Millisecond + handover, prompt, none},
+				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", 200*time.Millisecond + handover(l.opts), prompt, none},
 				{"our check is healthy", func(t *testing.T, l *lab) { l.sick(t, false) }, "ours", downBetter + 200*time.Millisecond, prompt, few},
 				{"our priority falls", func(t *testing.T, l *lab) { l.reload(t, lowered) }, "theirs", downWorse + time.Second, prompt, none},
 				{"our priority rises", func(t *testing.T, l *lab) { l.reload(t, better) }, "ours", downBetter + time.Second, prompt, few},
@@ -87,7 +91,7 @@ func TestTheyAreBetter(t *testing.T) {
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, r.opts, r.peer, worse, better)
+			l := newLab(t, r.opts, r.make, worse, better)
 			l.us.Start(t)
 			l.serves(t, time.Now(), "ours", settleBound)
 			l.walk(t, []step{

@@ -20,6 +20,9 @@ type peer interface {
 	shows() bool
 }
 
+// maker makes a speaker on a host with a priority; it does not start it.
+type maker func(t *testing.T, h *pairtest.Server, o options, priority int) peer
+
 // keepalived is keepalived 2.2.7.
 type keepalived struct {
 	host     *pairtest.Server

@@ -1,0 +1,124 @@
+package interop
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+)
+
+// TestMigration replaces the keepalived of a running pair, one host at a time: the backup first, then the mastership is moved, then the
+// other one. The client loses no connection but where keepalived's own stop does.
+func TestMigration(t *testing.T) {
+	for _, r := range pairs {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			newMigration(t, r.opts).migrate(t)
+		})
+	}
+}
+
+// pairs are what pairs of keepalived are found to speak.
+var pairs = []struct {
+	name string
+	opts options
+}{
+	{"v2 IPv4", options{version: 2, vip: vip4}},
+	{"v3 IPv4", options{version: 3, vip: vip4}},
+	{"v3 IPv6", options{version: 3, vip: vip6}},
+}
+
+// migration is a pair whose hosts run the one or the other, and a third host on which nothing runs yet.
+type migration struct {
+	*lab
+	lb1, lb2, lb3 *pairtest.Server
+	first, second peer // keepalived on lb1 and lb2
+}
+
+// newMigration makes a pair of keepalived that has elected lb1.
+
+func newMigration(t *testing.T, o options) *migration {
+	t.Helper()
+	c := pairtest.New(t, pairtest.Shape{
+		Program: program, Hosts: []string{"lb1", "lb2", "lb3"}, Config: o.understudy(better), VIPs: map[string]time.Duration{o.vip.String(): every},
+	})
+	m := &migration{lab: &lab{Cluster: c, opts: o, client: c.Clients[o.vip]}, lb1: c.Get("lb1"), lb2: c.Get("lb2"), lb3: c.Get("lb3")}
+	m.first, m.second = newKeepalived(t, m.lb1, o, better), newKeepalived(t, m.lb2, o, worse)
+	m.lb2.Configure(t, o.understudy(worse))
+	m.lb3.Configure(t, o.understudy(lowered))
+	m.watch(t)
+	m.first.start(t)
+	m.second.start(t)
+	m.serves(t, time.Now(), "lb1", settleBound)
+	return m
+}
+
+// migrate goes the way that the README tells.
+func (m *migration) migrate(t *testing.T) {
+	began := time.Now()
+	nothing := func(t *testing.T, from time.Time) {
+		t.Helper()
+		m.Rests(t, from, time.Now().Add(time.Second))
+	}
+	move := func(t *testing.T, from time.Time, to string, bound, outage time.Duration, lost int) {
+		t.Helper()
+		served := m.serves(t, from, to, settleBound)
+		c := m.paid(t, from)
+		c.atMost(t, outage, lost)
+		if took := served.Sub(from); took > bound+late+c.excuse {
+			t.Errorf("%s answered after %v, want at most %v", to, took, bound+late)
+		}
+		m.Moved(t, m.opts.vip, from, to)
+	}
+	steps := []struct {
+		name string
+		do   func(t *testing.T, from time.Time)
+	}{
+		{"lb2 is a shadow first", func(t *testing.T, from time.Time) { m.shadow(t); nothing(t, from) }},
+		{"lb2's keepalived stops", func(t *testing.T, from time.Time) { m.second.stop(t); nothing(t, from) }},
+		{"lb2's understudy starts", func(t *testing.T, from time.Time) {
+			m.lb2.Start(t)
+			m.home(t, m.lb2, false)
+			nothing(t, from)
+		}},
+		{"lb1's keepalived gives way", func(t *testing.T, from time.Time) {
+			// Below lb2: an administrator moves the mastership without a gap, where stopping keepalived would leave one.
+			m.first.setPriority(t, lowered)
+			move(t, from, "lb2", skewWorse+2*time.Second, prompt, few)
+		}},
+		{"lb1's keepalived stops", func(t *testing.T, from time.Time) { m.first.stop(t); nothing(t, from) }},
+		{"lb1's understudy starts, and is the better one", func(t *testing.T, from time.Time) {
+			m.lb1.Start(t)
+			move(t, from, "lb1", downBetter+2*time.Second, prompt, none)
+		}},
+		{"drained", func(t *testing.T, from time.Time) {
+			m.lb1.Does(t, 0, "drain")
+			move(t, from, "lb2", handover(m.opts)+200*time.Millisecond, prompt, none)
+		}},
+		{"undrained", func(t *testing.T, from time.Time) {
+			m.lb1.Does(t, 0, "undrain")
+			move(t, from, "lb1", downBetter+time.Second, prompt, none)
+		}},
+	}
+	for _, s := range steps {
+		if !t.Run(s.name, func(t *testing.T) { s.do(t, time.Now()) }) {
+			return
+		}
+	}
+	m.paid(t, began).atMost(t, prompt, few)
+}
+
+// home waits until a host's daemon is what it should be.
+func (m *migration) home(t *testing.T, h *pairtest.Server, master bool) {
+	t.Helper()
+	m.us = h
+	m.settles(t, master)
+}
+
+// shadow runs a shadow on lb2 until it agrees with the keepalived there.
+func (m *migration) shadow(t *testing.T) {
+	t.Helper()
+	s := startShadow(t, m.lb2)
+	s.agrees(t, true)
+	s.stop(t)
+}
