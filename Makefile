@@ -6,13 +6,15 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
 # The packages whose tests run on hosts of their own and measure time: they run alone.
 HOSTS := ./internal/netlab/... ./cmd/...
+# Of these, what takes minutes with the VRRP speakers of others, and is run by itself.
+INTEROP := ./internal/netlab/interop
 FUZZTIME ?= 5s
 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: all build demo test check race stories fuzz bench bench-quick fmt clean
+.PHONY: all build demo test test-interop check race stories fuzz bench bench-quick fmt clean
 
 all: build
 
@@ -40,7 +42,12 @@ race:
 	.ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS))")
 
 stories: build
-	.ci/gotest -race -count=1 -p 1 -timeout 8m $(HOSTS)
+	.ci/gotest -race -count=1 -p 1 -timeout 8m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP))")
+
+# Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.
+test-interop:
+	.ci/setup test || [ -z "$$CI" ]
+	.ci/gotest -count=1 -timeout 25m -run '$(RUN)' $(INTEROP)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
