@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -126,18 +127,19 @@ func (n *Node) compare(now time.Time, i *instance) {
 
 // tellDiffers tells the log once how the adverts of this host differ from what this daemon would send.
 func (n *Node) tellDiffers(i *instance) {
-	words := ""
+	var list []string
 	for _, m := range i.members {
 		for _, d := range m.differs() {
-			words += fmt.Sprintf("; %s: %s", m.family, d)
+			list = append(list, fmt.Sprintf("%s: %s", m.family, d))
 		}
 	}
+	words := strings.Join(list, "; ")
 	if words == i.compared.differs {
 		return
 	}
 	i.compared.differs = words
 	if words != "" {
-		n.do(Warned{i.cfg.Name, "this host's own adverts are not what would be sent" + words})
+		n.do(Warned{i.cfg.Name, "this host's own adverts are not what would be sent: " + words})
 	}
 }
 

@@ -59,8 +59,12 @@ var kinds = []struct {
 	{"ARP, an announcement's request", func(f fields) bool { return f.arp("1") && f["arp.src.proto_ipv4"] == "10.0.0.100" }},
 	{"ARP, an announcement's reply", func(f fields) bool { return f.arp("2") && f["arp.src.proto_ipv4"] == "10.0.0.100" }},
 	{"ARP, a probe", func(f fields) bool { return f.arp("1") && f["arp.src.proto_ipv4"] == "0.0.0.0" }},
-	{"ND, an unsolicited advertisement", func(f fields) bool { return f["icmpv6.type"] == "136" && f["icmpv6.nd.na.target_address"] == "fd00::100" }},
-	{"ND, a solicitation", func(f fields) bool { return f["icmpv6.type"] == "135" && f["icmpv6.nd.ns.target_address"] == "fd00::100" }},
+	{"ND, an unsolicited advertisement", func(f fields) bool {
+		return f["icmpv6.type"] == "136" && f["icmpv6.nd.na.target_address"] == "fd00::100"
+	}},
+	{"ND, a solicitation", func(f fields) bool {
+		return f["icmpv6.type"] == "135" && f["icmpv6.nd.ns.target_address"] == "fd00::100"
+	}},
 }
 
 // judged are the fields that are asked for: those above, and tshark's verdicts.
