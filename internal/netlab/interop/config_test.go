@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
@@ -19,6 +20,12 @@ var (
 	vip6 = netip.MustParseAddr("fd00::100")
 )
 
+// The lines of VRRPv2's password on either side.
+var (
+	ourPassword   = []string{"auth {", `  password = "moving"`, "}"}
+	theirPassword = []string{"authentication {", "	auth_type PASS", "	auth_pass moving", "}"}
+)
+
 // options are what both sides of a row are configured with; each side's priority comes with its role. A new kind of row is a
 // field here and a line in each of the three renderings.
 type options struct {
@@ -28,6 +35,9 @@ type options struct {
 	theirs   []string // more lines of keepalived's vrrp_instance
 	checksum string   // ours; empty: the default
 }
+
+// checkEvery is how often our check runs: so seldom that a busy machine does not make it time out.
+const checkEvery = time.Second
 
 // understudy is our configuration. A check fails while the file "sick" is in the host's directory.
 func (o options) understudy(priority int) string {
@@ -47,7 +57,7 @@ instance "web" {
 
 check "script" "app" {
   command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick"]
-  interval = "200ms"
+  interval = "1s"
   rise     = 1
   fall     = 1
 }

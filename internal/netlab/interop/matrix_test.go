@@ -34,6 +34,7 @@ var rows = []struct {
 	opts options
 }{
 	{"keepalived v2 IPv4", newKeepalived, options{version: 2, vip: vip4}},
+	{"keepalived v2 IPv4 PASS", newKeepalived, options{version: 2, vip: vip4, ours: ourPassword, theirs: theirPassword}},
 	{"keepalived v3 IPv4", newKeepalived, options{version: 3, vip: vip4}},
 	{"keepalived v3 IPv6", newKeepalived, options{version: 3, vip: vip6}},
 	{"FRR v3 IPv4", newFRR, options{version: 3, vip: vip4}},
@@ -71,8 +72,8 @@ func TestWeAreBetter(t *testing.T) {
 				{"we start", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
 				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", handover(l.opts), prompt, none},
 				{"we return", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, prompt, few},
-				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", 200*time.Millisecond + handover(l.opts), prompt, none},
-				{"our check is healthy", func(t *testing.T, l *lab) { l.sick(t, false) }, "ours", downBetter + 200*time.Millisecond, prompt, few},
+				{"our check fails", func(t *testing.T, l *lab) { l.sick(t, true) }, "theirs", checkEvery + handover(l.opts), prompt, none},
+				{"our check is healthy", func(t *testing.T, l *lab) { l.sick(t, false) }, "ours", downBetter + checkEvery, prompt, few},
 				{"our priority falls", func(t *testing.T, l *lab) { l.reload(t, lowered) }, "theirs", downWorse + time.Second, prompt, none},
 				{"our priority rises", func(t *testing.T, l *lab) { l.reload(t, better) }, "ours", downBetter + time.Second, prompt, few},
 				{"they stop", func(t *testing.T, l *lab) { l.peer.stop(t) }, "ours", 0, prompt, none},
@@ -124,6 +125,7 @@ func (l *lab) walk(t *testing.T, steps []step) {
 			return // where things stand is not known
 		}
 	}
+	judge(t, l.bills)
 }
 
 // take does a step, and looks what came of it.
@@ -140,6 +142,7 @@ func (l *lab) take(t *testing.T, s step) {
 	}
 	c := l.paid(t, from)
 	c.atMost(t, s.outage, s.lost)
+	l.bills = append(l.bills, bill{c, s.outage, s.lost})
 	if took := served.Sub(from); s.within > 0 && took > s.within+late+c.excuse {
 		t.Errorf("%s answered after %v, want at most %v", s.host, took, s.within+late)
 	}

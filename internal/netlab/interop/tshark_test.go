@@ -35,7 +35,7 @@ instance "old" {
 
 check "script" "app" {
   command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick"]
-  interval = "200ms"
+  interval = "1s"
   rise     = 1
   fall     = 1
 }
