@@ -26,6 +26,18 @@ var (
 	theirPassword = []string{"authentication {", "	auth_type PASS", "	auth_pass moving", "}"}
 )
 
+// The lines of unicast on either side; our host is 10.0.0.11, theirs 10.0.0.12.
+var (
+	ourPeers   = []string{`peers = ["10.0.0.11", "10.0.0.12"]`}
+	theirPeers = []string{"unicast_src_ip 10.0.0.12", "unicast_peer {", "	10.0.0.11", "}"}
+)
+
+// The lines of a virtual MAC on either side.
+var (
+	ourVirtualMAC   = []string{`mac = "virtual"`}
+	theirVirtualMAC = []string{"use_vmac vrrp.71"}
+)
+
 // options are what both sides of a row are configured with; each side's priority comes with its role. A new kind of row is a
 // field here and a line in each of the three renderings.
 type options struct {

@@ -36,8 +36,12 @@ var rows = []struct {
 	{"keepalived v2 IPv4", newKeepalived, options{version: 2, vip: vip4}},
 	{"keepalived v2 IPv4 PASS", newKeepalived, options{version: 2, vip: vip4, ours: ourPassword, theirs: theirPassword}},
 	{"keepalived v3 IPv4", newKeepalived, options{version: 3, vip: vip4}},
+	{"keepalived v3 IPv4 unicast", newKeepalived, options{version: 3, vip: vip4, ours: ourPeers, theirs: theirPeers}},
+	{"keepalived v3 IPv4, our virtual MAC", newKeepalived, options{version: 3, vip: vip4, ours: ourVirtualMAC}},
+	{"keepalived v3 IPv4, their virtual MAC", newKeepalived, options{version: 3, vip: vip4, theirs: theirVirtualMAC}},
 	{"keepalived v3 IPv6", newKeepalived, options{version: 3, vip: vip6}},
 	{"FRR v3 IPv4", newFRR, options{version: 3, vip: vip4}},
+	{"FRR v3 IPv4, both virtual MAC", newFRR, options{version: 3, vip: vip4, ours: ourVirtualMAC}},
 	{"FRR v3 IPv6", newFRR, options{version: 3, vip: vip6}},
 }
 
