@@ -231,6 +231,7 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 
 // hearing is how long an announcement is left alone. FRR over IPv6 announces with the virtual router's MAC up to a second before
 // its first advert, and never again: who contradicts it and then gives way leaves the clients with a host that serves no more.
+// Where this host has that MAC too, the other one's adverts teach the switches where it is.
 func (i *instance) hearing(ev Announced) time.Duration {
 	family := 1
 	if ev.IP.Is6() {
