@@ -95,8 +95,21 @@ func pair(t testing.TB, programs ...string) (self, peer *host) {
 
 // withIPv6 gives both ends of a pair a link-local and a global address, ready for use.
 func withIPv6(self, peer *host) {
-	self.run("ip addr add fe80::1/64 dev v0 nodad", "ip addr add 2001:db8::1/64 dev v0 nodad")
-	peer.do(func() { peer.run("ip addr add fe80::2/64 dev v1 nodad", "ip addr add 2001:db8::2/64 dev v1 nodad") })
+	self.addIPv6("v0", "fe80::1", "2001:db8::1")
+	peer.do(func() { peer.addIPv6("v1", "fe80::2", "2001:db8::2") })
+}
+
+// addIPv6 adds addresses, and waits until the kernel takes packets for them: it does that after the command has returned.
+func (h *host) addIPv6(device string, ips ...string) {
+	h.t.Helper()
+	for _, ip := range ips {
+		h.run("ip addr add " + ip + "/64 dev " + device + " nodad")
+	}
+	for _, ip := range ips {
+		eventually(h.t, "a local route to "+ip, func() bool {
+			return strings.Contains(h.run("ip -6 route show table local"), "local "+ip+" dev "+device)
+		})
+	}
 }
 
 // do calls f in the host's namespace.

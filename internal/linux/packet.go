@@ -69,6 +69,9 @@ func parse6(b, oob []byte, from unix.Sockaddr) (Packet, bool) {
 func controls6(oob []byte) (hops int, destination netip.Addr, ok bool) {
 	hops = -1
 	for len(oob) > 0 {
+		if len(oob) < unix.SizeofCmsghdr {
+			return 0, netip.Addr{}, false // the library reads a header before it looks at the length
+		}
 		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
 		if err != nil {
 			return 0, netip.Addr{}, false
