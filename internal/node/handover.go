@@ -1,7 +1,9 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -37,11 +39,37 @@ type leave struct {
 
 // linger is the time in which the old holder still serves although another is master.
 type linger struct {
-	by    netip.Addr
+	by    netip.Addr // who is to serve: of several who advertised, the one that the others give way to
+	prio  uint8      // that one's priority
 	heard time.Time
 	seen  map[netip.Addr]bool // announced by another host
 	until time.Time
 	parting
+}
+
+// clone is the same handover for a family that goes its own way from here on.
+func (l *leave) clone() *leave {
+	if l == nil {
+		return nil
+	}
+	c := *l
+	c.seen = maps.Clone(l.seen)
+	return &c
+}
+
+// clone is the same wait for a family that goes its own way from here on, with the parting advert if it was that family's.
+func (l *linger) clone(m *member) *linger {
+	if l == nil {
+		return nil
+	}
+	c := *l
+	c.seen = maps.Clone(l.seen)
+	if l.parting.of == m {
+		l.parting = parting{}
+	} else {
+		c.parting = parting{}
+	}
+	return &c
 }
 
 // parting is the last advert of a master that stepped down for a better one, repeated.
@@ -49,6 +77,12 @@ type parting struct {
 	of   *member
 	at   time.Time // zero: it is not repeated (any more)
 	left int
+}
+
+// quitter is who sent priority 0 last.
+type quitter struct {
+	who netip.Addr
+	at  time.Time
 }
 
 // offers paces the handovers that an unhealthy master repeats.
@@ -125,7 +159,7 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	i.offers.reset()
 	if i.told == Master {
 		i.lingerFor(now, m.machine.Peer().Address)
-		if m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+		if i.linger != nil && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			i.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
 	} else {
@@ -143,7 +177,8 @@ func (i *instance) stepDownOthers(now time.Time, m *member, why string) {
 	}
 }
 
-// lingerFor starts to wait for a successor's announcements.
+// lingerFor starts to wait for a successor's announcements. One that gave up a moment ago is none: its adverts came in another
+// order than it sent them, or two masters hand over to each other. Its next advert counts.
 func (i *instance) lingerFor(now time.Time, by netip.Addr) {
 	seen := map[netip.Addr]bool{}
 	switch {
@@ -151,6 +186,10 @@ func (i *instance) lingerFor(now time.Time, by netip.Addr) {
 		seen = i.linger.seen
 	case i.leave != nil:
 		seen = i.leave.seen
+	}
+	if i.quitter.who == by && by.IsValid() && now.Sub(i.quitter.at) < lingerBase && len(seen) < len(i.ips()) {
+		i.linger = nil
+		return
 	}
 	wait := min(lingerBase+time.Duration(len(i.ips()))*lingerPerAddress, maxLinger)
 	if i.cfg.VirtualMAC {
@@ -165,6 +204,15 @@ func (l *linger) shorten(now time.Time, addresses int) {
 	if len(l.seen) >= addresses {
 		l.until = earliest(l.until, now.Add(afterAnnounced))
 		l.parting = parting{}
+	}
+}
+
+// advertised takes note of who advertises: of several that rose together the others give way to one, and if that one gives up,
+// nobody serves yet.
+func (l *linger) advertised(ev Heard) {
+	other := vrrp.FamilyOf(l.by) == vrrp.FamilyOf(ev.From) && cmp.Or(cmp.Compare(ev.Advert.Priority, l.prio), ev.From.Compare(l.by)) > 0
+	if l.by == ev.From || other {
+		l.by, l.prio = ev.From, ev.Advert.Priority
 	}
 }
 
@@ -205,8 +253,12 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 		if i.holding && i.linger == nil && m.machine.State() == vrrp.Backup && (i.state == Backup || i.state == Leaving) {
 			i.lingerFor(now, ev.From)
 		}
+		if i.linger != nil {
+			i.linger.advertised(ev)
+		}
 		return
 	}
+	i.quitter = quitter{ev.From, now}
 	if i.linger != nil && i.linger.by == ev.From && len(i.linger.seen) < len(i.ips()) {
 		i.linger = nil // it gives up before it was seen to serve: it does not count
 	}
@@ -302,7 +354,7 @@ func (n *Node) resume(now time.Time, i *instance) {
 	}
 	n.setPriority(now, i)
 	why := i.describe("nobody took over")
-	other := len(i.leave.seen) > 0 // clients may have learned its MAC
+	other := len(i.leave.seen) > 0 || i.announcer.silent // clients may have learned another MAC
 	for _, m := range i.members {
 		if m.machine.State() == vrrp.Leaving {
 			n.perform(now, m, m.machine.Step(now, vrrp.Resume{Why: why}))

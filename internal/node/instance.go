@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ const probeWait = 100 * time.Millisecond
 // instance is a group of addresses with one fate: its members rise, hand over and step down as one.
 type instance struct {
 	cfg      *Instance
+	checks   []string // names, in order: they are gone through at every step
 	members  []*member
 	standing standing
 
@@ -32,6 +34,7 @@ type instance struct {
 	confirmed  bool      // the kernel has them
 	leave      *leave
 	linger     *linger
+	quitter    quitter
 	witness    witness
 	offers     offers
 	announcer  announcer
@@ -69,6 +72,7 @@ type Change struct {
 // newInstance starts in Init.
 func newInstance(now time.Time, cfg *Instance) *instance {
 	i := &instance{cfg: cfg, place: unplanned, state: Init, since: now, why: "starting"}
+	i.checks = slices.Sorted(maps.Keys(cfg.Checks))
 	i.announcer.cfg = cfg.Announce
 	for _, f := range cfg.Families() {
 		i.members = append(i.members, newMember(i, f))
@@ -331,9 +335,10 @@ func (n *Node) enter(now time.Time, i *instance, to State, why string) {
 	}
 }
 
-// tell queues the hooks of a state that they have not been told yet.
+// tell queues the hooks of a state that they have not been told yet. After the end there is nothing more to hear, also of what
+// another instance has the name of by now.
 func (n *Node) tell(now time.Time, i *instance, state State) {
-	if i.told == state {
+	if i.told == state || i.told == Stopped {
 		return
 	}
 	previous := i.told

@@ -14,6 +14,11 @@ import (
 func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.cfg = cfg
 	before, lives := n.instances, n.predecessors(cfg)
+	gone := slices.DeleteFunc(slices.Clone(before), func(i *instance) bool { return slices.Contains(lives, i) })
+	for _, i := range gone { // first: what lives on may get the name of one that is gone
+		i.removed, n.removing = true, true
+		n.retire(now, i)
+	}
 	n.instances = nil
 	for k := range cfg.Instances {
 		if i := lives[k]; i != nil {
@@ -24,14 +29,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 			n.instances[len(n.instances)-1].beWary(n.index)
 		}
 	}
-	for _, i := range before {
-		if !slices.Contains(lives, i) {
-			i.removed = true
-			n.removing = true
-			n.instances = append(n.instances, i)
-			n.retire(now, i)
-		}
-	}
+	n.instances = append(n.instances, gone...)
 	n.forgetChecks()
 	n.reindex()
 	n.relet(now)
@@ -56,12 +54,27 @@ func (n *Node) retire(now time.Time, i *instance) {
 		return
 	}
 	c := *i.cfg
-	c.Name = fmt.Sprintf("%s/%d", was, c.VRID)
+	c.Name = n.spareName(fmt.Sprintf("%s/%d", was, c.VRID))
 	i.cfg, i.told = &c, Stopped
-	if i.holding {
+	held := i.holding
+	if i.doubtful(now) {
+		i.holding = false
+		n.wake(now, i)
+	} else if held {
 		n.take(now, i)
+	}
+	if held {
 		n.do(SetAddresses{Instance: was, Interface: c.Interface})
 	}
+}
+
+// spareName makes a name that no other instance has: one that was removed before may still be handing over.
+func (n *Node) spareName(name string) string {
+	spare := name
+	for k := 2; n.index.name[spare] != nil || slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.Name == spare }); k++ {
+		spare = fmt.Sprintf("%s/%d", name, k)
+	}
+	return spare
 }
 
 // predecessors finds the instance that each configured one continues: one of the same name first, since two instances may
@@ -101,8 +114,15 @@ func (n *Node) forgetChecks() {
 
 // change gives an instance another configuration in place.
 func (n *Node) change(now time.Time, i *instance, c *Instance) {
+	if i.doubtful(now) {
+		n.wake(now, i) // nothing is set anew before it knows that it may
+	}
+	if i.told == Stopped {
+		i.told = Init // it was removed, and had lost its name
+	}
 	was := i.cfg
 	i.cfg, i.announcer.cfg, i.removed = c, c.Announce, false
+	i.checks = slices.Sorted(maps.Keys(c.Checks))
 	n.changeFamilies(now, i, was)
 	for _, m := range i.members {
 		n.aim(now, m)
@@ -140,13 +160,14 @@ func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) {
 // part makes a removed family an instance of its own for as long as it takes to hand it over.
 func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	c := *was
-	c.Name = was.Name + "/" + m.family.String()
+	c.Name = n.spareName(was.Name + "/" + m.family.String())
 	c.Unadvertised = nil
 	c.Addresses = slices.DeleteFunc(slices.Clone(was.Addresses), func(a Address) bool { return vrrp.FamilyOf(a.IP) != m.family })
 	p := newInstance(now, &c)
 	p.members = []*member{m}
 	m.of = p
 	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
+	p.leave, p.linger = i.leave.clone(), i.linger.clone(m)
 	p.parted, p.removed = true, true
 	n.removing = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
