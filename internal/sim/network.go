@@ -12,6 +12,7 @@ import (
 type Network struct {
 	MinDelay, MaxDelay time.Duration
 	Loss, Duplicates   float64 // probabilities, for each packet and receiver
+	InOrder            bool    // packets from one host to another do not overtake each other
 }
 
 // Traffic is a kind of packets.
@@ -39,7 +40,7 @@ func (c *Cluster) Heal() { c.cuts = nil }
 
 // passes says whether the link carries anything of a kind.
 func (c *Cluster) passes(from, to *Host, what Traffic) bool {
-	if from == to || !from.link.Up || !to.link.Up {
+	if from == to || from.frozen || !from.link.Up || !to.link.Up {
 		return false
 	}
 	for _, cut := range c.cuts {
@@ -60,9 +61,14 @@ func (c *Cluster) carry(from, to *Host, what Traffic, deliver func()) {
 		copies = 2
 	}
 	for range copies {
-		c.after(c.between(c.Network.MinDelay, c.Network.MaxDelay), func() {
-			if to.link.Up {
-				deliver()
+		at := c.now.Add(c.between(c.Network.MinDelay, c.Network.MaxDelay))
+		if last := to.latest[from]; c.Network.InOrder && !at.After(last) {
+			at = last.Add(time.Nanosecond)
+		}
+		to.latest[from] = at
+		c.at(at, func() {
+			if to.hears() {
+				to.when(deliver)
 			}
 		})
 	}

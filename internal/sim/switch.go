@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -22,9 +23,9 @@ func (h *Host) mac(vrid uint8, f vrrp.Family) string {
 
 // answersFrom is the MAC that a host's kernel answers from for an address.
 func (h *Host) answersFrom(ip netip.Addr) string {
-	for _, i := range h.cfg.Instances {
+	for _, i := range h.devices {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			if a.IP == ip && i.VirtualMAC {
+			if a.IP == ip {
 				return h.mac(i.VRID, vrrp.FamilyOf(ip))
 			}
 		}
@@ -45,10 +46,20 @@ func (h *Host) Remake() {
 	h.feed(node.LinkChanged{Link: h.seen()})
 }
 
+// addDevices makes the devices that a configuration needs. Those of an instance that is no longer configured stay: it may still be
+// handing over.
+func (h *Host) addDevices(cfg node.Config) {
+	for _, i := range cfg.Instances {
+		if i.VirtualMAC {
+			h.devices = append(h.devices, i)
+		}
+	}
+}
+
 func (h *Host) virtualMACs() []node.VirtualMAC {
 	var list []node.VirtualMAC
-	for _, i := range h.cfg.Instances {
-		if i.VirtualMAC {
+	for k, i := range h.devices {
+		if !slices.ContainsFunc(h.devices[:k], func(o node.Instance) bool { return o.VRID == i.VRID }) {
 			list = append(list,
 				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4, Made: h.remade},
 				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: h.link.Source6})
@@ -62,7 +73,7 @@ func (h *Host) mute(vrid uint8, f vrrp.Family) bool {
 	if vrid == 0 {
 		return false
 	}
-	for _, i := range h.cfg.Instances {
+	for _, i := range h.devices {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
 			if i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
 				return false
