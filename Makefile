@@ -9,12 +9,17 @@ HOSTS := ./internal/netlab/... ./cmd/...
 # Of these, what takes minutes with the VRRP speakers of others, and is run by itself.
 INTEROP := ./internal/netlab/interop
 FUZZTIME ?= 5s
+# Seeds of the simulator: make test runs SEEDS of them; make sim SIMSEEDS, from SIMFROM on, until SIMTIME is over.
+SEEDS ?= 10000
+SIMSEEDS ?= 1000000
+SIMFROM ?= 1
+SIMTIME ?= 4h
 
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: all build demo test test-interop check race stories fuzz bench bench-quick fmt clean
+.PHONY: all build demo test test-interop check race seeds sim stories fuzz bench bench-quick fmt clean
 
 all: build
 
@@ -30,7 +35,7 @@ demo:
 # Without CI set, the tests that miss a package are skipped.
 test:
 	.ci/setup test || [ -z "$$CI" ]
-	@$(MAKE) --no-print-directory check race stories fuzz
+	@$(MAKE) --no-print-directory check race seeds stories fuzz
 
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt: $$unformatted: run make fmt"; exit 1; fi
@@ -40,6 +45,14 @@ check:
 
 race:
 	.ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS))")
+
+# Random clusters: each seed is another one, and repeats exactly.
+seeds:
+	.ci/gotest -timeout 5m ./internal/sim -run 'TestRandom$$' -runs $(SEEDS)
+
+# Many of them, printing how far it is and each seed that fails.
+sim:
+	go test -timeout 0 -count 1 ./internal/sim -run 'TestRandom$$' -v -runs $(SIMSEEDS) -seed $(SIMFROM) -budget $(SIMTIME)
 
 stories: build
 	.ci/gotest -race -count=1 -p 1 -timeout 8m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP))")

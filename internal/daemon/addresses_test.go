@@ -284,6 +284,34 @@ func TestWhatWaitsForTheReleaseComesAfterIt(t *testing.T) {
 	})
 }
 
+// TestOnlyTheNewestWishIsConfirmed: what a reload overtook is set, but says nothing about what is wanted by then.
+func TestOnlyTheNewestWishIsConfirmed(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		newer node.SetAddresses
+		want  []string
+	}{
+		{"other addresses", wish("web", time.Time{}, vip1, vip2), []string{"AddressesSet{Instance:web}"}},
+		{"a renewal", wish("web", time.Now().Add(time.Hour), vip1), []string{"AddressesSet{Instance:web}", "AddressesSet{Instance:web}"}},
+		{"a release", wish("web", time.Time{}), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSetting(t)
+				s.kernel.slow = time.Second
+				s.set(wish("web", time.Time{}, vip1))
+				synctest.Wait()
+				s.set(tt.newer)
+				s.drain(t.Context())
+				s.end()
+				if diff := cmp.Diff(tt.want, s.events); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatWaitsAtTheEndIsStillDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSetting(t)

@@ -77,6 +77,7 @@ func (n *Node) lifetime(i *instance) time.Duration {
 func (n *Node) take(now time.Time, i *instance) {
 	i.holding, i.confirmed = true, false
 	i.announcer.stop() // until they are there
+	i.announcer.silent = true
 	n.setAddresses(now, i, time.Time{})
 }
 
@@ -103,14 +104,14 @@ func (n *Node) release(i *instance) {
 
 // addressesSet is the kernel's word that they are there: now they can be announced, and the hooks be told.
 func (n *Node) addressesSet(now time.Time, i *instance) {
-	if !i.holding || i.confirmed {
+	if !i.holding || i.confirmed || i.fate.doubtful(now) { // who woke late does not know whether they are there still
 		return
 	}
 	i.confirmed = true
 	if c := &i.lastChange; c.To == Master && c.Took == 0 {
 		c.Took = now.Sub(c.At)
 	}
-	if i.state == Master && !i.fate.doubtful(now) {
+	if i.state == Master {
 		i.announcer.start(now)
 		n.announce(now, i)
 	}
@@ -130,7 +131,7 @@ func (n *Node) serving(now time.Time, i *instance) {
 
 // addressFailed gives the addresses up to another host, and tries again later.
 func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
-	if !i.holding {
+	if !i.holding || !i.owns(ev.IP) { // a reload may have taken it away since it was asked for
 		return
 	}
 	f := &i.failure

@@ -31,6 +31,7 @@ type announcer struct {
 	next    time.Time // the next round
 	queue   []netip.Addr
 	emitted time.Time // the last address that left the queue
+	silent  bool      // no address has been announced since they were taken
 
 	answer  time.Time // an extra round, in answer to another host's announcement
 	answers int       // how many there were in this contention
@@ -73,7 +74,7 @@ func (a *announcer) contradict(now, earliest time.Time) {
 
 // stop drops what is queued.
 func (a *announcer) stop() {
-	*a = announcer{cfg: a.cfg, emitted: a.emitted, answers: a.answers}
+	*a = announcer{cfg: a.cfg, emitted: a.emitted, answers: a.answers, silent: a.silent}
 }
 
 // deadline is when take has something to give.
@@ -105,14 +106,14 @@ func (a *announcer) take(now time.Time, ips []netip.Addr) []netip.Addr {
 	}
 	if a.cfg.Interval == 0 {
 		out := a.queue
-		a.queue, a.emitted = nil, now
+		a.queue, a.emitted, a.silent = nil, now, false
 		return out
 	}
 	if now.Before(a.emitted.Add(a.cfg.Interval)) {
 		return nil
 	}
 	out := a.queue[:1:1]
-	a.queue, a.emitted = a.queue[1:], now
+	a.queue, a.emitted, a.silent = a.queue[1:], now, false
 	return out
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -40,7 +41,9 @@ type leave struct {
 
 // linger is the time in which the old holder still serves although another is master.
 type linger struct {
-	by    netip.Addr
+	by    netip.Addr // who is to serve: of several who advertised, the one that the others give way to
+	prio  uint8      // that one's priority
+	on    *member    // where its adverts are heard
 	heard time.Time
 	seen  map[netip.Addr]bool // announced by another host
 	until time.Time
@@ -52,6 +55,12 @@ type parting struct {
 	of   *member
 	at   time.Time // zero: it is not repeated (any more)
 	left int
+}
+
+// quitter is who sent priority 0 last.
+type quitter struct {
+	who netip.Addr
+	at  time.Time
 }
 
 // offers paces the handovers that an unhealthy master repeats.
@@ -125,7 +134,7 @@ func (n *Node) settleLeaving(now time.Time, f *fate) {
 func (n *Node) relieved(now time.Time, m *member, why string) {
 	f := m.of.fate
 	f.stepDownOthers(now, m, why)
-	n.lingerFor(now, f, m.machine.Peer().Address)
+	n.lingerFor(now, m, m.machine.Peer().Address)
 	f.leave.offerAt = time.Time{}
 	if _, departs := n.departs(f); departs {
 		f.explain(why)
@@ -146,8 +155,8 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 		}
 	}
 	if f.holding() {
-		n.lingerFor(now, f, m.machine.Peer().Address)
-		if m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+		n.lingerFor(now, m, m.machine.Peer().Address)
+		if f.linger != nil && m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
 	}
@@ -165,7 +174,11 @@ func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
 
 // lingerFor starts to wait for a successor's announcements of every address that is held. One with a virtual MAC is not waited
 // for: what is sent from there would take the switch's port back.
-func (n *Node) lingerFor(now time.Time, f *fate, by netip.Addr) {
+//
+// A successor that gave up a moment ago is none: its adverts came in another order than it sent them, or two masters hand over
+// to each other. Its next advert counts.
+func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
+	f := m.of.fate
 	ordinary := func(i *instance) bool { return i.holding && !i.cfg.VirtualMAC }
 	waits := slices.ContainsFunc(f.instances, ordinary)
 	for _, i := range f.instances {
@@ -182,11 +195,15 @@ func (n *Node) lingerFor(now time.Time, f *fate, by netip.Addr) {
 		seen = f.leave.seen
 	}
 	held := f.held()
+	if m.quitter.who == by && by.IsValid() && now.Sub(m.quitter.at) < lingerBase && len(seen) < held {
+		f.linger = nil
+		return
+	}
 	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
 	if !waits {
 		wait = 0
 	}
-	f.linger = &linger{by: by, heard: now, seen: seen, until: now.Add(wait)}
+	f.linger = &linger{by: by, on: m, heard: now, seen: seen, until: now.Add(wait)}
 	f.linger.shorten(now, held)
 }
 
@@ -195,6 +212,15 @@ func (l *linger) shorten(now time.Time, addresses int) {
 	if len(l.seen) >= addresses {
 		l.until = earliest(l.until, now.Add(afterAnnounced))
 		l.parting = parting{}
+	}
+}
+
+// advertised takes note of who advertises: of several that rose together the others give way to one, and if that one gives up,
+// nobody serves yet.
+func (l *linger) advertised(m *member, ev Heard) {
+	better := m == l.on && cmp.Or(cmp.Compare(ev.Advert.Priority, l.prio), ev.From.Compare(l.by)) > 0
+	if l.by == ev.From || better {
+		l.by, l.prio = ev.From, ev.Advert.Priority
 	}
 }
 
@@ -249,10 +275,14 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	if ev.Advert.Priority != vrrp.PriorityRelease {
 		// Still holding, and nobody to hand to: this is whom.
 		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() {
-			n.lingerFor(now, f, ev.From)
+			n.lingerFor(now, m, ev.From)
+		}
+		if f.linger != nil {
+			f.linger.advertised(m, ev)
 		}
 		return
 	}
+	m.quitter = quitter{ev.From, now}
 	if f.linger != nil && f.linger.by == ev.From && len(f.linger.seen) < f.held() {
 		f.linger = nil // it gives up before it was seen to serve: it does not count
 	}
@@ -395,7 +425,7 @@ func (n *Node) serveOn(now time.Time, i *instance, other bool) {
 	case !i.confirmed:
 		n.take(now, i)
 		return
-	case other:
+	case other || i.announcer.silent:
 		i.announcer.start(now)
 		n.announce(now, i)
 	default:

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 type instance struct {
 	cfg      *Instance
 	fate     *fate
+	checks   []string // names, in order: they are gone through at every step
 	members  []*member
 	standing standing
 
@@ -58,6 +60,7 @@ type Change struct {
 // newInstance starts in Init, with a fate of its own.
 func newInstance(now time.Time, cfg *Instance) *instance {
 	i := &instance{cfg: cfg, state: Init, since: now, why: "starting"}
+	i.checks = slices.Sorted(maps.Keys(cfg.Checks))
 	i.announcer.cfg = cfg.Announce
 	for _, f := range cfg.Families() {
 		i.members = append(i.members, newMember(i, f))
@@ -133,9 +136,10 @@ func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bo
 	}
 }
 
-// tell queues the hooks of a state that they have not been told yet.
+// tell queues the hooks of a state that they have not been told yet. After the end there is nothing more to hear, also of what
+// another instance has the name of by now.
 func (n *Node) tell(now time.Time, i *instance, state State) {
-	if i.told == state {
+	if i.told == state || i.told == Stopped {
 		return
 	}
 	previous := i.told

@@ -170,8 +170,12 @@ func (n *Node) heard(now time.Time, ev Heard) {
 		return
 	}
 	f := m.of.fate
-	if ev.Advert.Priority != vrrp.PriorityRelease && m.of.doubtful(now) {
-		n.listen(now, f, fmt.Sprintf("woke late: %s is master (priority %d)", ev.From, ev.Advert.Priority))
+	if m.of.doubtful(now) { // an answer to priority 0 would be an advert of a master that others have given up
+		who := fmt.Sprintf("%s is master (priority %d)", ev.From, ev.Advert.Priority)
+		if ev.Advert.Priority == vrrp.PriorityRelease {
+			who = fmt.Sprintf("%s was master meanwhile", ev.From)
+		}
+		n.listen(now, f, "woke late: "+who)
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)

@@ -13,23 +13,27 @@ import (
 // same one as before where its interface and VRID are; one that is gone hands over.
 func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.cfg = cfg
-	before, lives := n.instances, n.predecessors(cfg)
+	for _, f := range n.fates {
+		if f.doubtful(now) {
+			n.wake(now, f) // nothing is set anew before it knows that it may
+		}
+	}
+	lives := n.predecessors(cfg)
+	gone := slices.DeleteFunc(slices.Clone(n.instances), func(i *instance) bool { return slices.Contains(lives, i) })
+	for _, i := range gone { // first: what lives on may get the name of one that is gone
+		n.retire(now, i)
+	}
 	n.instances = nil
 	for k := range cfg.Instances {
 		if i := lives[k]; i != nil {
 			n.instances = append(n.instances, i)
-			n.adapt(now, i, &cfg.Instances[k])
+			gone = append(gone, n.adapt(now, i, &cfg.Instances[k])...)
 		} else {
 			n.add(now, &cfg.Instances[k])
 			n.instances[len(n.instances)-1].beWary(n.index)
 		}
 	}
-	for _, i := range before {
-		if !slices.Contains(lives, i) {
-			n.instances = append(n.instances, i)
-			n.retire(now, i)
-		}
-	}
+	n.instances = append(n.instances, gone...)
 	n.forgetChecks()
 	n.regroup(now)
 	n.reindex()
@@ -59,12 +63,21 @@ func (n *Node) retire(now time.Time, i *instance) {
 		return
 	}
 	c := *i.cfg
-	c.Name = fmt.Sprintf("%s/%d", was, c.VRID)
+	c.Name = n.spareName(fmt.Sprintf("%s/%d", was, c.VRID))
 	i.cfg, i.told = &c, Stopped
 	if i.holding {
 		n.take(now, i)
 		n.do(SetAddresses{Instance: was, Interface: c.Interface})
 	}
+}
+
+// spareName makes a name that no other instance has: one that was removed before may still be handing over.
+func (n *Node) spareName(name string) string {
+	spare := name
+	for k := 2; n.index.name[spare] != nil || slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.Name == spare }); k++ {
+		spare = fmt.Sprintf("%s/%d", name, k)
+	}
+	return spare
 }
 
 // predecessors finds the instance that each configured one continues: one of the same name first, since two instances may
@@ -102,16 +115,23 @@ func (n *Node) forgetChecks() {
 	})
 }
 
-// adapt gives an instance another configuration in place.
-func (n *Node) adapt(now time.Time, i *instance, c *Instance) {
+// adapt gives an instance another configuration in place. It returns the removed families, which hand over.
+func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instance) {
+	if i.told == Stopped {
+		i.told = Init // it was removed, and had lost its name
+	}
 	was := i.cfg
+	if was.Interval != c.Interval || was.DeadAdverts != c.DeadAdverts {
+		i.advertised = now // the silence that a longer interval allowed is no sleep
+	}
 	i.cfg, i.announcer.cfg = c, c.Announce
-	n.changeFamilies(now, i, was)
+	i.checks = slices.Sorted(maps.Keys(c.Checks))
+	parted = n.changeFamilies(now, i, was)
 	for _, m := range i.members {
 		n.aim(now, m)
 	}
 	if !i.holding {
-		return
+		return parted
 	}
 	renamed := was.Name != c.Name
 	if renamed || was.Lease != c.Lease || was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
@@ -121,15 +141,16 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) {
 		// An address that two owners hold stays when one lets go.
 		n.do(SetAddresses{Instance: was.Name, Interface: was.Interface})
 	}
+	return parted
 }
 
 // changeFamilies parts with the virtual routers of families that are gone, and adds those of new ones.
-func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) {
+func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) (parted []*instance) {
 	families := i.cfg.Families()
 	for _, m := range slices.Clone(i.members) {
 		if !slices.Contains(families, m.family) {
 			i.members = slices.DeleteFunc(i.members, func(x *member) bool { return x == m })
-			n.part(now, i, was, m)
+			parted = append(parted, n.part(now, i, was, m))
 		}
 	}
 	for _, f := range families {
@@ -138,12 +159,13 @@ func (n *Node) changeFamilies(now time.Time, i *instance, was *Instance) {
 		}
 	}
 	slices.SortFunc(i.members, func(a, b *member) int { return int(a.family) - int(b.family) })
+	return parted
 }
 
 // part makes a removed family an instance of its own for as long as it takes to hand it over.
-func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
+func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) *instance {
 	c := *was
-	c.Name = was.Name + "/" + m.family.String()
+	c.Name = n.spareName(was.Name + "/" + m.family.String())
 	c.Unadvertised = nil
 	c.Addresses = slices.DeleteFunc(slices.Clone(was.Addresses), func(a Address) bool { return vrrp.FamilyOf(a.IP) != m.family })
 	p := newInstance(now, &c)
@@ -152,12 +174,13 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) {
 	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
 	p.fate = i.fate.apart(p)
 	p.fate.group, p.fate.partial, n.parting = "", true, true
+	i.fate.forget(p) // what was under way there goes on here
 	p.parted = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
-	n.instances = append(n.instances, p)
 	if i.holding {
 		n.take(now, p)
 	}
+	return p
 }
 
 // addFamily adds a family to an instance: to a master, as master at once.

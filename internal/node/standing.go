@@ -190,7 +190,7 @@ func (i *instance) bareGrace() time.Duration {
 // assessChecks applies each check's effect. A check without a verdict keeps an instance from taking part; one that a
 // reload adds to a running instance counts as healthy until it has spoken.
 func (n *Node) assessChecks(i *instance, s *standing) {
-	for _, name := range slices.Sorted(maps.Keys(i.cfg.Checks)) {
+	for _, name := range i.checks {
 		effect, v := i.cfg.Checks[name], n.checks[name]
 		if v == nil && !i.fate.running() && s.pending == "" {
 			s.pending = fmt.Sprintf("check %q has no result yet", name)

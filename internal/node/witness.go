@@ -25,7 +25,7 @@ func (n *Node) witnessed(now time.Time, i *instance, why string) {
 			n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
 		}
 		if f.holding() {
-			n.lingerFor(now, f, netip.Addr{})
+			n.lingerFor(now, i.members[0], netip.Addr{})
 		}
 	case Master:
 		// Not at once: where the other's advert is heard the adverts decide, or both would let go for each other.

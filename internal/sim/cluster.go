@@ -10,7 +10,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// maxElapsed is how many Elapsed in a row a node may need without the clock going on; more is a deadline that spins.
+// maxElapsed is how many Elapsed in a row may leave a node's deadline in the past; so many are a deadline that spins.
 const maxElapsed = 20
 
 // epoch is when every cluster starts.
@@ -24,6 +24,10 @@ type Config struct {
 	Network Network
 	// Kernel is how long the kernel needs to set or remove addresses.
 	Kernel time.Duration
+	// KernelMore is what a busy kernel needs beyond that at most.
+	KernelMore time.Duration
+	// LeaseEarly and LeaseLate are by how much the kernel may miss the end of a lease: it counts in whole seconds.
+	LeaseEarly, LeaseLate time.Duration
 	// Jitter is how late an Elapsed comes at most.
 	Jitter time.Duration
 	// Trace keeps a text of what happened.

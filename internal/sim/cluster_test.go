@@ -196,53 +196,15 @@ func TestSpinningDeadlineIsAFault(t *testing.T) {
 	c := pair(nil)
 	a := c.Host("a")
 	a.Start()
-	for range maxElapsed + 1 {
-		a.Feed(node.Elapsed{})
-	}
-	if len(c.Faults()) != 1 || !strings.Contains(c.Faults()[0], "spins") || a.Running() {
-		t.Errorf("faults %q, running %t, want one fault and the process killed", c.Faults(), a.Running())
-	}
-}
-
-// TestWatchSeesFaults keeps the invariants honest: each must be able to fail.
-func TestWatchSeesFaults(t *testing.T) {
-	changed := func(from, to node.State, why string) node.Action {
-		return node.Changed{Instance: "web", From: from, To: to, Why: why}
-	}
-	tests := []struct {
-		name    string
-		actions []node.Action
-		want    string
-	}{
-		{"a line that does not connect", []node.Action{changed(node.Backup, node.Master, "x")}, "but was init"},
-		{"a line without a reason", []node.Action{changed(node.Init, node.Backup, "")}, "without a reason"},
-		{"a hook that is told twice", []node.Action{node.Notify{Instance: "web", State: node.Init, Previous: node.Init}}, "tells the hooks"},
-		{"a master without addresses", []node.Action{node.Notify{Instance: "web", State: node.Master, Previous: node.Init}}, "without its addresses"},
-		{"an advert of a backup", []node.Action{changed(node.Init, node.Backup, "x"), node.Send{Instance: "web"}}, "sends an advert"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			c := pair(nil)
-			w := watchOver(c)
-			a := c.Host("a")
-			a.node = node.New(a.cfg, c.now)
-			w.step(a, node.Elapsed{}, tt.actions)
-			if len(c.Faults()) != 1 || !strings.Contains(c.Faults()[0], tt.want) {
-				t.Errorf("faults %q, want one with %q", c.Faults(), tt.want)
-			}
-		})
-	}
-	t.Run("an address of a backup", func(t *testing.T) {
-		c := pair(nil)
-		w := watchOver(c)
-		a := c.Host("a")
-		a.node = node.New(a.cfg, c.now)
-		a.kernel.add("web", vip, 0)
-		w.step(a, node.Elapsed{}, []node.Action{changed(node.Init, node.Backup, "x")})
-		c.Run(time.Second)
-		w.step(a, node.Elapsed{}, nil)
-		if len(c.Faults()) != 1 || !strings.Contains(c.Faults()[0], "has its addresses for") {
-			t.Errorf("faults %q, want one about the address", c.Faults())
+	c.Run(time.Second)
+	c.now = c.now.Add(time.Hour) // and its Elapsed does not come
+	for k := 1; k <= maxElapsed; k++ {
+		if a.spins(node.Stop{}) || a.spins(node.Elapsed{}) != (k == maxElapsed) {
+			t.Fatalf("Elapsed %d: spinning is %t, want it at %d", k, k != maxElapsed, maxElapsed)
 		}
-	})
+	}
+	c.now = c.now.Add(-time.Hour)
+	if a.spins(node.Elapsed{}) || a.elapsed != 0 {
+		t.Errorf("a deadline that lies ahead spins, or %d are remembered", a.elapsed)
+	}
 }

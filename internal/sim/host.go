@@ -23,24 +23,33 @@ type Host struct {
 	// Firewall is why its adverts do not leave the host; empty when they do. Walled is the interface that it is on; empty: all.
 	Firewall, Walled string
 
-	c      *Cluster
-	cfg    node.Config
-	node   *node.Node // nil: no process
-	kernel *kernel
-	remade int         // how often the devices of virtual MACs were made anew
-	links  []node.Link // Interface first
-	checks map[string]*Verdict
+	c       *Cluster
+	cfg     node.Config
+	node    *node.Node // nil: no process
+	kernel  *kernel
+	latest  map[*Host]time.Time // when the last packet of another host arrives
+	links   []node.Link         // Interface first
+	devices []node.Instance     // those with a virtual MAC that the process has or had
+	remade  int                 // how often the devices of virtual MACs were made anew
+	checks  map[string]*Verdict
 
-	paused  bool
-	resumed time.Time    // when it last went on
-	waiting []node.Event // what came while the process was paused
-	wake    time.Time    // the deadline that an Elapsed is planned for
-	wakeSeq int
-	elapsed int       // Elapsed of one instant
-	last    time.Time // when that was
-	states  map[string]node.State
-	sent    map[string]string     // the last advert of each virtual router, for the trace
-	sighted map[netip.Addr]string // whose MAC address the process was told
+	clock    ownClock
+	frozen   bool // the whole host stands still
+	deaf     bool // and what is sent to it is lost
+	froze    time.Time
+	stalled  []func()    // what waits for it to go on
+	begun    node.Config // what the process began with
+	cleaning bool        // the process is a cleanup
+	remains  remains
+	paused   bool
+	resumed  time.Time    // when it last went on
+	waiting  []node.Event // what came while the process was paused
+	wake     time.Time    // the deadline that an Elapsed is planned for
+	wakeSeq  int
+	elapsed  int // Elapsed in a row that left the deadline in the past
+	states   map[string]node.State
+	sent     map[string]string     // the last advert of each virtual router, for the trace
+	sighted  map[netip.Addr]string // whose MAC address the process was told
 
 	memory       []node.RouterMemory // what the process wrote into its runtime directory
 	memorized    time.Time           // when that was
@@ -55,7 +64,7 @@ type Verdict struct {
 
 // newHost makes the host with a number, from which its addresses come.
 func newHost(c *Cluster, number int, cfg node.Config) *Host {
-	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}, sighted: map[netip.Addr]string{}}
+	h := &Host{Name: cfg.Name, c: c, cfg: cfg, checks: map[string]*Verdict{}, states: map[string]node.State{}, sent: map[string]string{}, sighted: map[netip.Addr]string{}, latest: map[*Host]time.Time{}}
 	h.links = []node.Link{newLink(Interface, 0, number)}
 	for _, i := range cfg.Instances {
 		if !slices.ContainsFunc(h.links, func(l node.Link) bool { return l.Name == i.Interface }) {
@@ -128,7 +137,7 @@ func (h *Host) Status() *node.Status {
 	if h.node == nil {
 		return nil
 	}
-	return h.node.Status(h.c.now)
+	return h.node.Status(h.now())
 }
 
 // addresses lists those of the host's instances.
@@ -147,19 +156,29 @@ func (h *Host) Start() {
 	if h.node != nil {
 		return
 	}
-	h.kernel.sweep()
-	h.node = node.New(h.cfg, h.c.now)
-	clear(h.sent)
-	clear(h.states)
-	clear(h.sighted)
-	h.memorizedVer = 0
+	adopted := h.adopts()
+	h.begin(h.cfg)
 	h.feed(node.Remembered{Routers: h.memory})
+	for _, name := range adopted {
+		h.feed(node.Adopt{Instance: name})
+	}
 	h.look()
 	for _, name := range slices.Sorted(maps.Keys(h.checks)) {
 		if v := h.checks[name]; v != nil {
 			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
 		}
 	}
+}
+
+// begin makes a node for a new process.
+func (h *Host) begin(cfg node.Config) {
+	h.node, h.begun = node.New(cfg, h.now()), cfg
+	h.elapsed, h.cleaning, h.memorizedVer = 0, false, 0
+	clear(h.sent)
+	clear(h.states)
+	clear(h.sighted)
+	h.devices = nil
+	h.addDevices(cfg)
 }
 
 // Kill ends the process without a word: its addresses stay until their lease runs out.
@@ -195,6 +214,11 @@ func (h *Host) Resume() {
 	for _, ev := range events {
 		h.feed(ev)
 	}
+	h.replan()
+}
+
+// replan plans the Elapsed anew, after time went by without the process.
+func (h *Host) replan() {
 	h.wake = time.Time{}
 	h.plan()
 }
@@ -217,8 +241,9 @@ func (h *Host) SetCheck(name string, v *Verdict) {
 // Reconfigure gives the process another configuration; a process that starts later has it too.
 func (h *Host) Reconfigure(cfg node.Config) {
 	h.cfg = cfg
+	h.addDevices(cfg)
 	h.feed(node.Reconfigured{Config: cfg})
-	if slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.VirtualMAC }) {
+	if len(h.devices) > 0 {
 		h.look()
 	}
 }
@@ -231,16 +256,19 @@ func (h *Host) feed(ev node.Event) {
 	switch {
 	case h.node == nil:
 		return
+	case h.frozen:
+		h.stalled = append(h.stalled, func() { h.feed(ev) })
+		return
 	case h.paused:
-		h.waiting = append(h.waiting, ev)
+		h.wait(ev)
 		return
 	}
+	actions := h.node.Step(h.now(), ev)
 	if h.spins(ev) {
-		h.c.Fault("%s: the deadline spins: more than %d Elapsed at one instant", h.Name, maxElapsed)
+		h.c.Fault("%s: the deadline spins: %d Elapsed in a row that were due at once again", h.Name, maxElapsed)
 		h.Kill()
 		return
 	}
-	actions := h.node.Step(h.c.now, ev)
 	if h.c.Observe != nil {
 		h.c.Observe(h, ev, actions)
 	}
@@ -250,6 +278,7 @@ func (h *Host) feed(ev node.Event) {
 	h.memorize()
 	if h.node.Stopped() {
 		h.c.Note("%s exits", h.Name)
+		h.leave()
 		h.end()
 		return
 	}
@@ -260,24 +289,37 @@ func (h *Host) feed(ev node.Event) {
 func (h *Host) memorize() {
 	v := h.node.MemoryVersion()
 	if v != h.memorizedVer && (h.node.Stopped() || h.c.now.Sub(h.memorized) >= time.Second) {
-		h.memory, h.memorized, h.memorizedVer = h.node.Memory(h.c.now), h.c.now, v
+		h.memory, h.memorized, h.memorizedVer = h.node.Memory(h.now()), h.c.now, v
 	}
 }
 
-// spins counts the Elapsed of one instant, and says whether they are too many.
+// wait keeps what comes for a process that is stopped; its sockets hold only so many packets.
+func (h *Host) wait(ev node.Event) {
+	switch ev.(type) {
+	case node.Heard, node.Refused, node.Announced:
+		if len(h.waiting) >= maxStalled {
+			return
+		}
+	}
+	h.waiting = append(h.waiting, ev)
+}
+
+// spins counts the Elapsed in a row after which the deadline had come already, and says whether they are too many.
 func (h *Host) spins(ev node.Event) bool {
-	if h.c.now.After(h.last) {
-		h.elapsed, h.last = 0, h.c.now
+	if _, ok := ev.(node.Elapsed); !ok {
+		return false
 	}
-	if _, ok := ev.(node.Elapsed); ok {
-		h.elapsed++
+	if deadline, ok := h.node.Deadline(); !ok || deadline.After(h.now()) {
+		h.elapsed = 0
+		return false
 	}
-	return h.elapsed > maxElapsed
+	h.elapsed++
+	return h.elapsed >= maxElapsed
 }
 
 // plan sees to it that the node gets its Elapsed.
 func (h *Host) plan() {
-	if h.node == nil || h.paused {
+	if h.node == nil || h.paused || h.frozen {
 		return
 	}
 	deadline, ok := h.node.Deadline()
@@ -292,8 +334,8 @@ func (h *Host) plan() {
 	h.wake = deadline
 	h.wakeSeq++
 	seq := h.wakeSeq
-	h.c.after(deadline.Sub(h.c.now)+h.c.between(0, h.c.cfg.Jitter), func() {
-		if h.wakeSeq == seq {
+	h.c.after(h.clock.real(max(deadline.Sub(h.now()), 0))+h.c.between(0, h.c.cfg.Jitter), func() {
+		if h.wakeSeq == seq && !h.frozen && !h.paused { // a late one comes after what the sockets hold
 			h.wake = time.Time{}
 			h.feed(node.Elapsed{})
 		}
@@ -307,7 +349,7 @@ func (h *Host) perform(a node.Action) {
 	case node.Send:
 		if h.Firewall != "" && (h.Walled == "" || h.Walled == a.Interface) {
 			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: errors.New(h.Firewall)}
-			h.c.after(0, func() { h.feed(failed) })
+			h.after(0, func() { h.feed(failed) })
 			return
 		}
 		h.later(a.Until, func() { h.c.carryAdvert(h, a) })
@@ -315,7 +357,7 @@ func (h *Host) perform(a node.Action) {
 		if !h.cfg.Shadow {
 			h.kernel.set(a)
 		} else if len(a.Addresses) > 0 {
-			h.c.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance}) })
+			h.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance}) })
 		}
 	case node.Announce:
 		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })
@@ -338,8 +380,8 @@ func (h *Host) later(until time.Time, send func()) {
 		send()
 		return
 	}
-	h.c.after(h.Lag, func() {
-		if !until.IsZero() && h.c.now.After(until) {
+	h.after(h.Lag, func() {
+		if !until.IsZero() && h.now().After(until) {
 			h.c.Note("%s: dropped as stale", h.Name)
 			return
 		}

@@ -12,42 +12,81 @@ import (
 
 // kernel is what a host's kernel knows of virtual addresses.
 type kernel struct {
-	h     *Host
-	addrs map[netip.Addr]*leased
-	wants map[string]uint64 // the newest request of each instance
-	busy  time.Time         // one request after the other
-	seq   uint64
+	h      *Host
+	addrs  map[netip.Addr]*leased
+	wants  map[string]node.SetAddresses // the newest request of each instance that waits
+	order  []string                     // those instances
+	newest map[string][]node.Address    // what each instance asked for last
+	busy   bool                         // it is at work, or about to
+	began  int                          // counts the processes; what one asked for is nothing to the next
 	// refuses are addresses that cannot be set, and why.
 	refuses map[netip.Addr]string
 }
 
 // leased is an address that the kernel has.
 type leased struct {
-	instance string
-	iface    string
-	expires  time.Time // zero: never
+	owners  []string // instances that want it
+	iface   string
+	expires time.Time // by the host's clock; zero: never
+	watched bool      // something is planned for when it expires
 }
 
 func newKernel(h *Host) *kernel {
-	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]uint64{}, refuses: map[netip.Addr]string{}}
+	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]node.SetAddresses{}, newest: map[string][]node.Address{}, refuses: map[netip.Addr]string{}}
 }
 
 func (k *kernel) has(ip netip.Addr) bool { return k.addrs[ip] != nil }
 
-// set performs a request after the time that the kernel needs, unless a newer one replaced it.
+// set takes a request. One that waits is replaced by a newer one of its instance; what is being done is done. A renewal does
+// not make a request that waits stale.
 func (k *kernel) set(a node.SetAddresses) {
-	c := k.h.c
-	k.seq++
-	seq := k.seq
-	k.wants[a.Instance] = seq
-	done := c.now.Add(c.cfg.Kernel + k.h.Lag)
-	if done.Before(k.busy) {
-		done = k.busy
+	old, waits := k.wants[a.Instance]
+	if !waits {
+		k.order = append(k.order, a.Instance)
+	} else if old.Until.IsZero() && len(old.Addresses) > 0 {
+		a.Until = time.Time{}
 	}
-	k.busy = done
-	c.at(done, func() {
-		if k.wants[a.Instance] == seq && (a.Until.IsZero() || !c.now.After(a.Until)) {
+	k.wants[a.Instance], k.newest[a.Instance] = a, a.Addresses
+	if !k.busy {
+		k.busy = true
+		k.h.after(k.h.Lag, k.worker())
+	}
+}
+
+// worker is the work of the process of now.
+func (k *kernel) worker() func() {
+	began := k.began
+	return func() {
+		if k.began == began {
+			k.work()
+		}
+	}
+}
+
+// work performs what waits in one go, in the time that the kernel needs, and then what came meanwhile.
+func (k *kernel) work() {
+	c := k.h.c
+	var batch []node.SetAddresses
+	for _, name := range k.order {
+		if a := k.wants[name]; a.Until.IsZero() || !k.h.now().After(a.Until) {
+			batch = append(batch, a)
+		}
+	}
+	k.forget()
+	if len(batch) == 0 {
+		k.busy = false
+		return
+	}
+	began := k.began
+	k.h.after(c.cfg.Kernel+c.between(0, c.cfg.KernelMore), func() {
+		if k.began != began {
+			return
+		}
+		for _, a := range batch {
 			k.apply(a)
+		}
+		if k.busy = len(k.order) > 0; k.busy {
+			k.h.after(k.h.Lag, k.worker())
 		}
 	})
 }
@@ -69,13 +108,12 @@ func (k *kernel) apply(a node.SetAddresses) {
 	k.note("has", added)
 	for _, ip := range k.list() {
 		isWanted := slices.ContainsFunc(a.Addresses, func(w node.Address) bool { return w.IP == ip })
-		if k.addrs[ip].instance == a.Instance && !isWanted {
-			k.drop(ip)
+		if !isWanted && k.disown(ip, a.Instance) {
 			removed = append(removed, ip)
 		}
 	}
 	k.note("no longer has", removed)
-	if len(a.Addresses) > 0 {
+	if len(a.Addresses) > 0 && slices.Equal(a.Addresses, k.newest[a.Instance]) {
 		k.h.feed(node.AddressesSet{Instance: a.Instance})
 	}
 }
@@ -90,23 +128,58 @@ func (k *kernel) note(what string, ips []netip.Addr) {
 // add sets or renews an address, and says whether it is new.
 func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) bool {
 	c := k.h.c
-	l := &leased{instance: instance}
-	if lifetime > 0 {
-		l.expires = c.now.Add(lifetime)
-		c.at(l.expires, func() {
-			if k.addrs[ip] == l {
-				k.drop(ip)
-				c.Note("%s no longer has %s: its lease ran out", k.h.Name, ip)
-				k.h.feed(node.AddressLost{Interface: l.iface, IP: ip, Expired: true})
-			}
-		})
-	}
-	isNew := k.addrs[ip] == nil
-	k.addrs[ip] = l
+	l := k.addrs[ip]
+	isNew := l == nil
 	if isNew {
+		l = &leased{}
+		k.addrs[ip] = l
 		c.Owners.change(c.now, ip, k.h.Name, true)
 	}
+	if !l.of(instance) {
+		l.owners = append(l.owners, instance)
+	}
+	l.expires = time.Time{}
+	if lifetime > 0 {
+		l.expires = k.h.now().Add(max(lifetime+c.between(-c.cfg.LeaseEarly, c.cfg.LeaseLate), 0))
+		k.watch(ip, l)
+	}
 	return isNew
+}
+
+// watch looks whether a lease has run out when it is time.
+func (k *kernel) watch(ip netip.Addr, l *leased) {
+	if l.watched {
+		return
+	}
+	l.watched = true
+	k.h.after(l.expires.Sub(k.h.now()), func() {
+		l.watched = false
+		switch {
+		case k.addrs[ip] != l || l.expires.IsZero():
+		case l.expires.After(k.h.now()):
+			k.watch(ip, l) // renewed
+		default:
+			k.drop(ip)
+			k.h.c.Note("%s no longer has %s: its lease ran out", k.h.Name, ip)
+			k.h.feed(node.AddressLost{Interface: l.iface, IP: ip, Expired: true})
+		}
+	})
+}
+
+// of says whether an instance wants the address.
+func (l *leased) of(instance string) bool { return slices.Contains(l.owners, instance) }
+
+// disown takes note that an instance no longer wants an address; one that nobody wants is removed.
+func (k *kernel) disown(ip netip.Addr, instance string) (removed bool) {
+	l := k.addrs[ip]
+	if !l.of(instance) {
+		return false
+	}
+	l.owners = slices.DeleteFunc(l.owners, func(o string) bool { return o == instance })
+	if len(l.owners) == 0 {
+		k.drop(ip)
+	}
+	return len(l.owners) == 0
 }
 
 // drop removes an address.
@@ -120,12 +193,22 @@ func (k *kernel) list() []netip.Addr {
 	return slices.SortedFunc(maps.Keys(k.addrs), netip.Addr.Compare)
 }
 
+// renew is another process.
+func (k *kernel) renew() {
+	k.forget()
+	k.busy = false
+	k.began++
+}
+
 // forget drops the requests of a process that died.
-func (k *kernel) forget() { clear(k.wants) }
+func (k *kernel) forget() {
+	clear(k.wants)
+	k.order = nil
+}
 
 // clear is a host that goes down.
 func (k *kernel) clear() {
-	k.forget()
+	k.renew()
 	ips := k.list()
 	for _, ip := range ips {
 		k.drop(ip)

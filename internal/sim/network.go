@@ -12,6 +12,7 @@ import (
 type Network struct {
 	MinDelay, MaxDelay time.Duration
 	Loss, Duplicates   float64 // probabilities, for each packet and receiver
+	InOrder            bool    // packets from one host to another do not overtake each other
 }
 
 // Traffic is a kind of packets.
@@ -40,7 +41,7 @@ func (c *Cluster) Heal() { c.cuts = nil }
 
 // passes says whether a link carries anything of a kind.
 func (c *Cluster) passes(link string, from, to *Host, what Traffic) bool {
-	if from == to || !from.LinkOn(link).Up || !to.LinkOn(link).Up {
+	if from == to || from.frozen || !from.LinkOn(link).Up || !to.LinkOn(link).Up {
 		return false
 	}
 	for _, cut := range c.cuts {
@@ -61,9 +62,14 @@ func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func(
 		copies = 2
 	}
 	for range copies {
-		c.after(c.between(c.Network.MinDelay, c.Network.MaxDelay), func() {
-			if to.LinkOn(link).Up {
-				deliver()
+		at := c.now.Add(c.between(c.Network.MinDelay, c.Network.MaxDelay))
+		if last := to.latest[from]; c.Network.InOrder && !at.After(last) {
+			at = last.Add(time.Nanosecond)
+		}
+		to.latest[from] = at
+		c.at(at, func() {
+			if to.hears(link) {
+				to.when(deliver)
 			}
 		})
 	}

@@ -10,6 +10,9 @@ import (
 
 // Ownership is the history of who had which address.
 type Ownership struct {
+	// Changed, if set, is told of each change.
+	Changed func(ip netip.Addr, host string, hosts []string)
+
 	began   time.Time
 	history map[netip.Addr][]Period
 }
@@ -32,6 +35,9 @@ func (o *Ownership) change(now time.Time, ip netip.Addr, host string, has bool) 
 		slices.Sort(hosts)
 	}
 	o.history[ip] = append(o.history[ip], Period{now, hosts})
+	if o.Changed != nil {
+		o.Changed(ip, host, hosts)
+	}
 }
 
 // Now returns the hosts that have an address.

@@ -2,5 +2,5 @@
 
 package sim
 
-// The race detector makes the runs ten times slower, and there is one goroutine.
+// The race detector makes the runs ten times slower, and the workers share nothing but a counter.
 func init() { defaultRuns = 100 }

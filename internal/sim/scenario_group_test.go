@@ -306,12 +306,13 @@ func (s *groupScenario) end() {
 // settle checks that a healed cluster converges to one host that holds everything, the best one if any is healthy, and rests
 // there.
 //
-// The bound is that of one instance (see settleHealthy, settleIll) with the slowest of its intervals, and twice that: a group
+// The bound is that of one instance with the slowest of its intervals, and twice that: a group
 // that steps down for a better one on one link waits for all of its links anew.
 func (s *groupScenario) settle(w *watch) {
 	var bound time.Duration
 	for _, i := range s.c.cfg.Hosts[0].Instances {
-		bound = max(bound, lastResort(i)+2*max(i.Interval+100*time.Millisecond, 1100*time.Millisecond)+i.PreemptDelay+masterDown(i)+i.Interval)
+		b := boundsOf(i, 0, w.slack)
+		bound = max(bound, b.rest(), b.converge())
 	}
 	s.c.Run(2 * bound)
 	var masters []string

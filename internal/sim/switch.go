@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -22,9 +23,9 @@ func (h *Host) mac(link string, vrid uint8, f vrrp.Family) string {
 
 // answersFrom is the MAC that a host's kernel answers from for an address on a link.
 func (h *Host) answersFrom(link string, ip netip.Addr) string {
-	for _, i := range h.cfg.Instances {
+	for _, i := range h.devices {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			if a.IP == ip && i.VirtualMAC && i.Interface == link {
+			if a.IP == ip && i.Interface == link {
 				return h.mac(link, i.VRID, vrrp.FamilyOf(ip))
 			}
 		}
@@ -51,10 +52,21 @@ func (h *Host) Remake() {
 	h.look()
 }
 
+// addDevices makes the devices that a configuration needs. Those of an instance that is no longer configured stay: it may still be
+// handing over.
+func (h *Host) addDevices(cfg node.Config) {
+	for _, i := range cfg.Instances {
+		if i.VirtualMAC {
+			h.devices = append(h.devices, i)
+		}
+	}
+}
+
 func (h *Host) virtualMACs(l node.Link) []node.VirtualMAC {
 	var list []node.VirtualMAC
-	for _, i := range h.cfg.Instances {
-		if i.VirtualMAC && i.Interface == l.Name {
+	for k, i := range h.devices {
+		same := func(o node.Instance) bool { return o.VRID == i.VRID && o.Interface == i.Interface }
+		if i.Interface == l.Name && !slices.ContainsFunc(h.devices[:k], same) {
 			list = append(list,
 				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv4, Made: h.remade},
 				node.VirtualMAC{VRID: i.VRID, Family: vrrp.IPv6, Made: h.remade, Source: l.Source6})
@@ -68,7 +80,7 @@ func (h *Host) mute(link string, vrid uint8, f vrrp.Family) bool {
 	if vrid == 0 {
 		return false
 	}
-	for _, i := range h.cfg.Instances {
+	for _, i := range h.devices {
 		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
 			if i.Interface == link && i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
 				return false

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -8,26 +10,43 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// maxLinger is how long an old holder serves at most although another host is master (DESIGN.md section 4, Handover).
-const maxLinger = 250 * time.Millisecond
-
-// watch looks at every step of every node for what may never happen.
+// watch looks at every step of every node for what may never happen. What may not happen for long, and needs to know how the
+// whole cluster is, is in promises.
 type watch struct {
 	c     *Cluster
-	slack time.Duration       // what the kernel and the clock's jitter need
-	hosts map[string]*watched // by host and instance
+	slack time.Duration // what the kernel and the clock's jitter need
+	hosts map[*Host]*watchedHost
 	steps int
 	// changes are the lines that are worth a person's eye, since the last reset.
 	changes int
 	quiet   int
+	masters int // how often somebody became master, not counting those that only offered their addresses
+	// moved, if set, is told of each change of a state.
+	moved func(h *Host, instance string)
+}
+
+// watchedHost is what is remembered of a host's process.
+type watchedHost struct {
+	node      *node.Node // the process that the rest is about
+	cfg       node.Config
+	instances map[string]*watched
 }
 
 // watched is one instance of one host.
 type watched struct {
-	cfg      node.Instance
-	node     *node.Node // the process that the rest is about
+	name     string
+	cfg      *node.Instance // nil: not configured, it only ends
+	last     *node.Instance // what it was configured with last
 	state    node.State
+	before   node.State    // before the step that sends
+	was      node.State    // before the step
+	patience time.Duration // how long it may be silent; a reload that shortens it is no silence
+	spoke    time.Time     // when it sent its last advert, by the host's clock
+	stepped  bool          // it served before
+	since    time.Time
+	joined   time.Time // since when it takes part
 	told     node.State
+	ended    bool      // a reload that has the instance again begins anew
 	gaveUp   time.Time // another host sent priority 0
 	idle     time.Time // since when the host has addresses although it is neither master nor leaving; zero: it has none
 	reported bool
@@ -35,108 +54,286 @@ type watched struct {
 
 // watchOver makes the cluster tell its steps.
 func watchOver(c *Cluster) *watch {
-	w := &watch{c: c, slack: c.cfg.Kernel + c.cfg.Jitter + time.Millisecond, hosts: map[string]*watched{}}
-	for _, h := range c.hosts {
-		for _, i := range h.cfg.Instances {
-			w.hosts[h.Name+"/"+i.Name] = &watched{cfg: i}
-		}
-	}
+	w := &watch{c: c, slack: slackOf(c.cfg), hosts: map[*Host]*watchedHost{}}
 	c.Observe = w.step
 	return w
+}
+
+// slackOf is what a few steps of a move take beyond what timers say.
+func slackOf(cfg Config) time.Duration {
+	return 3*(cfg.Kernel+cfg.KernelMore+cfg.Jitter+cfg.Network.MaxDelay) + 2*time.Millisecond
+}
+
+// host returns what is known of a host, anew for each process and configuration.
+func (w *watch) host(h *Host) *watchedHost {
+	x := w.hosts[h]
+	if x == nil || x.node != h.node {
+		x = &watchedHost{node: h.node, instances: map[string]*watched{}}
+		w.hosts[h] = x
+		x.configure(h.begun)
+	}
+	return x
+}
+
+// configure takes note of a configuration. What is gone from it still ends, under another name where something else has its
+// name now; what comes back meanwhile goes on.
+func (x *watchedHost) configure(cfg node.Config) {
+	x.cfg = cfg
+	lives := map[string]*watched{}
+	for k := range cfg.Instances {
+		lives[cfg.Instances[k].Name] = x.predecessor(&cfg.Instances[k])
+	}
+	for _, i := range x.instances {
+		i.cfg = nil
+	}
+	for k := range cfg.Instances {
+		i := &cfg.Instances[k]
+		if was := x.instances[i.Name]; was != nil && was != lives[i.Name] && !was.ended {
+			was.name = x.spareName(fmt.Sprintf("%s/%d", i.Name, was.last.VRID))
+			x.instances[was.name] = was
+		}
+	}
+	for k := range cfg.Instances {
+		i := &cfg.Instances[k]
+		now := lives[i.Name]
+		switch {
+		case now == nil:
+			now = &watched{state: node.Init, told: node.Init}
+		case now.name != i.Name:
+			now.told = node.Init
+			delete(x.instances, now.name)
+		}
+		now.name, now.cfg, now.last = i.Name, i, i
+		now.patience = max(now.patience, time.Duration(i.DeadAdverts)*i.Interval)
+		x.instances[i.Name] = now
+	}
+}
+
+// predecessor finds what a configured instance goes on with, if there is anything.
+func (x *watchedHost) predecessor(cfg *node.Instance) *watched {
+	if i := x.instances[cfg.Name]; i != nil && !i.ended && i.continuedBy(cfg) {
+		return i
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.instances)) {
+		if i := x.instances[name]; !i.ended && i.cfg == nil && i.last != nil && i.continuedBy(cfg) {
+			return i
+		}
+	}
+	return nil
+}
+
+// spareName makes a name that nothing has which still ends.
+func (x *watchedHost) spareName(name string) string {
+	spare := name
+	for k := 2; x.instances[spare] != nil && !x.instances[spare].ended; k++ {
+		spare = fmt.Sprintf("%s/%d", name, k)
+	}
+	return spare
+}
+
+// continuedBy says whether an instance is the same one under a new configuration.
+func (i *watched) continuedBy(cfg *node.Instance) bool {
+	families := i.last.Families()
+	return i.last.VRID == cfg.VRID && slices.ContainsFunc(cfg.Families(), func(f vrrp.Family) bool { return slices.Contains(families, f) })
+}
+
+// state says where an instance of a host stands and since when.
+func (w *watch) state(h *Host, instance string) (node.State, time.Time) {
+	if h.node == nil {
+		return "", time.Time{}
+	}
+	if i := w.host(h).instances[instance]; i != nil && i.cfg != nil {
+		return i.state, i.since
+	}
+	return "", time.Time{}
+}
+
+// joined says since when an instance of a host takes part; now if it does not.
+func (w *watch) joined(h *Host, instance string) time.Time {
+	if state, _ := w.state(h, instance); state != node.Backup && !serves(state) {
+		return w.c.now
+	}
+	return w.host(h).instances[instance].joined
 }
 
 // step checks one step.
 func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 	w.steps++
-	for _, i := range w.c.cfg.Hosts[slices.Index(w.c.hosts, h)].Instances {
-		w.instance(h, w.hosts[h.Name+"/"+i.Name], ev, actions)
+	x := w.host(h)
+	switch ev := ev.(type) {
+	case node.Reconfigured:
+		x.configure(ev.Config)
+	case node.Woke:
+		for _, i := range x.instances {
+			i.spoke = i.spoke.Add(-ev.Gap)
+		}
+	case node.Heard:
+		if ev.Advert.Priority == vrrp.PriorityRelease {
+			x.released(ev.Advert.VRID, w.c.now)
+		}
 	}
-}
-
-// instance checks what a step means for one instance.
-func (w *watch) instance(h *Host, x *watched, ev node.Event, actions []node.Action) {
-	if x.node != h.node {
-		*x = watched{cfg: x.cfg, node: h.node, state: node.Init, told: node.Init}
+	for _, a := range actions {
+		if a, ok := a.(node.Send); ok && x.instances[a.Instance] != nil {
+			i := x.instances[a.Instance]
+			i.before = i.state
+		}
 	}
-	if heard, ok := ev.(node.Heard); ok && heard.Advert.Priority == vrrp.PriorityRelease &&
-		(heard.Advert.VRID == x.cfg.VRID || len(h.cfg.Groups) > 0) {
-		x.gaveUp = w.c.now
-	}
-	before, sent := x.state, false
 	for _, a := range actions {
 		switch a := a.(type) {
 		case node.Changed:
-			if a.Instance == x.cfg.Name {
-				w.changed(h, x, a)
-			}
+			w.changed(h, x, a)
 		case node.Notify:
-			if a.Instance == x.cfg.Name {
-				w.notified(h, x, a)
-			}
+			w.notified(h, x, a)
 		case node.Send:
-			sent = sent || a.Instance == x.cfg.Name
+			defer w.sent(h, x, a) // once it is known what the step made of the instance
+		case node.Announce:
+			w.stale(h, a.Until, 500*time.Millisecond, "announcement")
+		case node.SetAddresses:
+			if !a.Until.IsZero() {
+				w.stale(h, a.Until, 500*time.Millisecond, "renewal")
+			}
 		}
 	}
-	// A backup says that it stepped down while it still holds the addresses (the linger).
-	if sent && !serves(before) && !serves(x.state) && !(x.state == node.Backup && x.has(h, 1)) {
-		w.c.Fault("%s sends an advert in state %s", h.Name, x.state)
+	for k := range x.cfg.Instances {
+		w.holding(h, x, x.instances[x.cfg.Instances[k].Name])
 	}
-	if x.state != before {
-		x.idle = time.Time{} // each state has its own bound
+	w.waking(h, x, actions)
+}
+
+// waking checks that a master that was silent for longer than the others wait, and for a second, does nothing before it has
+// listened.
+func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
+	for _, a := range actions {
+		name, speaks := "", false
+		switch a := a.(type) {
+		case node.Send:
+			name, speaks = a.Instance, true
+		case node.Announce:
+			name = a.Instance
+		case node.SetAddresses:
+			if len(a.Addresses) == 0 {
+				continue
+			}
+			name = a.Instance
+		}
+		i := x.instances[name]
+		if i == nil || i.last == nil {
+			continue
+		}
+		silent := h.now().Sub(i.spoke)
+		if i.was == node.Master && i.state == node.Master && silent > i.patience && silent >= time.Second {
+			w.c.Fault("%s goes on with %T although it was silent for %s", h.Name, a, silent)
+		}
+		if speaks {
+			i.spoke, i.patience = h.now(), time.Duration(i.last.DeadAdverts)*i.last.Interval
+		}
 	}
-	w.holding(h, x)
+	for _, i := range x.instances {
+		if i.was != i.state {
+			i.was, i.spoke = i.state, h.now()
+		}
+	}
+}
+
+// released takes note of a priority 0.
+func (x *watchedHost) released(vrid uint8, now time.Time) {
+	for k := range x.cfg.Instances {
+		if i := &x.cfg.Instances[k]; i.VRID == vrid || len(x.cfg.Groups) > 0 { // in a group it counts for all
+			x.instances[i.Name].gaveUp = now
+		}
+	}
+}
+
+// stale checks that what has no meaning later says until when it has one.
+func (w *watch) stale(h *Host, until time.Time, most time.Duration, what string) {
+	if left := until.Sub(h.now()); left <= 0 || left > most {
+		w.c.Fault("%s: the %s is good for %s, want more than nothing and at most %s", h.Name, what, left, most)
+	}
 }
 
 // serves says whether a host in that state may have the addresses for good.
 func serves(s node.State) bool { return s == node.Master || s == node.Leaving }
 
+// sent checks that only who has the addresses speaks for them, had them before the step, or has them after it.
+func (w *watch) sent(h *Host, x *watchedHost, a node.Send) {
+	i := x.instances[a.Instance]
+	if i == nil || i.last == nil {
+		return // a removed family that hands over on its own
+	}
+	w.stale(h, a.Until, i.last.Interval, "advert")
+	priority := a.Payload[2]
+	mute := i.state == node.Fault && priority == vrrp.PriorityRelease                                   // tries whether adverts leave the host
+	parts := i.state == node.Backup && i.stepped && w.c.now.Sub(later(i.since, h.resumed)) <= maxLinger // says that it stepped down, while it lingers
+	if !serves(i.before) && !serves(i.state) && !mute && !parts {
+		w.c.Fault("%s sends an advert of priority %d in state %s", h.Name, priority, i.state)
+	}
+}
+
 // changed checks that the lines of the log connect.
-func (w *watch) changed(h *Host, x *watched, a node.Changed) {
-	if a.From != x.state || a.From == a.To {
-		w.c.Fault("%s changes from %s to %s, but was %s", h.Name, a.From, a.To, x.state)
+func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
+	i := x.instances[a.Instance]
+	if i == nil || i.ended && i.cfg == nil { // the rest of an instance, which has another name
+		i = &watched{name: a.Instance, state: a.From}
+		x.instances[a.Instance] = i
+	}
+	if a.From != i.state || a.From == a.To {
+		w.c.Fault("%s changes from %s to %s, but was %s", h.Name, a.From, a.To, i.state)
 	}
 	if a.Why == "" {
 		w.c.Fault("%s changes from %s to %s without a reason", h.Name, a.From, a.To)
 	}
-	x.state = a.To
-	if a.To == node.Stopped { // a reload that has the instance again begins anew
-		x.state = node.Init
+	if !serves(i.state) && i.state != node.Backup {
+		i.joined = w.c.now
 	}
+	i.stepped = serves(i.state)
+	i.state, i.since, i.idle = a.To, w.c.now, time.Time{} // each state has its own bound
+	i.ended = a.To == node.Stopped
 	if a.Quiet {
 		w.quiet++
 	} else {
 		w.changes++
+		if a.To == node.Master {
+			w.masters++
+		}
+	}
+	if w.moved != nil {
+		w.moved(h, a.Instance)
 	}
 }
 
 // notified checks that the hooks hear each state once, and connected.
-func (w *watch) notified(h *Host, x *watched, a node.Notify) {
+func (w *watch) notified(h *Host, x *watchedHost, a node.Notify) {
+	if a.Instance == "" {
+		return // a group's own
+	}
+	i := x.instances[a.Instance]
+	if i == nil {
+		w.c.Fault("%s tells the hooks %s of %q, which nobody configured", h.Name, a.State, a.Instance)
+		return
+	}
 	if a.State == node.Contended {
-		if x.state != node.Master || a.Previous != node.Master {
-			w.c.Fault("%s tells the hooks of a contention in state %s", h.Name, x.state)
+		if i.state != node.Master || a.Previous != node.Master {
+			w.c.Fault("%s tells the hooks of a contention in state %s", h.Name, i.state)
 		}
 		return
 	}
-	if a.Reassert && a.State == x.told && a.Previous == x.told {
+	if a.Reassert && a.State == i.told && a.Previous == i.told {
 		return // a contention is over: once more
 	}
-	if a.Previous != x.told || a.State == x.told {
-		w.c.Fault("%s tells the hooks %s after %s, but told %s before", h.Name, a.State, a.Previous, x.told)
+	if a.Previous != i.told || a.State == i.told {
+		w.c.Fault("%s tells the hooks %s after %s, but told %s before", h.Name, a.State, a.Previous, i.told)
 	}
-	if a.State == node.Master && !x.has(h, len(x.cfg.Addresses)) {
+	if a.State == node.Master && i.cfg != nil && !i.has(h, len(i.cfg.Addresses)) {
 		w.c.Fault("%s tells the hooks master without its addresses", h.Name)
 	}
-	x.told = a.State
-	if a.State == node.Stopped {
-		x.told = node.Init
-	}
+	i.told = a.State
 }
 
-// has says whether the host has at least so many of the instance's addresses.
-func (x *watched) has(h *Host, atLeast int) bool {
+// has says whether the host has at least so many of the instance's addresses. What is left of another one may have the same.
+func (i *watched) has(h *Host, atLeast int) bool {
 	n := 0
-	for _, a := range x.cfg.Addresses {
-		if h.Has(a.IP) {
+	for _, a := range i.last.Addresses {
+		if l := h.kernel.addrs[a.IP]; l != nil && l.of(i.name) {
 			n++
 		}
 	}
@@ -144,57 +341,36 @@ func (x *watched) has(h *Host, atLeast int) bool {
 }
 
 // holding checks that a host has addresses only as master or leaving, and while it lingers. A successor that gave up
-// does not count: a backup whose successor said priority 0 goes on holding until its own timer decides, which is a last
-// resort's Master_Down_Interval and probe at most.
-func (w *watch) holding(h *Host, x *watched) {
-	if !x.has(h, 1) || serves(x.state) || h.paused {
-		x.idle, x.reported = time.Time{}, false
+// does not count.
+func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
+	if serves(i.state) || h.paused || h.Lag > 0 || !i.has(h, 1) {
+		i.idle, i.reported = time.Time{}, false
 		return
 	}
-	if x.idle.IsZero() {
-		x.idle = w.c.now
+	if i.idle.IsZero() {
+		i.idle = w.c.now
 	}
-	if x.idle.Before(h.resumed) {
-		x.idle = h.resumed // a process that is stopped removes nothing
+	if h.kernel.busy {
+		return // the kernel is at it
 	}
-	bound := w.slack
-	if x.state == node.Backup {
-		bound += maxLinger
-		if !x.gaveUp.Before(x.idle.Add(-maxLinger)) {
-			bound += slowestResort(h, x.cfg) + maxLinger
-		}
+	if i.idle.Before(h.resumed) {
+		i.idle = h.resumed // a process that is stopped removes nothing
 	}
-	if held := w.c.now.Sub(x.idle); held > bound && !x.reported {
-		x.reported = true
-		w.c.Fault("%s has its addresses for %s in state %s", h.Name, held, x.state)
+	slowest := *i.cfg
+	if len(x.cfg.Groups) > 0 { // it waits for the timers of all
+		slowest = slowestOf(x.cfg.Instances)
+	}
+	bound := boundsOf(slowest, 0, w.slack).holds(i.state, !i.gaveUp.Before(i.since.Add(-maxLinger)))
+	if held := w.c.now.Sub(i.idle); held > bound && !i.reported {
+		i.reported = true
+		w.c.Fault("%s has its addresses for %s in state %s", h.Name, held, i.state)
 	}
 }
 
-// slowestResort is that of the instance that its group waits for.
-func slowestResort(h *Host, i node.Instance) time.Duration {
-	longest := lastResort(i)
-	if len(h.cfg.Groups) > 0 {
-		for _, other := range h.cfg.Instances {
-			longest = max(longest, lastResort(other))
-		}
-	}
-	return longest
-}
-
-// lastResort is how long an unhealthy backup waits at most: Master_Down_Interval at priority 1, and the probe.
-func lastResort(i node.Instance) time.Duration {
-	return max(masterDown(i), i.Interval+200*time.Millisecond) + 100*time.Millisecond
-}
-
-// masterDown is the longest Master_Down_Interval that an instance can have: skew is less than one interval, in VRRPv2
-// less than a second.
-func masterDown(i node.Instance) time.Duration {
-	skew := i.Interval
-	if i.Version == vrrp.V2 {
-		skew = time.Second
-	}
-	return time.Duration(i.DeadAdverts)*i.Interval + skew
+// slowestOf is the instance whose timers are the longest.
+func slowestOf(instances []node.Instance) node.Instance {
+	return slices.MaxFunc(instances, func(a, b node.Instance) int { return int(boundsOf(a, 0, 0).down - boundsOf(b, 0, 0).down) })
 }
 
 // reset begins to count changes anew.
-func (w *watch) reset() { w.changes, w.quiet, w.steps = 0, 0, 0 }
+func (w *watch) reset() { w.changes, w.quiet, w.steps, w.masters = 0, 0, 0, 0 }

@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// How long addresses stay while a cleanup is at work, and after one that found nobody for them (DESIGN.md section 4, Crash).
+const (
+	cleanupExtends = 17 * time.Second
+	unclaimedFor   = 10 * time.Second
+)
+
+// remains is what a cleanup left for the process that is started next.
+type remains struct {
+	instances []string
+	until     time.Time
+}
+
+// Cleaning says whether the host's process is a cleanup.
+func (h *Host) Cleaning() bool { return h.cleaning && h.node != nil }
+
+// Cleanup is what runs after a process that died: it hands over what the kernel still has.
+func (h *Host) Cleanup() {
+	if h.node != nil {
+		return
+	}
+	var held []node.Instance
+	for _, i := range h.cfg.Instances {
+		if slices.Contains(h.kernel.instances(), i.Name) {
+			i.Checks = nil // their verdicts died with the process
+			held = append(held, i)
+		}
+	}
+	if len(held) == 0 {
+		h.kernel.sweep()
+		return
+	}
+	h.kernel.renew()
+	for _, ip := range h.kernel.list() {
+		h.kernel.add(h.kernel.addrs[ip].owners[0], ip, cleanupExtends)
+	}
+	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held})
+	h.cleaning = true
+	for _, i := range held {
+		h.feed(node.Adopt{Instance: i.Name})
+	}
+	h.feed(node.Stop{})
+	h.look()
+}
+
+// leave takes note of what a cleanup that ends leaves to the next process.
+func (h *Host) leave() {
+	h.remains = remains{}
+	if h.cleaning {
+		h.remains = remains{h.kernel.instances(), h.now().Add(unclaimedFor)}
+	}
+}
+
+// adopts says which instances' addresses a new process finds and goes on with; all others it removes.
+func (h *Host) adopts() []string {
+	left := h.remains
+	h.remains = remains{}
+	if !h.now().Before(left.until) {
+		h.kernel.sweep()
+		return nil
+	}
+	configured := func(name string) bool {
+		return slices.ContainsFunc(h.cfg.Instances, func(i node.Instance) bool { return i.Name == name })
+	}
+	var names []string
+	for _, name := range h.kernel.instances() {
+		if slices.Contains(left.instances, name) && configured(name) {
+			names = append(names, name)
+		}
+	}
+	h.kernel.keep(names)
+	return names
+}
+
+// instances lists those that the kernel has addresses of, in order.
+func (k *kernel) instances() []string {
+	var names []string
+	for _, ip := range k.list() {
+		names = append(names, k.addrs[ip].owners...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// keep removes the addresses of all instances but some.
+func (k *kernel) keep(names []string) {
+	k.renew()
+	for _, ip := range k.list() {
+		for _, owner := range slices.Clone(k.addrs[ip].owners) {
+			if !slices.Contains(names, owner) {
+				k.disown(ip, owner)
+			}
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// unrest is what a fault does to what the others may rely on.
+type unrest uint8
+
+const (
+	gentle  unrest = iota // an opinion: nobody stops hearing anybody, and an unhealthy owner stays one
+	planned               // orderly, but a host takes part no longer, or anew
+	hard                  // something breaks
+)
+
+// kind is a kind of fault.
+type kind struct {
+	name   string
+	weight int
+	unrest unrest
+	do     func(*scenario, dice, *Host)
+}
+
+// kinds are all of them. A fault that lasts ends by itself, or with the others.
+var kinds []kind
+
+func init() {
+	kinds = []kind{
+		{"yield", 8, gentle, func(s *scenario, d dice, h *Host) { s.verdict(h, yields, d.chance(0.5)) }},
+		{"weight", 3, gentle, func(s *scenario, d dice, h *Host) { s.verdict(h, weighs, d.chance(0.5)) }},
+		{"release", 4, planned, func(s *scenario, d dice, h *Host) { s.verdict(h, releases, d.chance(0.5)) }},
+		{"drain", 5, gentle, func(s *scenario, d dice, h *Host) { s.drain(h, d.chance(0.6)) }},
+		{"flap", 2, gentle, (*scenario).flap},
+		{"stop", 4, planned, (*scenario).stop},
+		{"priority", 3, gentle, (*scenario).reprioritize},
+		{"rollout", 3, gentle, (*scenario).rollout},
+		{"absence", 2, planned, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
+		{"noise", 3, gentle, (*scenario).noise},
+		{"overhaul", 2, hard, (*scenario).overhaul},
+		{"kill", 3, hard, (*scenario).kill},
+		{"crash", 3, hard, (*scenario).crash},
+		{"pause", 3, hard, (*scenario).pause},
+		{"freeze", 3, hard, (*scenario).freeze},
+		{"link", 3, hard, (*scenario).flapLink},
+		{"bare", 1, hard, (*scenario).bare},
+		{"mac", 1, hard, (*scenario).remac},
+		{"cut", 6, hard, (*scenario).cut},
+		{"heal", 3, hard, func(s *scenario, _ dice, _ *Host) { s.c.Heal() }},
+		{"storm", 2, hard, (*scenario).storm},
+		{"lag", 2, hard, (*scenario).lag},
+		{"firewall", 2, hard, (*scenario).firewall},
+		{"refuse", 1, hard, (*scenario).refuseAddress},
+		{"delete", 3, hard, (*scenario).delete},
+	}
+}
+
+// some draws how long a fault lasts: often shorter than what anybody waits for, often longer.
+func (s *scenario) some(d dice) time.Duration {
+	return pick(d, d.upTo(s.common.Interval), d.upTo(5*s.common.Interval), d.upTo(s.o.chaos/2))
+}
+
+func (s *scenario) verdict(h *Host, check string, healthy bool) {
+	if _, ok := s.common.Checks[check]; !ok {
+		return
+	}
+	s.c.Note("** check %s %s %t", h.Name, check, healthy)
+	s.plights[h].sick[check] = !healthy
+	h.SetCheck(check, &Verdict{healthy, "drawn"})
+}
+
+func (s *scenario) drain(h *Host, on bool) {
+	s.c.Note("** drain %s %t", h.Name, on)
+	if h.Running() && !h.Cleaning() {
+		s.plights[h].drained = on
+	}
+	h.Feed(node.Drain{Who: "admin", On: on})
+}
+
+// flap is a check that cannot decide.
+func (s *scenario) flap(d dice, h *Host) {
+	healthy := d.chance(0.5)
+	for k := range 1 + d.IntN(6) {
+		s.then(time.Duration(k)*d.upTo(s.common.Interval), gentle, func() {
+			healthy = !healthy
+			s.verdict(h, yields, healthy)
+		})
+	}
+}
+
+func (s *scenario) stop(d dice, h *Host) {
+	if !h.Running() || h.Cleaning() {
+		return
+	}
+	s.plights[h].stopping = true
+	h.Feed(node.Stop{})
+	s.then(s.some(d), planned, func() {
+		if s.plights[h].stopping {
+			s.start(h)
+		}
+	})
+}
+
+// reprioritize gives one host another base.
+func (s *scenario) reprioritize(d dice, h *Host) {
+	x := s.plights[h]
+	if x.version != s.version || x.absent {
+		return
+	}
+	x.priority = uint8(2 + d.IntN(253))
+	s.configure(h, false)
+}
+
+// noise are packets that nobody may act upon.
+func (s *scenario) noise(d dice, h *Host) {
+	for range 1 + d.IntN(20) {
+		s.then(d.upTo(2*s.common.Interval), gentle, func() { s.intrude(d, h) })
+	}
+}
+
+// intrude sends one: a better master's advert, but for one thing.
+func (s *scenario) intrude(d dice, h *Host) {
+	x := s.plights[h]
+	if x.absent || len(h.cfg.Instances) == 0 || !sound(h) {
+		return
+	}
+	i := h.cfg.Instances[0]
+	family := i.Families()[0]
+	from, own := netip.MustParseAddr("10.0.0.99"), h.Link().Source4
+	if family == vrrp.IPv6 {
+		from, own = netip.MustParseAddr("fe80::99"), h.Link().Source6
+	}
+	a := vrrp.Advert{Version: i.Version, VRID: i.VRID, Priority: pick[uint8](d, 255, 254, 0), Interval: i.Interval}
+	for _, w := range i.Addresses {
+		if vrrp.FamilyOf(w.IP) == family {
+			a.Addresses = append(a.Addresses, w.IP)
+		}
+	}
+	hops, damage := vrrp.HopLimit, func([]byte) {}
+	short := 0
+	switch d.IntN(8) {
+	case 0:
+		hops = 254
+	case 1:
+		damage = func(b []byte) { b[len(b)-1] ^= 1 }
+	case 2:
+		short = 1 + d.IntN(8)
+	case 3:
+		from = own
+	case 4:
+		a.VRID = 200
+	case 5:
+		damage = func(b []byte) { b[0] = b[0]&0xf0 | 2 }
+	case 6:
+		damage = func(b []byte) { b[1] = 0 }
+	case 7:
+		damage = func(b []byte) { b[0] = b[0]&0x0f | 4<<4 }
+	}
+	b, err := a.Append(nil, from, family.Group(), i.Checksum)
+	if err != nil {
+		panic(err)
+	}
+	damage(b)
+	h.Intrude(b[:len(b)-short], from, family.Group(), hops)
+}
+
+// kill ends a process (SIGKILL); a cleanup may run after it.
+func (s *scenario) kill(d dice, h *Host) {
+	if !s.common.Lease {
+		s.crash(d, h) // its addresses would stay for ever
+		return
+	}
+	h.Kill()
+	if d.chance(0.5) {
+		s.c.Note("** cleanup %s", h.Name)
+		h.Cleanup()
+	}
+	s.then(s.some(d), hard, func() { s.start(h) })
+}
+
+// crash ends the whole host.
+func (s *scenario) crash(d dice, h *Host) {
+	h.Crash()
+	s.then(s.some(d), hard, func() { s.start(h) })
+}
+
+// pause stops the process (SIGSTOP).
+func (s *scenario) pause(d dice, h *Host) {
+	h.Pause()
+	s.then(s.some(d), hard, func() {
+		s.c.Note("** resume %s", h.Name)
+		h.Resume()
+	})
+}
+
+// freeze stops the whole host, as a hypervisor does, or as a suspended machine.
+func (s *scenario) freeze(d dice, h *Host) {
+	h.Freeze(d.chance(0.5))
+	how := pick(d, Hidden, Caught, Suspended)
+	s.then(s.some(d), hard, func() {
+		s.c.Note("** thaw %s, %s", h.Name, how)
+		h.Thaw(how)
+	})
+}
+
+// setLink changes the link and tells the trace.
+func (s *scenario) setLink(h *Host, change func(*node.Link)) {
+	l := h.Link()
+	change(&l)
+	s.c.Note("** link %s up %t, %s, %s, %s", h.Name, l.Up, l.MAC, l.Source4, l.Source6)
+	h.SetLink(l)
+}
+
+// mend makes a host's link what it was.
+func (s *scenario) mend(h *Host) {
+	l := newHost(s.c, s.number(h), node.Config{}).Link()
+	if h.Link().Up && h.Link().Source4 == l.Source4 && h.Link().Source6 == l.Source6 {
+		return
+	}
+	s.setLink(h, func(now *node.Link) { now.Up, now.Reason, now.Source4, now.Source6 = true, "", l.Source4, l.Source6 })
+}
+
+// number is a host's, from which its addresses come.
+func (s *scenario) number(h *Host) int { return int(h.Name[0]-'a') + 1 }
+
+func (s *scenario) flapLink(d dice, h *Host) {
+	s.setLink(h, func(l *node.Link) { l.Up, l.Reason = false, "no carrier" })
+	s.then(s.some(d), hard, func() { s.mend(h) })
+}
+
+// bare takes the interface's own addresses away, as a network manager that starts again does.
+func (s *scenario) bare(d dice, h *Host) {
+	which := d.IntN(3)
+	s.setLink(h, func(l *node.Link) {
+		if which != 0 {
+			l.Source4 = netip.Addr{}
+		}
+		if which != 1 {
+			l.Source6 = netip.Addr{}
+		}
+	})
+	s.then(s.some(d), hard, func() { s.mend(h) })
+}
+
+func (s *scenario) remac(d dice, h *Host) {
+	mac := "02:00:00:00:01:" + string("0123456789abcdef"[d.IntN(16)]) + "0"
+	s.setLink(h, func(l *node.Link) { l.MAC = mac })
+}
+
+// cut stops some traffic of a host, one way or both.
+func (s *scenario) cut(d dice, h *Host) {
+	what := pick(d, Everything, Everything, AdvertsIPv4, AdvertsIPv6, Announcements)
+	other := s.c.hosts[d.IntN(len(s.c.hosts))].Name
+	cuts := []Cut{{From: h.Name, What: what}, {To: h.Name, What: what}, {From: h.Name, To: other, What: what}}
+	if d.chance(0.5) {
+		cuts = cuts[:2]
+	} else {
+		k := d.IntN(3)
+		cuts = cuts[k : k+1]
+	}
+	for _, c := range cuts {
+		s.c.Note("** cut %q %q %s", c.From, c.To, c.What)
+		s.c.Cut(c)
+	}
+	if d.chance(0.7) {
+		s.then(s.some(d), hard, func() {
+			s.c.Note("** heal")
+			s.c.Heal()
+		})
+	}
+}
+
+// storm delays, repeats and reorders for a while.
+func (s *scenario) storm(d dice, _ *Host) {
+	s.c.Network.MaxDelay, s.c.Network.InOrder = d.upTo(3*s.common.Interval), false
+	s.c.Network.Duplicates = 0.5 * d.Float64()
+	s.then(s.some(d), hard, func() {
+		s.calmNetwork()
+	})
+}
+
+// calmNetwork ends a storm; what is on its way still comes.
+func (s *scenario) calmNetwork() {
+	n := &s.c.Network
+	s.late = later(s.late, s.c.now.Add(n.MaxDelay))
+	n.MaxDelay, n.Duplicates, n.InOrder = s.o.network.MaxDelay, s.o.network.Duplicates, s.o.network.InOrder
+}
+
+// lag is a process that performs everything late.
+func (s *scenario) lag(d dice, h *Host) {
+	h.Lag = d.upTo(2 * s.common.Interval)
+	s.then(s.some(d), hard, func() { h.Lag = 0 })
+}
+
+// firewall keeps a host's adverts from leaving it.
+func (s *scenario) firewall(d dice, h *Host) {
+	h.Firewall = "operation not permitted"
+	s.then(s.some(d), hard, func() { h.Firewall = "" })
+}
+
+// refuse makes the kernel refuse a host's addresses, or take them again.
+func (s *scenario) refuse(h *Host, why string) {
+	s.plights[h].refused = why != ""
+	for _, i := range siblings(s.common, s.o.instances) {
+		h.Refuse(i.Addresses[0].IP, why)
+	}
+}
+
+// refuseAddress is an address that cannot be set. The wait for another try doubles each time, so it is done only so often.
+func (s *scenario) refuseAddress(d dice, h *Host) {
+	if s.refused++; s.refused > 2 {
+		return
+	}
+	s.refuse(h, "file exists")
+	s.then(s.some(d), hard, func() { s.refuse(h, "") })
+}
+
+// delete is another hand that deletes an address, rarely again and again: then the host offers it to others for a minute.
+func (s *scenario) delete(d dice, h *Host) {
+	times := 1
+	if d.chance(0.2) && s.common.Interval >= 300*time.Millisecond {
+		times = 6
+	}
+	ip := s.common.Addresses[d.IntN(len(s.common.Addresses))].IP
+	for k := range times {
+		s.then(time.Duration(k)*(60*time.Millisecond+d.upTo(time.Second)), hard, func() {
+			if h.Has(ip) {
+				s.plights[h].deleted = append(s.plights[h].deleted, s.c.now)
+				h.Delete(ip)
+			}
+		})
+	}
+}

@@ -1,0 +1,246 @@
+package sim
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// TestWatchSeesFaults keeps what no step may do honest: each must be able to fail.
+func TestWatchSeesFaults(t *testing.T) {
+	changed := func(from, to node.State, why string) node.Action {
+		return node.Changed{Instance: "web", From: from, To: to, Why: why}
+	}
+	soon := epoch.Add(500 * time.Millisecond)
+	tests := []struct {
+		name    string
+		actions []node.Action
+		want    string
+	}{
+		{"a line that does not connect", []node.Action{changed(node.Backup, node.Master, "x")}, "but was init"},
+		{"a line without a reason", []node.Action{changed(node.Init, node.Backup, "")}, "without a reason"},
+		{"a hook that is told twice", []node.Action{node.Notify{Instance: "web", State: node.Init, Previous: node.Init}}, "tells the hooks"},
+		{"a hook of nobody's", []node.Action{node.Notify{Instance: "mail", State: node.Backup, Previous: node.Init}}, "nobody configured"},
+		{"a master without addresses", []node.Action{node.Notify{Instance: "web", State: node.Master, Previous: node.Init}}, "without its addresses"},
+		{"a contention of a backup", []node.Action{node.Notify{Instance: "web", State: node.Contended, Previous: node.Master}}, "of a contention"},
+		{"an advert of a backup", []node.Action{changed(node.Init, node.Backup, "x"), node.Send{Instance: "web", Payload: []byte{0x31, 51, 100}, Until: soon}}, "sends an advert"},
+		{"an advert that is never stale", []node.Action{changed(node.Init, node.Master, "x"), node.Send{Instance: "web", Payload: []byte{0x31, 51, 100}, Until: epoch.Add(time.Hour)}}, "the advert is good for"},
+		{"an announcement that is stale", []node.Action{node.Announce{Instance: "web"}}, "the announcement is good for"},
+		{"a renewal that is stale", []node.Action{node.SetAddresses{Instance: "web", Until: epoch}}, "the renewal is good for"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			a := c.Host("a")
+			a.begin(a.cfg)
+			w.step(a, node.Elapsed{}, tt.actions)
+			wantFault(t, c, tt.want)
+		})
+	}
+	t.Run("an address of a backup", func(t *testing.T) {
+		c := pair(nil)
+		w := watchOver(c)
+		a := c.Host("a")
+		a.begin(a.cfg)
+		a.kernel.add("web", vip, 0)
+		w.step(a, node.Elapsed{}, []node.Action{changed(node.Init, node.Backup, "x")})
+		c.Run(time.Second)
+		w.step(a, node.Elapsed{}, nil)
+		wantFault(t, c, "has its addresses for")
+	})
+	t.Run("a master that woke late", func(t *testing.T) {
+		c := pair(nil)
+		w := watchOver(c)
+		a := c.Host("a")
+		a.begin(a.cfg)
+		w.step(a, node.Elapsed{}, []node.Action{changed(node.Init, node.Master, "x")})
+		c.Run(10 * time.Second)
+		w.step(a, node.Elapsed{}, []node.Action{node.SetAddresses{Instance: "web", Addresses: []node.Address{{IP: vip}}}})
+		wantFault(t, c, "although it was silent for 10s")
+	})
+}
+
+// wantFault looks for a text in the first fault.
+func wantFault(t *testing.T, c *Cluster, want string) {
+	t.Helper()
+	if len(c.Faults()) == 0 || !strings.Contains(c.Faults()[0], want) {
+		t.Errorf("faults %q, want the first with %q", c.Faults(), want)
+	}
+}
+
+// TestPromisesSeeFaults does the same for what may not last.
+func TestPromisesSeeFaults(t *testing.T) {
+	tests := []struct {
+		name   string
+		health map[string]health
+		states map[string]node.State
+		do     func(c *Cluster, p *promises)
+		want   string
+	}{
+		{"two owners", nil, nil, func(c *Cluster, _ *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+			c.Host("b").kernel.add("web", vip, 0)
+		}, "[a b] all have 192.0.2.10"},
+		{"a healthy host that looks on", map[string]health{"a": ill, "b": well}, map[string]node.State{"b": node.Backup}, func(c *Cluster, _ *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+		}, "a healthy backup looks on"},
+		{"nobody", map[string]health{"b": well}, map[string]node.State{"b": node.Backup}, func(*Cluster, *promises) {}, "nobody has 192.0.2.10"},
+		{"a move among unhealthy hosts", map[string]health{"a": ill, "b": ill}, nil, func(c *Cluster, _ *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+			c.Run(time.Minute)
+			c.Host("a").kernel.drop(vip)
+		}, "although every host is unhealthy"},
+		{"a gap in an orderly move", map[string]health{"a": well, "b": well}, map[string]node.State{"b": node.Backup}, func(c *Cluster, p *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+			p.served[service{vip, "a"}] = true
+			c.Run(time.Minute)
+			c.Host("a").kernel.drop(vip)
+		}, "a let go of 192.0.2.10 before another host had it"},
+		{"an owner that lets go early", map[string]health{"b": well}, map[string]node.State{"b": node.Master}, func(c *Cluster, p *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+			p.served[service{vip, "a"}] = true
+			c.Run(time.Minute)
+			c.Host("b").kernel.add("web", vip, 0)
+			c.Host("a").kernel.drop(vip)
+		}, "before any of [b] had announced it"},
+		{"one handover after the other", nil, nil, func(_ *Cluster, p *promises) { p.w.masters = 7 }, "became master 7 times"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			p := promise(c, w, func(h *Host) health { return tt.health[h.Name] }, func() bool { return true })
+			for _, h := range c.hosts {
+				h.begin(h.cfg)
+				if s := tt.states[h.Name]; s != "" {
+					i := w.host(h).instances["web"]
+					i.state, i.since, i.joined = s, epoch, epoch
+				}
+			}
+			p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
+			tt.do(c, p)
+			p.check() // for a moment all of it may be
+			if tt.want == "" {
+				t.Fatal("the case wants nothing")
+			}
+			c.Run(20 * time.Second)
+			p.check()
+			wantFault(t, c, tt.want)
+		})
+	}
+}
+
+// TestIntrusionIsSeen keeps what a refused packet may do honest: a good one does move the timer.
+func TestIntrusionIsSeen(t *testing.T) {
+	for _, tt := range []struct {
+		hops int
+		want int
+	}{{vrrp.HopLimit, 1}, {vrrp.HopLimit - 1, 0}} {
+		c := pair(nil)
+		b := c.Host("b")
+		b.Start()
+		c.Run(time.Second)
+		from := netip.MustParseAddr("10.0.0.99")
+		payload, err := vrrp.Advert{Version: vrrp.V3, VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{vip}}.
+			Append(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Intrude(payload, from, vrrp.GroupIPv4, tt.hops)
+		if len(c.Faults()) != tt.want {
+			t.Errorf("with hop limit %d: faults %q, want %d", tt.hops, c.Faults(), tt.want)
+		}
+	}
+}
+
+// TestFrozenHost holds the model of a machine that stands still.
+func TestFrozenHost(t *testing.T) {
+	tests := []struct {
+		how  Pause
+		want string // what a does when it goes on
+	}{
+		{Hidden, "a: master -> backup, priority 150: 10.0.0.2"}, // it only hears that it lost, if b were better
+		{Caught, "woke late"},
+		{Suspended, "woke late"},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.how), func(t *testing.T) {
+			c := pair(func(cfg *Config) {
+				cfg.Hosts[0].Instances[0].Preempt, cfg.Hosts[0].Instances[0].Lease = false, false
+				cfg.Hosts[1].Instances[0].Priority = 200
+				cfg.Hosts[1].Instances[0].Preempt = false
+			})
+			c.Host("a").Start()
+			c.Run(5 * time.Second)
+			c.Host("b").Start()
+			c.Run(5 * time.Second)
+			a := c.Host("a")
+			a.Freeze(true)
+			if got := c.Owners.Now(vip); len(got) != 0 {
+				t.Errorf("%v serve while a stands still", got)
+			}
+			c.Run(10 * time.Second)
+			before := len(c.Trace())
+			a.Thaw(tt.how)
+			if got := c.Owners.Now(vip); len(got) != 2 {
+				t.Errorf("%v serve when a goes on, want both", got)
+			}
+			c.Run(1500 * time.Millisecond)
+			if after := strings.Join(c.Trace()[before:], "\n"); !strings.Contains(after, tt.want) {
+				t.Errorf("no %q in\n%s", tt.want, after)
+			}
+		})
+	}
+}
+
+// TestClockDrifts holds that a fast clock's second is shorter.
+func TestClockDrifts(t *testing.T) {
+	for _, ppm := range []int64{-1000, 0, 1000} {
+		k := ownClock{drift: ppm, offset: time.Hour}
+		real := k.real(time.Second)
+		shown := k.of(epoch.Add(time.Minute + real)).Sub(k.of(epoch.Add(time.Minute)))
+		if shown < time.Second || shown > time.Second+2*time.Microsecond {
+			t.Errorf("at %d ppm a second takes %s, in which the clock shows %s", ppm, real, shown)
+		}
+	}
+}
+
+// TestCleanup holds the model of what runs after a process that died: it hands over, or leaves the addresses to the next one.
+func TestCleanup(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		others bool
+		want   []string // who has the address when the process is back
+	}{{"a backup takes over", true, []string{"b"}}, {"nobody is there", false, []string{"a"}}} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) { cfg.Hosts[0].Instances[0].PreemptDelay = time.Minute })
+			a := c.Host("a")
+			a.Start()
+			c.Run(5 * time.Second)
+			if tt.others {
+				c.Host("b").Start()
+				c.Run(5 * time.Second)
+			}
+			since := c.Now()
+			a.Kill()
+			a.Cleanup()
+			c.Run(4 * time.Second)
+			if a.Running() {
+				t.Fatalf("the cleanup still runs:\n%s", strings.Join(c.Trace(), "\n"))
+			}
+			a.Start()
+			c.Run(time.Second)
+			if gap, _ := c.Owners.Sum(vip, since, c.Now()); gap > 0 {
+				t.Errorf("nobody had the address for %s: %s", gap, c.Owners.Describe(vip, since, c.Now()))
+			}
+			if got := c.Owners.Now(vip); len(got) != 1 || got[0] != tt.want[0] {
+				t.Errorf("%v have the address, want %v:\n%s", got, tt.want, strings.Join(c.Trace(), "\n"))
+			}
+		})
+	}
+}

@@ -1,0 +1,328 @@
+package sim
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// health is what is known of a host from outside, not what its node thinks of itself.
+type health uint8
+
+const (
+	unknown health = iota // down, stopped, on its way, or not for long enough
+	well
+	ill
+)
+
+// promises watch over the whole cluster: what may not last (two owners, none, an unhealthy one beside a healthy backup), and
+// what may not happen at all (a move among hosts that are all unhealthy, one handover after the other). They hold only while
+// the link and the hosts are calm; what a scenario does to them it tells here.
+type promises struct {
+	c     *Cluster
+	w     *watch
+	ask   func(*Host) health
+	calm  func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
+	bound bounds
+	names []string // the instances that are looked after
+	// first is one address of each, by name.
+	first map[string]netip.Addr
+
+	hosts  map[*Host]*condition
+	unrest time.Time    // the last thing that no orderly host does
+	moves  time.Time    // the last thing that may move an address from an unhealthy host
+	events [2]time.Time // the last thing of any kind, and the one before it
+	since  map[string]*lasting
+	told   map[string]bool
+	served map[service]bool
+}
+
+// service is an address that a host has and has announced.
+type service struct {
+	ip   netip.Addr
+	host string
+}
+
+// condition is a host's health and since when it has it.
+type condition struct {
+	health health
+	since  time.Time
+}
+
+// lasting is what may not last; zero is what is not so.
+type lasting struct {
+	overlap, gap, idle time.Time
+	prompt             time.Time // when a healthy host must have it that an owner hands it to
+}
+
+// promise makes them watch.
+func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool) *promises {
+	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]bool{}, first: map[string]netip.Addr{}}
+	for _, h := range c.hosts {
+		p.hosts[h] = &condition{since: c.now}
+	}
+	p.unrest, p.moves = c.now, c.now
+	c.Owners.Changed = p.owned
+	w.moved = func(*Host, string) { p.look() }
+	observe := c.Observe
+	c.Observe = func(h *Host, ev node.Event, actions []node.Action) {
+		observe(h, ev, actions)
+		p.announced(h, actions)
+		p.check()
+	}
+	return p
+}
+
+// look after: one address of an instance stands for all of it.
+func (p *promises) lookAfter(instances []node.Instance, b bounds) {
+	p.names, p.bound = nil, b
+	clear(p.first)
+	for _, i := range instances {
+		p.names = append(p.names, i.Name)
+		p.first[i.Name] = i.Addresses[0].IP
+		if p.since[i.Name] == nil {
+			p.since[i.Name] = &lasting{}
+		}
+	}
+	p.look()
+}
+
+// disturbed says that something happened to the link or a host that takes its time to heal.
+func (p *promises) disturbed() {
+	p.unrest = p.c.now
+	p.mayMove()
+}
+
+// mayMove says that something happened for which an unhealthy host may lose an address to another one.
+func (p *promises) mayMove() {
+	p.moves = p.c.now
+	p.news()
+}
+
+// news says that something happened that may have changed a host's health.
+func (p *promises) news() {
+	p.w.masters = 0
+	if p.events[0] != p.c.now {
+		p.events = [2]time.Time{p.c.now, p.events[0]}
+	}
+	for _, s := range p.since {
+		s.prompt = time.Time{}
+	}
+	p.look()
+}
+
+// look takes note of what is so now, and since when.
+func (p *promises) look() {
+	for _, h := range p.c.hosts {
+		if now := p.ask(h); p.hosts[h].health != now {
+			*p.hosts[h] = condition{now, p.c.now}
+		}
+	}
+	for _, name := range p.names {
+		owners := p.c.Owners.Now(p.first[name])
+		s := p.since[name]
+		keep(&s.overlap, len(owners) > 1, p.c.now)
+		keep(&s.gap, len(owners) == 0, p.c.now)
+		keep(&s.idle, p.isIdle(name, owners), p.c.now)
+		p.expect(name, s, owners)
+	}
+}
+
+// expect looks for the plainest of handovers: an owner has just fallen ill, all else has been as it is for long enough, and a
+// healthy host takes part. That one is master in no time. (Where an ordinary advert overtakes the offer, the backup learns the
+// ordinary interval again, and the move takes the skew that goes with it.)
+func (p *promises) expect(name string, s *lasting, owners []string) {
+	if s.idle.IsZero() {
+		s.prompt = time.Time{}
+		return
+	}
+	if !p.c.Network.InOrder || len(owners) != 1 || !s.idle.Equal(p.c.now) || !s.prompt.IsZero() || p.c.now.Sub(later(p.events[1], p.unrest)) <= p.bound.gap() {
+		return
+	}
+	owner := p.c.Host(owners[0])
+	state, since := p.w.state(owner, name)
+	settled := p.c.now.Sub(since) > p.bound.gap() || since.Equal(p.c.now)
+	if p.hosts[owner].since.Equal(p.c.now) && settled && state != node.Backup && p.c.now.Sub(p.waits(name)) > p.bound.gap() {
+		s.prompt = p.c.now.Add(p.bound.prompt())
+	}
+}
+
+// keep remembers since when something is so.
+func keep(since *time.Time, is bool, now time.Time) {
+	switch {
+	case !is:
+		*since = time.Time{}
+	case since.IsZero():
+		*since = now
+	}
+}
+
+// isIdle says whether only unhealthy hosts have an address while a healthy one waits.
+func (p *promises) isIdle(name string, owners []string) bool {
+	for _, owner := range owners {
+		if p.hosts[p.c.Host(owner)].health != ill {
+			return false
+		}
+	}
+	return len(owners) > 0 && !p.waits(name).IsZero()
+}
+
+// waits says since when a healthy backup has been waiting; zero if there is none.
+func (p *promises) waits(name string) (since time.Time) {
+	for _, h := range p.c.hosts {
+		state, from := p.w.state(h, name)
+		if c := p.hosts[h]; c.health == well && state == node.Backup {
+			if from.Before(c.since) {
+				from = c.since
+			}
+			if since.IsZero() || from.Before(since) {
+				since = from
+			}
+		}
+	}
+	return since
+}
+
+// owned hears that a host got or lost an address.
+func (p *promises) owned(ip netip.Addr, host string, owners []string) {
+	h := p.c.Host(host)
+	if h.node == nil && len(p.c.cuts) == 0 {
+		p.unrest = p.c.now // a dead process's lease ran out: until now there were two
+	}
+	name := ""
+	for n, first := range p.first {
+		if first == ip {
+			name = n
+		}
+	}
+	if name == "" || !slices.Contains(p.names, name) {
+		return
+	}
+	lost := !slices.Contains(owners, host) && p.served[service{ip, host}] // of two that rise together one never serves
+	delete(p.served, service{ip, host})
+	p.look()
+	if lost && len(owners) > 0 && !p.isServed(ip, owners) && p.c.now.Sub(p.unrest) > p.bound.gap() && p.relieves(name, h) {
+		p.broken(name, "early", "%s let go of %s before any of %v had announced it", host, ip, owners)
+	}
+	if lost && len(owners) == 0 && p.c.now.Sub(p.unrest) > p.bound.gap() && p.relieves(name, h) {
+		p.broken(name, "move", "%s let go of %s before another host had it", host, ip)
+	}
+	rested := p.c.now.Sub(p.had(ip)) > p.bound.overlap() // else nobody had it, and several may try
+	if rested && p.allIll() && p.c.now.Sub(p.restless()) > p.bound.rest() && p.calm() {
+		p.c.Fault("%v have %s after a change of %s, although every host is unhealthy and nothing happened for %s", owners, ip, host, p.c.now.Sub(p.restless()))
+	}
+}
+
+// had says since when somebody has the address without a gap, up to the change of now.
+func (p *promises) had(ip netip.Addr) time.Time {
+	periods := p.c.Owners.history[ip]
+	since := p.c.now
+	for k := len(periods) - 2; k >= 0 && len(periods[k].Hosts) > 0; k-- {
+		since = periods[k].From
+	}
+	return since
+}
+
+// announced takes note of who spoke for what it has.
+func (p *promises) announced(h *Host, actions []node.Action) {
+	for _, a := range actions {
+		if a, ok := a.(node.Announce); ok {
+			for _, ip := range a.IPs {
+				p.served[service{ip, h.Name}] = h.Has(ip)
+			}
+		}
+	}
+}
+
+// isServed says whether one of the hosts announced the address since it has it.
+func (p *promises) isServed(ip netip.Addr, hosts []string) bool {
+	return slices.ContainsFunc(hosts, func(h string) bool { return p.served[service{ip, h}] })
+}
+
+// relieves says whether another host has taken part for long enough to take over from one that goes in order. An unhealthy one
+// must have heard the first of its two tries.
+func (p *promises) relieves(name string, from *Host) bool {
+	for _, h := range p.c.hosts {
+		long := p.c.now.Sub(later(p.w.joined(h, name), p.hosts[h].since))
+		if c := p.hosts[h]; h != from && (c.health == well && long > p.bound.gap() || c.health == ill && long > p.bound.rest()) {
+			return true
+		}
+	}
+	return false
+}
+
+// allIll says whether every host that takes part is unhealthy, and there is one.
+func (p *promises) allIll() bool {
+	some := false
+	for _, h := range p.c.hosts {
+		switch p.hosts[h].health {
+		case well:
+			return false
+		case ill:
+			some = true
+		case unknown:
+			if h.node != nil {
+				return false
+			}
+		}
+	}
+	return some
+}
+
+// restless is the last instant at which something happened that may move an address among unhealthy hosts: they fell ill, or
+// their owner went away.
+func (p *promises) restless() time.Time {
+	t := p.moves
+	for _, c := range p.hosts {
+		if c.health == ill && c.since.After(t) {
+			t = c.since
+		}
+	}
+	return t
+}
+
+// check holds what may not last. It is cheap when there is nothing.
+func (p *promises) check() {
+	now := p.c.now
+	for _, name := range p.names {
+		s := p.since[name]
+		if !s.overlap.IsZero() && now.Sub(later(s.overlap, p.unrest)) > p.bound.overlap() {
+			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
+		}
+		if !s.idle.IsZero() {
+			if waits := p.waits(name); now.Sub(later(s.idle, later(waits, p.unrest))) > p.bound.idle() {
+				p.broken(name, "idle", "%v has %s and is unhealthy, a healthy backup looks on for %s", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
+			}
+		}
+		if !s.prompt.IsZero() && now.After(s.prompt) {
+			p.broken(name, "prompt", "%v has %s and fell ill %s ago; a healthy host would take it in a moment", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
+		}
+		if !s.gap.IsZero() {
+			if waits := p.waits(name); !waits.IsZero() && now.Sub(later(s.gap, later(waits, p.unrest))) > p.bound.gap() {
+				p.broken(name, "gap", "nobody has %s for %s although a healthy backup is there", p.first[name], now.Sub(s.gap))
+			}
+		}
+	}
+	// Each host may rise once for what happened, be pushed aside, and rise again for what comes of that.
+	if limit := 3 * len(p.c.hosts) * len(p.names); p.w.masters > limit {
+		p.broken("", "livelock", "somebody became master %d times although nothing happened since", p.w.masters)
+	}
+}
+
+// broken reports a promise that is not kept, once, if the cluster is calm.
+func (p *promises) broken(name, what, format string, args ...any) {
+	if p.told[name+what] || !p.calm() {
+		return
+	}
+	p.told[name+what] = true
+	p.c.Fault(format, args...)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

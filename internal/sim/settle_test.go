@@ -1,0 +1,195 @@
+package sim
+
+import (
+	"math/bits"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// maxRecovery is how long a host may need, once all is well, before it takes part again: addresses that could not be set are
+// tried again after at most 20 s (they were refused twice at most), those that were deleted too often are offered to others
+// for a minute, a mute host tries every 5 s, and link_delay is 2 s at most.
+const maxRecovery = 70 * time.Second
+
+// settle checks that a healed cluster finds its master in time, and rests.
+func (s *scenario) settle() {
+	s.recover()
+	for _, x := range s.plights {
+		x.deleted = nil
+	}
+	b := boundsOf(s.common, s.widest, s.w.slack)
+	for _, i := range siblings(s.common, s.o.instances) {
+		s.p.first[i.Name] = i.Addresses[0].IP
+	}
+	if s.o.ill {
+		s.c.Run(b.rest())
+		s.judge(b.rest(), s.running())
+		s.expire()
+		short := min(4*time.Second, 3*time.Second+100*s.common.Interval)
+		s.rest(pick(newDice(s.seed, 3), short, short, short, short, short, 20*time.Second), true)
+		return
+	}
+	s.c.Run(b.converge())
+	want := s.healthy()
+	if s.common.Preempt {
+		want = best(want)
+	}
+	s.judge(b.converge(), want)
+	s.c.Run(b.drift(maxLinger))
+	s.expire()
+	s.rest(10*s.common.Interval+time.Second, false)
+}
+
+// recover lets time pass until every host that is to take part does: from then on its time counts.
+func (s *scenario) recover() {
+	step := max(s.common.Interval/8, 2*time.Millisecond)
+	for waited := time.Duration(0); waited < maxRecovery; waited += step {
+		if s.recovered() {
+			return
+		}
+		s.c.Run(step)
+	}
+	s.c.Fault("%s after the last fault not every host takes part again", maxRecovery)
+}
+
+// expire lets time pass until what dead processes left is gone.
+func (s *scenario) expire() {
+	lease := 2*time.Second + time.Duration(s.common.DeadAdverts)*s.widest + cleanupExtends
+	for end := s.c.now.Add(lease); s.c.now.Before(end) && slices.ContainsFunc(s.c.hosts, s.haunted); {
+		s.c.Run(100 * time.Millisecond)
+	}
+}
+
+// haunted says whether a host without a process has addresses.
+func (s *scenario) haunted(h *Host) bool { return h.node == nil && len(h.kernel.addrs) > 0 }
+
+// recovered says whether every healthy host takes part, and knows it.
+func (s *scenario) recovered() bool {
+	for _, h := range s.c.hosts {
+		x := s.plights[h]
+		if !h.Running() || x.sick[releases] {
+			continue
+		}
+		for _, i := range h.Status().Instances {
+			leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
+			out := i.State == node.Init || i.State == node.Fault || leaves
+			believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
+			if out || believesIll {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// judge checks that each instance has one master, of those that it may be.
+func (s *scenario) judge(bound time.Duration, want []*Host) {
+	for _, i := range siblings(s.common, s.o.instances) {
+		var masters []*Host
+		for _, h := range s.c.hosts {
+			if st := h.State(i.Name); st == node.Master || s.o.ill && st == node.Leaving { // one that offers its addresses again
+				masters = append(masters, h)
+			}
+		}
+		if len(masters) != 1 || !slices.Contains(want, masters[0]) {
+			s.c.Fault("%s after the last fault the masters of %s are %v, want one of %v", bound, i.Name, hostNames(masters), hostNames(want))
+		}
+	}
+}
+
+// running lists the hosts that take part, healthy or not.
+func (s *scenario) running() (hosts []*Host) {
+	for _, h := range s.c.hosts {
+		if h.Running() && !s.plights[h].sick[releases] {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// healthy lists those that are healthy.
+func (s *scenario) healthy() (hosts []*Host) {
+	for _, h := range s.c.hosts {
+		if s.health(h) == well {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}
+
+// best lists the hosts of the highest effective priority; among equals the address decides, but not against a living master.
+func best(hosts []*Host) (bests []*Host) {
+	top := uint8(0)
+	for _, h := range hosts {
+		p := h.Status().Instances[0].Priority
+		if p > top {
+			top, bests = p, nil
+		}
+		if p == top {
+			bests = append(bests, h)
+		}
+	}
+	return bests
+}
+
+func hostNames(hosts []*Host) (names []string) {
+	for _, h := range hosts {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// rest checks that nothing moves any more, and that nobody has what it should not have.
+func (s *scenario) rest(d time.Duration, ill bool) {
+	s.w.reset()
+	since := s.c.Now()
+	s.c.Run(d)
+	wanted := map[netip.Addr]bool{}
+	for _, i := range siblings(s.common, s.o.instances) {
+		for _, ip := range ips(i) {
+			wanted[ip] = true
+			if periods := s.c.Owners.Periods(ip, since); len(periods) != 1 || len(periods[0].Hosts) != 1 {
+				s.c.Fault("an address moves or rests nowhere although nothing happens: %s", s.c.Owners.Describe(ip, since, s.c.Now()))
+				break
+			}
+		}
+	}
+	for _, h := range s.c.hosts {
+		for _, ip := range h.kernel.list() {
+			if !wanted[ip] {
+				s.c.Fault("%s still has %s, which is no longer configured", h.Name, ip)
+			}
+		}
+	}
+	s.idle(d, ill)
+}
+
+func ips(i node.Instance) (out []netip.Addr) {
+	for _, a := range append(slices.Clone(i.Addresses), i.Unadvertised...) {
+		out = append(out, a.IP)
+	}
+	return out
+}
+
+// idle checks that nothing was done in a while but what the beat of the adverts asks for. An unhealthy master offers its
+// addresses after 1, 2, 4 .. s, with two quiet lines each.
+func (s *scenario) idle(d time.Duration, ill bool) {
+	quiet := 0
+	if ill {
+		quiet = 2 * bits.Len(uint(d/time.Second)+1) * s.o.instances
+	}
+	if s.w.changes > 0 || s.w.quiet > quiet {
+		s.c.Fault("%d changes and %d quiet ones within %s although nothing happens", s.w.changes, s.w.quiet, d)
+	}
+	// Each advert is one step of its sender and one of each other host; a renewal two (Elapsed, AddressesSet); a round of
+	// announcements, of which there are few, one for each address and host.
+	hosts := len(s.c.hosts) + 1
+	beats := (int(d/s.common.Interval)+1)*hosts*len(s.common.Families()) + 2*int(d/min(s.common.Interval, 500*time.Millisecond))
+	rounds := 10 * hosts * len(ips(s.common))
+	if limit := s.o.instances * (2*beats + rounds + 300); s.w.steps > limit {
+		s.c.Fault("%d steps within %s although nothing happens, %d are enough", s.w.steps, d, limit)
+	}
+}
