@@ -285,6 +285,9 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 	if !serves(i.state) && i.state != node.Backup {
 		i.joined = w.c.now
 	}
+	if a.To == node.Init {
+		i.was = a.To // it begins anew: it joins a group, and does not go on
+	}
 	i.stepped = serves(i.state)
 	i.state, i.since, i.idle = a.To, w.c.now, time.Time{} // each state has its own bound
 	i.ended = a.To == node.Stopped
