@@ -106,6 +106,11 @@ func (m *Machine) backupReleased(now time.Time, ev Heard) {
 		wait = m.cfg.skew(m.priority, handoverInterval)
 	}
 	m.deadline = now.Add(wait)
+	// No longer than for silence: a master that offers its addresses again and again would hold off a backup whose skew is longer
+	// than the pauses between.
+	if down := m.heard.Add(m.masterDown()); down.Before(m.deadline) {
+		m.deadline = later(now, down)
+	}
 	m.pending = readiness{Handover, fmt.Sprintf("handed over by %s", ev.From)}
 }
 
@@ -183,4 +188,12 @@ func (m *Machine) acceptLate(now time.Time) {
 func (m *Machine) masterIll(now time.Time) bool {
 	p := m.lastPeer
 	return p.Priority == PriorityIll && p.Address == m.master && now.Sub(p.Heard) < m.masterDown()
+}
+
+// later returns the later of two instants.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

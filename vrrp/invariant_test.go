@@ -140,7 +140,7 @@ func (r *run) checkSend(before *Machine, ev Event, s Send) {
 }
 
 // checkBackupHeard: an accepted advert starts a full wait, a discarded one never lengthens the wait, and priority 0 leaves
-// it alone or makes it the skew.
+// it alone or makes it the skew, or what is left of the full wait where that is less.
 func (r *run) checkBackupHeard(before *Machine, ev Heard) {
 	r.t.Helper()
 	was, waited := before.Deadline()
@@ -153,7 +153,8 @@ func (r *run) checkBackupHeard(before *Machine, ev Heard) {
 			skew = before.cfg.skew(PriorityIll, centisecond)
 		}
 		stranger := before.master.IsValid() && before.master != ev.From
-		if !same && (stranger || !is.Equal(r.now.Add(skew))) {
+		down := later(r.now, before.heard.Add(before.masterDown()))
+		if !same && (stranger || !is.Equal(r.now.Add(skew)) && !(is.Equal(down) && is.Before(r.now.Add(skew)))) {
 			r.fail("priority 0 moved the wait from %s to %s, the skew is %s", was, is, skew)
 		}
 	case before.listening():

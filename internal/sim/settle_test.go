@@ -75,7 +75,7 @@ func (s *scenario) recovered() bool {
 		}
 		for _, i := range h.Status().Instances {
 			leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
-			out := i.State == node.Init || i.State == node.Fault || leaves
+			out := i.State == node.Init || i.State == node.Fault || leaves || !i.Retry.IsZero()
 			believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
 			if out || believesIll {
 				return false
