@@ -179,6 +179,17 @@ func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
 // to each other. Its next advert counts.
 func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 	f := m.of.fate
+	seen := map[netip.Addr]bool{}
+	switch {
+	case f.linger != nil:
+		seen = f.linger.seen
+	case f.leave != nil:
+		seen = f.leave.seen
+	}
+	if m.quitter.who == by && by.IsValid() && now.Sub(m.quitter.at) < lingerBase && len(seen) < f.held() {
+		f.linger = nil
+		return
+	}
 	ordinary := func(i *instance) bool { return i.holding && !i.cfg.VirtualMAC }
 	waits := slices.ContainsFunc(f.instances, ordinary)
 	for _, i := range f.instances {
@@ -187,18 +198,7 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 			f.forget(i)
 		}
 	}
-	seen := map[netip.Addr]bool{}
-	switch {
-	case f.linger != nil:
-		seen = f.linger.seen
-	case f.leave != nil:
-		seen = f.leave.seen
-	}
 	held := f.held()
-	if m.quitter.who == by && by.IsValid() && now.Sub(m.quitter.at) < lingerBase && len(seen) < held {
-		f.linger = nil
-		return
-	}
 	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
 	if !waits {
 		wait = 0

@@ -13,16 +13,9 @@ import (
 // same one as before where its interface and VRID are; one that is gone hands over.
 func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.cfg = cfg
-	for _, f := range n.fates {
-		if f.doubtful(now) {
-			n.wake(now, f) // nothing is set anew before it knows that it may
-		}
-	}
 	lives := n.predecessors(cfg)
 	gone := slices.DeleteFunc(slices.Clone(n.instances), func(i *instance) bool { return slices.Contains(lives, i) })
-	for _, i := range gone { // first: what lives on may get the name of one that is gone
-		n.retire(now, i)
-	}
+	n.retire(now, gone) // first: what lives on may get the name of one that is gone
 	n.instances = nil
 	for k := range cfg.Instances {
 		if i := lives[k]; i != nil {
@@ -55,19 +48,36 @@ func (n *Node) relet(now time.Time) {
 	}
 }
 
-// retire gives a removed instance whose name is another's now a name of its own: what its end releases, and what its hooks
-// would hear, is not the other's.
-func (n *Node) retire(now time.Time, i *instance) {
-	was := i.cfg.Name
-	if !slices.ContainsFunc(n.cfg.Instances, func(c Instance) bool { return c.Name == was }) {
-		return
+// retire gives removed instances whose name is another's now a name of their own: what their end releases, and what their hooks
+// would hear, is not the other's. Then whoever slept looks who is master now: nothing is set anew before it knows that it may.
+func (n *Node) retire(now time.Time, gone []*instance) {
+	type former struct {
+		*instance
+		was string
 	}
-	c := *i.cfg
-	c.Name = n.spareName(fmt.Sprintf("%s/%d", was, c.VRID))
-	i.cfg, i.told = &c, Stopped
-	if i.holding {
-		n.take(now, i)
-		n.do(SetAddresses{Instance: was, Interface: c.Interface})
+	var held []former
+	for _, i := range gone {
+		was := i.cfg.Name
+		if !slices.ContainsFunc(n.cfg.Instances, func(c Instance) bool { return c.Name == was }) {
+			continue
+		}
+		c := *i.cfg
+		c.Name = n.spareName(fmt.Sprintf("%s/%d", was, c.VRID))
+		i.cfg, i.told = &c, Stopped
+		if i.holding {
+			held = append(held, former{i, was})
+		}
+	}
+	for _, f := range n.fates {
+		if f.doubtful(now) {
+			n.wake(now, f)
+		}
+	}
+	for _, i := range held {
+		if i.holding {
+			n.take(now, i.instance)
+		}
+		n.do(SetAddresses{Instance: i.was, Interface: i.cfg.Interface})
 	}
 }
 
