@@ -36,10 +36,10 @@ type promises struct {
 	events [2]time.Time // the last thing of any kind, and the one before it
 	since  map[string]*lasting
 	told   map[string]bool
-	served map[service]bool
+	served map[service]time.Time
 }
 
-// service is an address that a host has and has announced.
+// service is an address that a host has; served is when it first announced it.
 type service struct {
 	ip   netip.Addr
 	host string
@@ -59,7 +59,7 @@ type lasting struct {
 
 // promise makes them watch.
 func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool) *promises {
-	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]bool{}, first: map[string]netip.Addr{}}
+	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, first: map[string]netip.Addr{}}
 	for _, h := range c.hosts {
 		p.hosts[h] = &condition{since: c.now}
 	}
@@ -200,19 +200,27 @@ func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	if name == "" || !slices.Contains(p.names, name) {
 		return
 	}
-	lost := !slices.Contains(owners, host) && p.served[service{ip, host}] // of two that rise together one never serves
+	lost := !slices.Contains(owners, host) && p.settled(service{ip, host})
 	delete(p.served, service{ip, host})
 	p.look()
-	if lost && len(owners) > 0 && !p.isServed(ip, owners) && p.c.now.Sub(p.unrest) > p.bound.gap() && p.relieves(name, h) {
+	if lost && len(owners) > 0 && !p.isServed(ip, owners) && p.relieves(name, h) {
 		p.broken(name, "early", "%s let go of %s before any of %v had announced it", host, ip, owners)
 	}
-	if lost && len(owners) == 0 && p.c.now.Sub(p.unrest) > p.bound.gap() && p.relieves(name, h) {
+	if lost && len(owners) == 0 && p.relieves(name, h) {
 		p.broken(name, "move", "%s let go of %s before another host had it", host, ip)
 	}
 	rested := p.c.now.Sub(p.had(ip)) > p.bound.overlap() // else nobody had it, and several may try
 	if rested && p.allIll() && p.c.now.Sub(p.restless()) > p.bound.rest() && p.calm() {
 		p.c.Fault("%v have %s after a change of %s, although every host is unhealthy and nothing happened for %s", owners, ip, host, p.c.now.Sub(p.restless()))
 	}
+}
+
+// settled says whether a host served an address for so long, and the cluster has been calm for so long, that its letting go is an
+// orderly move. Two that hand over to each other within moments may leave nobody: with a virtual MAC neither waits for the other.
+func (p *promises) settled(s service) bool {
+	long := p.bound.gap() + maxLinger
+	began := p.served[s]
+	return !began.IsZero() && p.c.now.Sub(began) > maxLinger && p.c.now.Sub(p.unrest) > long
 }
 
 // had says since when somebody has the address without a gap, up to the change of now.
@@ -230,7 +238,9 @@ func (p *promises) announced(h *Host, actions []node.Action) {
 	for _, a := range actions {
 		if a, ok := a.(node.Announce); ok {
 			for _, ip := range a.IPs {
-				p.served[service{ip, h.Name}] = h.Has(ip)
+				if s := (service{ip, h.Name}); h.Has(ip) && p.served[s].IsZero() {
+					p.served[s] = p.c.now
+				}
 			}
 		}
 	}
@@ -238,7 +248,7 @@ func (p *promises) announced(h *Host, actions []node.Action) {
 
 // isServed says whether one of the hosts announced the address since it has it.
 func (p *promises) isServed(ip netip.Addr, hosts []string) bool {
-	return slices.ContainsFunc(hosts, func(h string) bool { return p.served[service{ip, h}] })
+	return slices.ContainsFunc(hosts, func(h string) bool { return !p.served[service{ip, h}].IsZero() })
 }
 
 // relieves says whether another host has taken part for long enough to take over from one that goes in order. An unhealthy one
