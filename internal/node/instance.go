@@ -24,11 +24,12 @@ type instance struct {
 	generation uint64
 	told       State // the state that the hooks were told last
 
-	linkReady  time.Time // when link_delay is over
-	rising     time.Time // until when it waits for its addresses before it says that it is master; zero: it does not
-	advertised time.Time // when this host sent its last advert
-	holding    bool      // the addresses are wanted on the interface
-	confirmed  bool      // the kernel has them
+	linkReady  time.Time     // when link_delay is over
+	rising     time.Time     // until when it waits for its addresses before it says that it is master; zero: it does not
+	advertised time.Time     // when this host sent its last advert
+	patience   time.Duration // how long an earlier configuration lets it be silent after that; see patienceFor
+	holding    bool          // the addresses are wanted on the interface
+	confirmed  bool          // the kernel has them
 	announcer  announcer
 	renewal    time.Time // when the lease is renewed next
 	failure    failure

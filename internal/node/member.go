@@ -104,7 +104,7 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		return
 	}
 	m.remember(now, a.Advert)
-	m.of.advertised = now
+	m.of.advertised, m.of.patience = now, 0
 	for _, o := range m.outlets {
 		payload, err := a.Advert.AppendSealed(nil, m.source, o.to, m.of.cfg.Checksum, trailer)
 		if err != nil {

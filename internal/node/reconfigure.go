@@ -131,9 +131,7 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 		i.told = Init // it was removed, and had lost its name
 	}
 	was := i.cfg
-	if was.Interval != c.Interval || was.DeadAdverts != c.DeadAdverts {
-		i.advertised = now // the silence that a longer interval allowed is no sleep
-	}
+	i.patience = i.patienceFor(was) // the silence that a longer interval allowed is no sleep
 	i.cfg, i.announcer.cfg = c, c.Announce
 	i.checks = slices.Sorted(maps.Keys(c.Checks))
 	parted = n.changeFamilies(now, i, was)
@@ -181,7 +179,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) *insta
 	p := newInstance(now, &c)
 	p.members = []*member{m}
 	m.of = p
-	p.state, p.why, p.standing, p.advertised = i.state, i.why, i.standing, i.advertised
+	p.state, p.why, p.standing, p.advertised, p.patience = i.state, i.why, i.standing, i.advertised, i.patience
 	p.fate = i.fate.apart(p)
 	p.fate.group, p.fate.partial, n.parting = "", true, true
 	i.fate.forget(p) // what was under way there goes on here

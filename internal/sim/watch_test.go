@@ -346,7 +346,8 @@ func (i *watched) has(h *Host, atLeast int) bool {
 // holding checks that a host has addresses only as master or leaving, and while it lingers. A successor that gave up
 // does not count.
 func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
-	if serves(i.state) || h.paused || h.Lag > 0 || !i.has(h, 1) {
+	kept := h.cleaning && i.ended // for the daemon that is started next
+	if serves(i.state) || kept || h.paused || h.Lag > 0 || !i.has(h, 1) {
 		i.idle, i.reported = time.Time{}, false
 		return
 	}
