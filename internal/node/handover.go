@@ -185,6 +185,8 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 		seen = f.linger.seen
 	case f.leave != nil:
 		seen = f.leave.seen
+	default:
+		f.heralded(now, seen)
 	}
 	if m.quitter.who == by && by.IsValid() && now.Sub(m.quitter.at) < lingerBase && len(seen) < f.held() {
 		f.linger = nil
@@ -205,6 +207,19 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 	}
 	f.linger = &linger{by: by, on: m, heard: now, seen: seen, until: now.Add(wait)}
 	f.linger.shorten(now, held)
+}
+
+// heralded adds what a successor announced just before its advert was read: a busy host may read them in that order. Where this
+// host announced since, the clients may have followed it.
+func (f *fate) heralded(now time.Time, seen map[netip.Addr]bool) {
+	for _, i := range f.instances {
+		for ip, at := range i.heralds {
+			if i.holding && now.Sub(at) < lingerBase && i.announcer.emitted.Before(at) {
+				seen[ip] = true
+			}
+		}
+		i.heralds = nil
+	}
 }
 
 // shorten ends the wait soon once every address was seen.
@@ -245,6 +260,10 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	}
 	ill := f.standing.priority() == vrrp.PriorityIll
 	if i.state == Master {
+		if i.heralds == nil {
+			i.heralds = map[netip.Addr]time.Time{}
+		}
+		i.heralds[ev.IP] = now
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if !ill {
 			i.announcer.contradict(now, now.Add(i.hearing(ev)))

@@ -31,7 +31,8 @@ type instance struct {
 	holding    bool          // the addresses are wanted on the interface
 	confirmed  bool          // the kernel has them
 	announcer  announcer
-	renewal    time.Time // when the lease is renewed next
+	heralds    map[netip.Addr]time.Time // when another host announced an address of this master last
+	renewal    time.Time                // when the lease is renewed next
 	failure    failure
 	wary       wary
 	mute       mute

@@ -52,7 +52,7 @@ func TestKeepalivedUnicast(t *testing.T) {
 	t.Run("keepalived is pushed aside", func(t *testing.T) {
 		from := pairtest.Step(t, func() error { lb1.Start(t); return nil })
 		c.Settled(t, "lb1")
-		c.Planned(t, from, "lb1")
+		takenBack(t, c, from, c.VIPs...)
 	})
 	t.Run("a death", func(t *testing.T) {
 		from := pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGKILL) })
@@ -74,6 +74,9 @@ func TestKeepalivedUnicast(t *testing.T) {
 	t.Run("keepalived is master, and leaves", func(t *testing.T) {
 		k := pairtest.StartKeepalived(t, c.Get("lb2").Host, unicastKeepalived(12, 11, 200))
 		c.Only(t, "lb2", settleBound)
+		for _, vip := range c.VIPs {
+			c.Reaches(t, vip, "lb2", settleBound)
+		}
 		lb1.Start(t)
 		from := time.Now()
 		for _, name := range []string{"web", "old"} {
