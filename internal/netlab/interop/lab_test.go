@@ -159,7 +159,7 @@ func (c cost) atMost(t *testing.T, outage time.Duration, lost int) {
 }
 
 // judge asserts that what a busy machine was excused was not the rule: of the moves that cost next to nothing the one in the middle
-// did, and lost no connection where we served on.
+// did, and half of those where we served on lost no connection.
 func judge(t *testing.T, paid []bill) {
 	t.Helper()
 	var outages []time.Duration
@@ -177,8 +177,8 @@ func judge(t *testing.T, paid []bill) {
 	if middle := len(outages) / 2; len(outages) > 0 && outages[middle] > prompt {
 		t.Errorf("outages beyond the client's own stalls %v, want a median of at most %v", outages, prompt)
 	}
-	if middle := len(losses) / 2; len(losses) > 0 && losses[middle] > 0 {
-		t.Errorf("lost connections %v, want a median of none", losses)
+	if half := (len(losses) - 1) / 2; len(losses) > 0 && losses[half] > 0 {
+		t.Errorf("lost connections %v, want none in at least half of the moves", losses)
 	}
 	t.Logf("outages %v, lost connections %v", outages, losses)
 }
