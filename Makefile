@@ -44,7 +44,7 @@ check:
 	$(STATICCHECK) -checks all ./...
 
 race:
-	.ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS))")
+	AGAIN='-race -count=1' .ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS))")
 
 # Random clusters: each seed is another one, and repeats exactly.
 seeds:
@@ -55,12 +55,12 @@ sim:
 	go test -timeout 0 -count 1 ./internal/sim -run 'TestRandom$$' -v -runs $(SIMSEEDS) -seed $(SIMFROM) -budget $(SIMTIME)
 
 stories: build
-	.ci/gotest -race -count=1 -p 1 -timeout 8m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP))")
+	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP))")
 
 # Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.
 test-interop:
 	.ci/setup test || [ -z "$$CI" ]
-	.ci/gotest -count=1 -timeout 25m -run '$(RUN)' $(INTEROP)
+	AGAIN='-count=1' .ci/gotest -count=1 -timeout 25m -run '$(RUN)' $(INTEROP)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
