@@ -154,7 +154,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 			}
 			from = pairtest.Step(t, w.enter)
 			c.Settled(t, "lb1")
-			c.Planned(t, from, "lb1")
+			letGo(t, c, from, c.VIPs...)
 		})
 	}
 	t.Run("the carrier of the inside", func(t *testing.T) {
