@@ -46,6 +46,7 @@ type linger struct {
 	on    *member    // where its adverts are heard
 	heard time.Time
 	seen  map[netip.Addr]bool // announced by another host
+	spoke map[*member]bool    // another host has advertised on it
 	until time.Time
 	parting
 }
@@ -156,7 +157,7 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	}
 	if f.holding() {
 		n.lingerFor(now, m, m.machine.Peer().Address)
-		if f.linger != nil && m.of.holding && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
+		if f.linger != nil && m.of.holding && !m.of.cfg.VirtualMAC && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
 	}
@@ -172,8 +173,8 @@ func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
 	}
 }
 
-// lingerFor starts to wait for a successor's announcements of every address that is held. One with a virtual MAC is not waited
-// for: what is sent from there would take the switch's port back.
+// lingerFor starts to wait for a successor's announcements of every address that is held; with a virtual MAC, for its first
+// frame from it (see turned).
 //
 // A successor that gave up a moment ago is none: its adverts came in another order than it sent them, or two masters hand over
 // to each other. Its next advert counts.
@@ -192,21 +193,30 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 		f.linger = nil
 		return
 	}
-	ordinary := func(i *instance) bool { return i.holding && !i.cfg.VirtualMAC }
-	waits := slices.ContainsFunc(f.instances, ordinary)
+	held := f.held()
+	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
+	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]bool{}, until: now.Add(wait)}
+	n.turned(now, f)
+}
+
+// turned lets an instance with a virtual MAC go once another host has spoken from each such MAC: the switches send there now, and
+// what this host sent from it would turn them back. A family alone is not enough: for the other one they still send here.
+func (n *Node) turned(now time.Time, f *fate) {
 	for _, i := range f.instances {
-		if waits && !ordinary(i) {
+		if i.cfg.VirtualMAC && i.holding && f.linger.spokeFor(i) {
 			n.release(i)
 			f.forget(i)
 		}
 	}
-	held := f.held()
-	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
-	if !waits {
-		wait = 0
-	}
-	f.linger = &linger{by: by, on: m, heard: now, seen: seen, until: now.Add(wait)}
-	f.linger.shorten(now, held)
+	f.linger.shorten(now, f.held())
+}
+
+// spokeFor says whether another host has advertised or announced each address of an instance.
+func (l *linger) spokeFor(i *instance) bool {
+	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool {
+		advertised := func(m *member) bool { return l.spoke[m] && m.family == vrrp.FamilyOf(ip) }
+		return !l.seen[ip] && !slices.ContainsFunc(i.members, advertised)
+	})
 }
 
 // heralded adds what a successor announced just before its advert was read: a busy host may read them in that order. Where this
@@ -222,9 +232,13 @@ func (f *fate) heralded(now time.Time, seen map[netip.Addr]bool) {
 	}
 }
 
-// shorten ends the wait soon once every address was seen.
+// shorten ends the wait soon once every address was seen, and at once where none is left.
 func (l *linger) shorten(now time.Time, addresses int) {
-	if len(l.seen) >= addresses {
+	switch {
+	case addresses == 0:
+		l.until = earliest(l.until, now)
+		l.parting = parting{}
+	case len(l.seen) >= addresses:
 		l.until = earliest(l.until, now.Add(afterAnnounced))
 		l.parting = parting{}
 	}
@@ -233,6 +247,7 @@ func (l *linger) shorten(now time.Time, addresses int) {
 // advertised takes note of who advertises: of several that rose together the others give way to one, and if that one gives up,
 // nobody serves yet.
 func (l *linger) advertised(m *member, ev Heard) {
+	l.spoke[m] = true
 	better := m == l.on && cmp.Or(cmp.Compare(ev.Advert.Priority, l.prio), ev.From.Compare(l.by)) > 0
 	if l.by == ev.From || better {
 		l.by, l.prio = ev.From, ev.Advert.Priority
@@ -252,7 +267,7 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	}
 	if f.linger != nil && i.holding {
 		f.linger.seen[ev.IP] = true
-		f.linger.shorten(now, f.held())
+		n.turned(now, f)
 		return
 	}
 	if f.leave != nil && i.holding {
@@ -298,6 +313,7 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 		}
 		if f.linger != nil {
 			f.linger.advertised(m, ev)
+			n.turned(now, f)
 		}
 		return
 	}
