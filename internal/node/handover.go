@@ -196,6 +196,9 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 	held := f.held()
 	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
 	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]bool{}, until: now.Add(wait)}
+	for _, i := range f.instances {
+		i.heralds = nil
+	}
 	n.turned(now, f)
 }
 
@@ -228,7 +231,6 @@ func (f *fate) heralded(now time.Time, seen map[netip.Addr]bool) {
 				seen[ip] = true
 			}
 		}
-		i.heralds = nil
 	}
 }
 
@@ -273,12 +275,14 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if f.leave != nil && i.holding {
 		f.leave.seen[ev.IP] = true
 	}
-	ill := f.standing.priority() == vrrp.PriorityIll
-	if i.state == Master {
+	if i.holding {
 		if i.heralds == nil {
 			i.heralds = map[netip.Addr]time.Time{}
 		}
 		i.heralds[ev.IP] = now
+	}
+	ill := f.standing.priority() == vrrp.PriorityIll
+	if i.state == Master {
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if !ill {
 			i.announcer.contradict(now, now.Add(i.hearing(ev)))
@@ -318,6 +322,9 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 		return
 	}
 	m.quitter = quitter{ev.From, now}
+	for _, i := range f.instances {
+		i.heralds = nil // whoever announced may be the one that gives up
+	}
 	if f.linger != nil && f.linger.by == ev.From && len(f.linger.seen) < f.held() {
 		f.linger = nil // it gives up before it was seen to serve: it does not count
 	}

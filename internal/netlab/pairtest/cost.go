@@ -71,12 +71,22 @@ func (c *Cluster) Slack(from, to time.Time) time.Duration {
 }
 
 func slack(a netlab.Attempts) time.Duration {
+	worst := stood(a)
+	if worst < quiet {
+		return 0
+	}
+	return worst
+}
+
+// Stood is Slack where the hosts notice each other's shortest delays: at an interval of a few milliseconds.
+func (c *Cluster) Stood(from, to time.Time) time.Duration {
+	return stood(c.control.Between(from, to))
+}
+
+func stood(a netlab.Attempts) time.Duration {
 	worst := a.Stall() - controlInterval
 	for _, t := range a.List {
 		worst = max(worst, t.Took)
-	}
-	if worst < quiet {
-		return 0
 	}
 	return worst
 }

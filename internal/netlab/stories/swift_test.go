@@ -84,6 +84,6 @@ func swift(t *testing.T, c *pairtest.Cluster, do func() error, then string) {
 		t.Errorf("converged after %v, want %v", took, converged)
 	}
 	for _, vip := range c.VIPs {
-		c.Overlap(t, vip, from, twice)
+		c.Overlap(t, vip, from, twice+c.Stood(from, now))
 	}
 }
