@@ -83,7 +83,7 @@ func knows(t *testing.T, c *pairtest.Cluster) {
 // untraced is what a host has that a virtual MAC could change: interfaces, addresses, routes, and what its interface heeds.
 func untraced(t *testing.T, h *pairtest.Server) string {
 	t.Helper()
-	out, err := h.Exec(t.Context(), "sh", "-c", `ip -br link; cat /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv4/conf/*/arp_announce`)
+	out, err := h.Exec(t.Context(), "sh", "-c", `ip -br link; cat /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv4/conf/*/arp_announce 2>&1 || true`) // a device may go meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
