@@ -8,7 +8,7 @@ import (
 )
 
 // labsAtOnce is how many labs run at a time.
-const labsAtOnce = 3
+const labsAtOnce = 4
 
 // program is the daemon.
 var program string
