@@ -46,8 +46,14 @@ notify "script" "tell" {
 // grouped makes hosts with an outside and an inside interface; no daemon runs yet.
 func grouped(t *testing.T) *pairtest.Cluster {
 	t.Helper()
+	return groupedBy(t, groupConfig)
+}
+
+// groupedBy is grouped with another configuration.
+func groupedBy(t *testing.T, config string) *pairtest.Cluster {
+	t.Helper()
 	return pairtest.New(t, pairtest.Shape{
-		Program: program, Hosts: []string{"lb1", "lb2"}, Config: groupConfig + page, Inside: true,
+		Program: program, Hosts: []string{"lb1", "lb2"}, Config: config + page, Inside: true,
 		VIPs: map[string]time.Duration{web4.String(): every, inside4.String(): every},
 	})
 }
@@ -90,6 +96,37 @@ func TestGroup(t *testing.T) {
 		"GROUP edge FAULT 0, GROUP edge BACKUP 0, GROUP edge MASTER 0"
 	if got := strings.Join(strings.Split(strings.TrimSpace(told), "\n"), ", "); got != want {
 		t.Errorf("the hooks of lb1 were told %s, want %s", got, want)
+	}
+}
+
+// TestGroupWithVirtualMAC tells the same of groups where one or both of the instances have a virtual MAC.
+func TestGroupWithVirtualMAC(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		vrid string // before which the key is written
+	}{{"outside", "vrid      = 71"}, {"both", "vrid      = 7"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := groupedBy(t, strings.ReplaceAll(groupConfig, tt.vrid, "mac       = \"virtual\"\n  "+tt.vrid))
+			begin(t, c)
+			lb1 := c.Get("lb1")
+			for _, w := range ways(t, lb1)[:2] {
+				from := pairtest.Step(t, w.leave)
+				c.Only(t, "lb2", moveBound)
+				c.Planned(t, from, "lb2")
+				from = pairtest.Step(t, w.enter)
+				c.Settled(t, "lb1")
+				c.Planned(t, from, "lb1")
+			}
+			from := pairtest.Step(t, lb1.Inside.CarrierDown)
+			c.Only(t, "lb2", moveBound)
+			c.Planned(t, from, "lb2", web4) // its own link was well: it handed over
+			c.Moved(t, inside4, from, "lb2")
+			from = pairtest.Step(t, lb1.Inside.CarrierUp)
+			c.Settled(t, "lb1")
+			c.Planned(t, from, "lb1")
+		})
 	}
 }
 

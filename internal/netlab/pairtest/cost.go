@@ -22,7 +22,8 @@ const (
 	resolution = 10 * time.Millisecond
 	// retransmit is how long a connection takes at least whose first packet was lost (RFC 6298: 1 s).
 	retransmit = 900 * time.Millisecond
-	// caught is how many connections may be open at the instant of a move: each takes about a millisecond.
+	// caught is how many connections may be open at the instant of a move, beside those of the time for which the machine stood
+	// still: each takes about a millisecond.
 	caught = 3
 	// few is below how many planned moves nothing is said of them together.
 	few = 3
@@ -98,12 +99,12 @@ func (c *Cluster) Unharmed(t testing.TB, vip netip.Addr, from, to time.Time, mos
 	c.unharmed(t, vip, from, to, most)
 }
 
-// unharmed returns what it asserts of, and how many connections are excused.
-func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to time.Time, most time.Duration) (h harm, limit int) {
+// unharmed returns what it asserts of, and how many connections that were open may have broken.
+func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to time.Time, most time.Duration) (h harm, open int) {
 	t.Helper()
 	client := c.Clients[vip]
 	if client == nil {
-		return h, 0
+		return h, caught
 	}
 	saw, slack := client.Between(from, to), c.Slack(from, to)
 	h = harmed(saw, moving(c.Owners.History(), vip, slack))
@@ -116,12 +117,13 @@ func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to time.Time, mos
 		}
 	}
 	excused := most + slack
-	limit = int(excused / (saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))))
+	gap := saw.To.Sub(saw.From) / time.Duration(max(len(saw.List), 1))
+	limit := int(excused / gap)
 	if len(h.lost) > limit {
 		t.Errorf("%v: %d connections lost since %s, want at most %d; the first at %s: %+v\n%v", vip, len(h.lost), Stamp(from), limit, Stamp(h.lost[0].Start), h.lost[0], saw)
 	}
 	t.Logf("%v: %d lost, %d open, excused %v: %v", vip, len(h.lost), len(h.open), excused, saw)
-	return h, limit
+	return h, caught + int(max(excused, c.Stood(from, to))/gap)
 }
 
 // cost is what a planned move of an address cost: for how long nobody had it, and how many new connections.
@@ -140,9 +142,9 @@ func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip
 		c.Moved(t, vip, from, to)
 		gap := c.Ungapped(t, vip, from)
 		c.Overlap(t, vip, from, Lingers)
-		h, limit := c.unharmed(t, vip, from, now, 0)
-		if len(h.open) > limit+caught {
-			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), limit+caught)
+		h, open := c.unharmed(t, vip, from, now, 0)
+		if len(h.open) > open {
+			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), open)
 		}
 		c.planned = append(c.planned, cost{gap, slack, len(h.lost)})
 	}
