@@ -12,13 +12,14 @@ import (
 // ScriptOptions are the options of a script check.
 type ScriptOptions struct {
 	Command []string `hcl:"command" doc:"The program, an absolute path or a name in PATH, and its arguments. Exit status 0 is healthy; the last line of output is the reason."`
-	User    string   `hcl:"user,optional" doc:"User, by name or number, to run it as. Default: the daemon's own."`
+	User    string   `hcl:"user,optional" doc:"User, by name or number, to run it as; a daemon that is not root asks the helper to. Default: the daemon's own, in the daemon."`
 }
 
 var (
 	_ Options     = (*ScriptOptions)(nil)
 	_ Preflighter = (*ScriptOptions)(nil)
-	_ Examiner    = (*scriptChecker)(nil)
+	_ Commander   = (*ScriptOptions)(nil)
+	_ Command     = (*scriptChecker)(nil)
 )
 
 func newScriptOptions() Options {
@@ -49,9 +50,20 @@ func (o *ScriptOptions) spec() command.Spec {
 	return command.Spec{Argv: o.Command, User: o.User}
 }
 
+// RunsAs implements Commander.
+func (o *ScriptOptions) RunsAs() string { return o.User }
+
+// Privileged implements Commander.
+func (o *ScriptOptions) Privileged() Command {
+	return &scriptChecker{spec: command.Spec{Argv: o.Command, User: cmp.Or(o.User, unprivileged), OnlyRoot: true}}
+}
+
 type scriptChecker struct {
 	spec command.Spec
 }
+
+// Preflight implements Preflighter.
+func (c *scriptChecker) Preflight() error { return command.Verify(c.spec) }
 
 // Check runs the program once.
 func (c *scriptChecker) Check(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ type Settings struct {
 	Instances []string      `hcl:"instances,optional" doc:"The instances to run for. Left out, with groups left out too: all, and all groups."`
 	Groups    []string      `hcl:"groups,optional" doc:"The groups to run for, in keepalived's form GROUP. A hook that serves the whole host runs for the groups that it names only: their instances say the same."`
 	Timeout   time.Duration `hcl:"timeout,optional" default:"10s" doc:"How long one run may take; then everything that it started is killed."`
-	User      string        `hcl:"user,optional" doc:"The user to run as. Left out: root, or the daemon's own user if that is not root."`
+	User      string        `hcl:"user,optional" doc:"The user to run as. Left out: root; a daemon that is not root asks the helper to run it, and where there is none runs it as its own user."`
 }
 
 // Validate lists all mistakes in the settings. Whether the instances exist is the configuration's business.
@@ -73,6 +74,9 @@ type Hook struct {
 	PerHost  bool
 	Settings Settings
 	Runner   Runner
+	// Privileged has it run as the helper runs it: as root where the settings name no user, and only if nobody but root
+	// can replace the program.
+	Privileged bool
 }
 
 // wants says whether the hook is to be run for a transition.
@@ -97,7 +101,7 @@ func (h Hook) isFor(t Transition) bool {
 // could keep them from running is known beforehand.
 type commandRunner interface {
 	Runner
-	as(user string) Runner
+	as(user string, onlyRoot bool) Runner
 	verify() error
 }
 
@@ -111,8 +115,12 @@ func (h Hook) Verify() error {
 }
 
 func (h Hook) withUser() Hook {
+	user := h.Settings.User
+	if h.Privileged {
+		user = cmp.Or(user, "root")
+	}
 	if r, ok := h.Runner.(commandRunner); ok {
-		h.Runner = r.as(h.Settings.User)
+		h.Runner = r.as(user, h.Privileged)
 	}
 	return h
 }

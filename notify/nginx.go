@@ -46,15 +46,16 @@ func (o *NginxOptions) New() (Runner, error) {
 // works on its own from there: what fails only then (a port that another program took meanwhile) stands in nginx's
 // error log, and the old workers serve on.
 type nginx struct {
-	binary string
-	flags  []string
-	user   string
+	binary   string
+	flags    []string
+	user     string
+	onlyRoot bool
 }
 
 var _ commandRunner = nginx{}
 
-func (r nginx) as(user string) Runner {
-	r.user = user
+func (r nginx) as(user string, onlyRoot bool) Runner {
+	r.user, r.onlyRoot = user, onlyRoot
 	return r
 }
 
@@ -62,7 +63,7 @@ func (r nginx) verify() error { return command.Verify(r.spec()) }
 
 func (r nginx) spec(action ...string) command.Spec {
 	argv := append([]string{r.binary}, r.flags...)
-	return command.Spec{Argv: append(argv, action...), User: r.user}
+	return command.Spec{Argv: append(argv, action...), User: r.user, OnlyRoot: r.onlyRoot}
 }
 
 // Run implements Runner. The transition does not matter: nginx has one configuration for all instances.

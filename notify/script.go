@@ -45,27 +45,29 @@ const shell = "/bin/sh"
 
 // script runs a command and tells it the transition.
 type script struct {
-	command []string
-	user    string
+	command  []string
+	user     string
+	onlyRoot bool
 }
 
 var _ commandRunner = script{}
 
-func (s script) as(user string) Runner {
-	s.user = user
+func (s script) as(user string, onlyRoot bool) Runner {
+	s.user, s.onlyRoot = user, onlyRoot
 	return s
 }
 
 func (s script) verify() error {
-	return command.Verify(command.Spec{Argv: s.command, User: s.user})
+	return command.Verify(command.Spec{Argv: s.command, User: s.user, OnlyRoot: s.onlyRoot})
 }
 
 // Run implements Runner.
 func (s script) Run(ctx context.Context, t Transition) (command.Outcome, error) {
 	spec := command.Spec{
-		Argv: slices.Concat(s.command, t.arguments()),
-		Env:  t.environment(command.Environment()),
-		User: s.user,
+		Argv:     slices.Concat(s.command, t.arguments()),
+		Env:      t.environment(command.Environment()),
+		User:     s.user,
+		OnlyRoot: s.onlyRoot,
 	}
 	outcome, err := command.Run(ctx, spec)
 	if !errors.Is(err, syscall.ENOEXEC) || !filepath.IsAbs(spec.Argv[0]) {

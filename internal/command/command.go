@@ -25,6 +25,9 @@ type Spec struct {
 	Env []string
 	// User is a name or a numeric uid; "" means the daemon's own user.
 	User string
+	// OnlyRoot wants a program that nobody but root can replace, not even User: what asks for the run is trusted less than
+	// the user that it would run as.
+	OnlyRoot bool
 }
 
 // Outcome is what is known of a command after it ran.
@@ -71,7 +74,7 @@ func prepare(s Spec) (prepared, error) {
 	if p.path, err = find(s.Argv[0], p.env); err != nil {
 		return prepared{}, err
 	}
-	return p, checkPermissions(p.path, acc)
+	return p, checkPermissions(p.path, writersOf(s, acc))
 }
 
 // find gives the absolute path of a program, which exists and has an execute bit. Whether the user may execute it, the

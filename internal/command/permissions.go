@@ -13,13 +13,37 @@ import (
 // maxLinks is how many symbolic links one path may lead through: the kernel's own limit.
 const maxLinks = 40
 
-// checkPermissions refuses a program that somebody other than root and the user who runs it may replace: every
-// directory on the way, through every symbolic link, and the file itself must belong to one of the two and be
-// writable by nobody else. A sticky bit does not save a world-writable directory: anyone may create what is missing.
-func checkPermissions(path string, acc account) error {
+// writers are who may write what is trusted: root, and perhaps one more.
+type writers struct {
+	uid uint32 // beside 0
+	// danger says what would happen, as in "FILE is unsafe to run"; others who is neither of them.
+	danger, others string
+}
+
+// writersOf are those who may replace a command's program.
+func writersOf(s Spec, acc account) writers {
+	if s.OnlyRoot {
+		return writers{danger: "run", others: "not to root; only what nobody else can replace is run through the helper"}
+	}
+	return writers{uid: acc.uid, danger: "run", others: fmt.Sprintf("who is neither root nor the user that runs it (%s)", acc.name)}
+}
+
+// OnlyRoot refuses a file or directory that anybody but root may write or replace, as Spec.OnlyRoot does a program.
+func OnlyRoot(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("check who may write %s: %w", path, err)
+	}
+	return checkPermissions(path, writers{danger: "trust", others: "not to root"})
+}
+
+// checkPermissions refuses a path that somebody else than its writers may replace: every directory on the way, through
+// every symbolic link, and the file itself must belong to one of them and be writable by nobody else. A sticky bit does
+// not save a world-writable directory: anyone may create what is missing.
+func checkPermissions(path string, w writers) error {
 	todo := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	at := "/"
-	if err := checkComponent(path, at, acc); err != nil {
+	if err := checkComponent(path, at, w); err != nil {
 		return err
 	}
 	for links := 0; len(todo) > 0; {
@@ -31,7 +55,7 @@ func checkPermissions(path string, acc account) error {
 			return fmt.Errorf("check who may write %s: %w", path, err)
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
-			if err := checkComponent(path, at, acc); err != nil {
+			if err := checkComponent(path, at, w); err != nil {
 				return err
 			}
 			continue
@@ -53,7 +77,7 @@ func checkPermissions(path string, acc account) error {
 }
 
 // checkComponent judges one directory or file on the way to path.
-func checkComponent(path, at string, acc account) error {
+func checkComponent(path, at string, w writers) error {
 	info, err := os.Lstat(at)
 	if err != nil {
 		return fmt.Errorf("check who may write %s: %w", path, err)
@@ -64,19 +88,19 @@ func checkComponent(path, at string, acc account) error {
 	}
 	mode := stat.Mode & 0o7777
 	switch {
-	case stat.Uid != 0 && stat.Uid != acc.uid:
-		return fmt.Errorf("%s is unsafe to run: %s (mode %04o) belongs to %s, who is neither root nor the user that runs it (%s); chown root %s",
-			path, at, mode, userName(stat.Uid), acc.name, at)
+	case stat.Uid != 0 && stat.Uid != w.uid:
+		return fmt.Errorf("%s is unsafe to %s: %s (mode %04o) belongs to %s, %s; chown root %s",
+			path, w.danger, at, mode, userName(stat.Uid), w.others, at)
 	case mode&syscall.S_ISVTX != 0 && mode&0o002 != 0:
-		return fmt.Errorf("%s is unsafe to run: everybody may write to %s (mode %04o); keep it where only root can write, such as /etc/understudy",
-			path, at, mode)
+		return fmt.Errorf("%s is unsafe to %s: everybody may write to %s (mode %04o); keep it where only root can write, such as /etc/understudy",
+			path, w.danger, at, mode)
 	case mode&0o022 == 0o022:
-		return fmt.Errorf("%s is unsafe to run: everybody may write to %s (mode %04o); chmod go-w %s", path, at, mode, at)
+		return fmt.Errorf("%s is unsafe to %s: everybody may write to %s (mode %04o); chmod go-w %s", path, w.danger, at, mode, at)
 	case mode&0o002 != 0:
-		return fmt.Errorf("%s is unsafe to run: everybody may write to %s (mode %04o); chmod o-w %s", path, at, mode, at)
+		return fmt.Errorf("%s is unsafe to %s: everybody may write to %s (mode %04o); chmod o-w %s", path, w.danger, at, mode, at)
 	case mode&0o020 != 0:
-		return fmt.Errorf("%s is unsafe to run: group %s may write to %s (mode %04o); chmod g-w %s",
-			path, groupName(stat.Gid), at, mode, at)
+		return fmt.Errorf("%s is unsafe to %s: group %s may write to %s (mode %04o); chmod g-w %s",
+			path, w.danger, groupName(stat.Gid), at, mode, at)
 	}
 	return nil
 }

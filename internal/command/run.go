@@ -71,7 +71,7 @@ func killGroup(pid int) error {
 
 func startError(ctx context.Context, err error, p prepared, user string, start time.Time) error {
 	if ctx.Err() != nil {
-		return endError(ctx, start)
+		return Ended(ctx, start)
 	}
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err
@@ -101,7 +101,7 @@ func waitError(ctx context.Context, state *os.ProcessState, err error, start tim
 	case status.Exited() && status.ExitStatus() == 0:
 		return nil // whatever became of its output, and even if the end of ctx came in the same instant
 	case ctx.Err() != nil && status.Signaled() && status.Signal() == syscall.SIGKILL:
-		return endError(ctx, start)
+		return Ended(ctx, start)
 	case status.Signaled():
 		return &worded{text: fmt.Sprintf("killed by signal %d (%s)", int(status.Signal()), unix.SignalName(status.Signal())), err: err}
 	case status.Exited():
@@ -119,8 +119,9 @@ type worded struct {
 func (e *worded) Error() string { return e.text }
 func (e *worded) Unwrap() error { return e.err }
 
-// endError is why ctx ended, in words: its cause if it has one of its own, else the time that the command had.
-func endError(ctx context.Context, start time.Time) error {
+// Ended is why ctx ended, in words, for a run that began at start: its cause if it has one of its own, else the time that the
+// run had. errors.Is(err, ctx.Err()) holds.
+func Ended(ctx context.Context, start time.Time) error {
 	cause := context.Cause(ctx)
 	deadline, ok := ctx.Deadline()
 	switch {

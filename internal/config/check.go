@@ -113,13 +113,24 @@ func (l *loader) effect(b block, raw rawEffect) node.Effect {
 
 // preflight asks the options what can be known on this very machine.
 func (l *loader) preflight(b block, options checks.Options) {
-	p, ok := options.(checks.Preflighter)
-	if !ok || !l.here {
+	if !l.here {
 		return
 	}
+	p, ok := options.(checks.Preflighter)
+	if !ok {
+		return
+	}
+	command, asked := l.asksHelper(options)
+	if asked {
+		p = command
+	}
 	err := p.Preflight()
+	if err == nil {
+		err = l.judgeCheckUser(options)
+	}
 	switch {
 	case err == nil:
+	case errors.Is(err, fs.ErrPermission) && asked: // root sees what this user does not
 	case errors.Is(err, fs.ErrPermission) && !l.onThisHost:
 		l.found.warnf(b.at, "", "not checked: %v", err)
 	case l.onThisHost:

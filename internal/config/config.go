@@ -105,6 +105,8 @@ type Options struct {
 	OnThisHost bool
 	// Getenv is what the function env asks; nil: os.LookupEnv.
 	Getenv func(string) (string, bool)
+	// Helper is the socket of the helper that a daemon which is not root asks to run commands as other users; empty: none.
+	Helper string
 }
 
 // The limits of what can be written, each also in the message that refuses it.

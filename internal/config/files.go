@@ -29,11 +29,17 @@ type files struct {
 	// whole says that a configuration directory was read, not fragments one by one.
 	whole bool
 	found findings
+	// trust is asked before a file or directory is read; nil: all are trusted. untrusted is its first refusal.
+	trust     func(path string) error
+	untrusted error
 }
 
 // read reads and parses every file that paths name. Whatever is wrong is in found.
-func read(paths []string) *files {
-	f := new(files)
+func read(paths []string) *files { return readTrusted(paths, nil) }
+
+// readTrusted is read for whom not every file is good enough.
+func readTrusted(paths []string, trust func(path string) error) *files {
+	f := &files{trust: trust}
 	if len(paths) == 0 {
 		f.fail(errors.New("no configuration is named; use --config PATH"))
 	}
@@ -97,6 +103,9 @@ func exists(path string) bool {
 // package managers expect.
 func (f *files) list(dir string) []string {
 	entries, err := os.ReadDir(dir)
+	if err == nil {
+		err = f.trusts(dir)
+	}
 	if err != nil {
 		f.fail(errors.New(reasonOf(dir, err)))
 		return nil
@@ -161,6 +170,9 @@ func (f *files) text(path string) ([]byte, error) {
 			return s.Bytes, nil
 		}
 	}
+	if err := f.trusts(path); err != nil {
+		return nil, err
+	}
 	// Without O_NONBLOCK the open of a pipe that nobody writes to would wait for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -179,6 +191,18 @@ func (f *files) text(path string) ([]byte, error) {
 	}
 	f.sources = append(f.sources, Source{Path: path, Bytes: text})
 	return text, nil
+}
+
+// trusts asks whether a path may be read.
+func (f *files) trusts(path string) error {
+	if f.trust == nil {
+		return nil
+	}
+	err := f.trust(path)
+	if f.untrusted == nil && !errors.Is(err, fs.ErrNotExist) {
+		f.untrusted = err
+	}
+	return err
 }
 
 // reasonOf says why a path could not be read, and what helps.

@@ -55,8 +55,13 @@ func (l *loader) verify(h hook) {
 		l.found.errorf(h.block.at, "", "%v", err)
 		return
 	}
+	if ready.RunsCommand() {
+		l.judgeHookUser(h.block, h.Settings.User)
+	}
+	ready.Privileged = l.hands.door
 	switch err := ready.Verify(); {
 	case err == nil:
+	case errors.Is(err, fs.ErrPermission) && l.hands.door: // root sees what this user does not
 	case errors.Is(err, fs.ErrPermission) && !l.onThisHost:
 		l.found.warnf(h.block.at, "", "not checked: %v", err)
 	default:

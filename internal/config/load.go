@@ -16,7 +16,7 @@ func Load(paths []string, o Options) (*Config, hcl.Diagnostics) {
 	if err != nil {
 		files.fail(err)
 	}
-	v := evaluate(files, loader{node: name, getenv: o.getenv(), here: true, onThisHost: o.OnThisHost, complete: true})
+	v := evaluate(files, loader{node: name, getenv: o.getenv(), here: true, onThisHost: o.OnThisHost, complete: true, hands: o.hands()})
 	found := append(files.found, v.found...).sorted(files.sources)
 	if found.has(Error) {
 		return nil, found.diagnostics(files.sources)
@@ -67,6 +67,8 @@ type loader struct {
 	// here says that this machine is the node, so that what it has may be looked at; onThisHost that what is missing is an
 	// error.
 	here, onThisHost bool
+	// hands says who runs commands here.
+	hands hands
 	// complete wants everything that a daemon needs to run: an instance, and every file readable.
 	complete bool
 	// fragment says that what is referred to may be in files that were not given.
@@ -148,6 +150,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.judgeHosts(v.instances)
 	l.judgeGroups(v.groups, v.instances)
 	l.judgeHooks(hooks, v.instances, v.groups)
+	l.judgeTrust(v.checks, hooks)
 	l.defaultLease(v.instances)
 	if l.complete && len(v.instances) == 0 && !l.files.broken {
 		l.found.errorf(hcl.Range{}, "write an instance block with interface, vrid, priority and addresses", "no instance is configured")

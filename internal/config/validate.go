@@ -57,7 +57,7 @@ func (s *session) view(name string, here bool) *view {
 		return v
 	}
 	v := evaluate(s.files, loader{
-		node: name, getenv: s.options.getenv(), here: here, onThisHost: s.options.OnThisHost, fragment: !s.files.whole,
+		node: name, getenv: s.options.getenv(), here: here, onThisHost: s.options.OnThisHost, hands: s.options.hands(), fragment: !s.files.whole,
 	})
 	s.views[name] = v
 	return v

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/command"
+)
+
+// packagedUser is the user that the packages have the daemon run as.
+const packagedUser = "understudy"
+
+// hands says who runs the commands of checks and hooks on this machine.
+type hands struct {
+	uid       uint32 // the daemon's user
+	anybody   bool   // the daemon may run commands as any user
+	door      bool   // it has the helper run them
+	elsewhere string // why it has not
+}
+
+// hands looks at this process, which is the daemon, or for validate at what was installed here: it can be run by anybody, so
+// where the daemon's user is not here nothing is known, and nothing said.
+func (o Options) hands() hands {
+	h := hands{uid: uint32(os.Geteuid()), anybody: command.MaySwitch()}
+	if !o.OnThisHost {
+		u, err := user.Lookup(packagedUser)
+		if err != nil || o.Helper == "" {
+			return hands{anybody: true}
+		}
+		id, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil {
+			return hands{anybody: true}
+		}
+		h = hands{uid: uint32(id)}
+	}
+	if h.uid == 0 {
+		return h
+	}
+	if h.elsewhere = "no helper is used"; o.Helper != "" {
+		h.elsewhere = "no helper listens at " + o.Helper
+		_, err := os.Stat(o.Helper)
+		h.door = err == nil
+	}
+	return h
+}
+
+// startHelper is what gives the commands of a daemon that is not root their user.
+const startHelper = "run: systemctl enable --now understudy-helper.socket"
+
+// judgeHookUser says where a hook runs as somebody else than is written.
+func (l *loader) judgeHookUser(b block, name string) {
+	switch h := l.hands; {
+	case h.door:
+	case name == "" && h.uid != 0:
+		l.found.warnf(b.at, fmt.Sprintf("%s; or write user = %q", startHelper, nameOf(h.uid)),
+			"this hook runs as %s and not as root: the daemon is not root, and %s", command.UserName(h.uid), h.elsewhere)
+	case name != "" && !l.mayBecome(name):
+		l.found.warnf(b.at, startHelper, "this hook cannot run as %q: the daemon is %s, and %s", name, command.UserName(h.uid), h.elsewhere)
+	}
+}
+
+// judgeCheckUser says that a check cannot run as its user.
+func (l *loader) judgeCheckUser(o checks.Options) error {
+	c, ok := o.(checks.Commander)
+	if !ok || l.hands.door || c.RunsAs() == "" || l.mayBecome(c.RunsAs()) {
+		return nil
+	}
+	return fmt.Errorf("not as %q: the daemon is %s, and %s; %s", c.RunsAs(), command.UserName(l.hands.uid),
+		cmp.Or(l.hands.elsewhere, "has not the capabilities CAP_SETUID and CAP_SETGID"), startHelper)
+}
+
+// mayBecome says whether the daemon can run a command as a user. One that is unknown was reported already.
+func (l *loader) mayBecome(name string) bool {
+	uid, err := command.UID(name)
+	return l.hands.anybody || err != nil || uid == l.hands.uid
+}
+
+// asksHelper says whether the helper runs a check, and as what.
+func (l *loader) asksHelper(o checks.Options) (checks.Command, bool) {
+	c, ok := o.(checks.Commander)
+	if !ok || !l.hands.door || c.RunsAs() == "" {
+		return nil, false
+	}
+	if uid, err := command.UID(c.RunsAs()); err == nil && uid == l.hands.uid {
+		return nil, false
+	}
+	return c.Privileged(), true
+}
+
+// judgeTrust says of each file that is read that the helper would refuse it, if the helper is needed at all.
+func (l *loader) judgeTrust(list []check, hooks []hook) {
+	needed := len(hooks) > 0
+	for _, c := range list {
+		_, asked := l.asksHelper(c.Options)
+		needed = needed || asked
+	}
+	if !needed || !l.onThisHost || !l.hands.door {
+		return
+	}
+	for _, s := range l.files.sources {
+		if err := command.OnlyRoot(s.Path); err != nil && !errors.Is(err, os.ErrPermission) {
+			l.found.warnf(hcl.Range{Filename: s.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "",
+				"the helper runs nothing while this is so: %v", err)
+		}
+	}
+}
+
+// nameOf is a user as it is written in the configuration.
+func nameOf(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
