@@ -9,6 +9,7 @@ const (
 	defaultConfig  = "/etc/understudy"
 	defaultRuntime = "/run/understudy"
 	defaultState   = "/var/lib/understudy"
+	defaultHelper  = "/run/understudy-helper.sock"
 )
 
 // hostFlags say which daemon of a host is meant: several can share a file system.

@@ -15,12 +15,14 @@ import (
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/daemon"
+	"github.com/understudy-ha/understudy/internal/door"
 )
 
 // runCommand is the daemon.
 func runCommand() *cobra.Command {
 	var f hostFlags
 	var shadow bool
+	var helper string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
@@ -28,19 +30,21 @@ func runCommand() *cobra.Command {
 			"A second signal ends it at once.\n\n" +
 			"With --shadow it takes part as a silent observer, also beside keepalived or another understudy of this host: it listens,\n" +
 			"runs the checks, and logs what it would do; it sends nothing, sets no address and runs no hook. Status shows what it\n" +
-			"would be beside what this host's own adverts say. Beside an understudy it needs a --runtime-dir of its own.",
+			"would be beside what this host's own adverts say. Beside an understudy it needs a --runtime-dir of its own.\n\n" +
+			"A daemon that is not root has understudy helper run its hooks, and checks as other users, while --helper is there.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f, shadow) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f, shadow, helper) },
 	}
 	f.addConfig(cmd)
 	f.addNode(cmd)
 	f.addDirs(cmd)
 	cmd.Flags().BoolVar(&shadow, "shadow", false, "only watch, and log what it would do")
+	cmd.Flags().StringVar(&helper, "helper", defaultHelper, "`socket` of the helper that runs hooks as root for a daemon that is not")
 	return cmd
 }
 
 // runDaemon loads the configuration, then runs until a signal.
-func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool) error {
+func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool, helper string) error {
 	// From the first instant to the last: a hangup must neither end a daemon that starts nor one that hands over, and a log
 	// that nobody reads any more (SIGPIPE) none at all.
 	hangups, ignored := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -52,7 +56,7 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool) error {
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal is not ours to wait for
 
-	opts := config.Options{Node: f.node, OnThisHost: true}
+	opts := config.Options{Node: f.node, OnThisHost: true, Helper: helper}
 	cfg, diags := config.Load(f.config, opts)
 	fmt.Fprint(cmd.ErrOrStderr(), config.Format(diags))
 	if cfg == nil || diags.HasErrors() {
@@ -63,6 +67,7 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool) error {
 	log := newLog(out, cfg.Log)
 	d, err := daemon.New(cfg, daemon.Options{
 		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: shadow,
+		Door: doorTo(helper),
 		Serve: func(d *daemon.Daemon, steerGroup string) (daemon.Server, error) {
 			s, err := control.Listen(f.runtimeDir, steerGroup, d)
 			if err != nil {
@@ -87,6 +92,14 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// doorTo is the way to the helper; root has no need of it.
+func doorTo(socket string) daemon.Door {
+	if os.Geteuid() == 0 || socket == "" {
+		return nil
+	}
+	return door.New(socket)
 }
 
 // reloadOnHangup reloads at each SIGHUP until the daemon has ended; the daemon logs how it went.

@@ -39,7 +39,7 @@ func validateCommand() *cobra.Command {
 
 // validate prints what there is to say, and one line of a verdict.
 func validate(cmd *cobra.Command, paths, nodes []string, strict, asJSON bool) error {
-	r := config.Validate(paths, nodes, config.Options{})
+	r := config.Validate(paths, nodes, config.Options{Helper: defaultHelper})
 	if asJSON {
 		out, err := r.JSON()
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/understudy-ha/understudy/checks"
 )
 
 // Commands are the checks and hooks of a configuration, each evaluated by itself when it is asked for: a mistake in another
@@ -41,9 +43,16 @@ func (c *Commands) Log() Log {
 	l, settings := c.loader(), new(Config)
 	l.settings(settings, c.blocks.OfType("log"))
 	if l.found.has(Error) {
-		l.settings(settings, nil)
+		return DefaultLog()
 	}
 	return settings.Log
+}
+
+// DefaultLog is the log without a log block.
+func DefaultLog() Log {
+	var raw rawLog
+	checks.SetDefaults(&raw)
+	return Log(raw)
 }
 
 // Hook finds a hook by its name.

@@ -68,10 +68,13 @@ type expect struct {
 // variables and command lines.
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
+// ValidName says whether something, or a node, may be called so.
+func ValidName(name string) bool { return len(name) <= maxNameLength && namePattern.MatchString(name) }
+
 // named checks the name of a block, and says whether it is fit.
 func (l *loader) named(what, name string, at hcl.Range) bool {
 	const allowed = "allowed: letters, digits, _ . and -, at most 64 of them"
-	if len(name) <= maxNameLength && namePattern.MatchString(name) {
+	if ValidName(name) {
 		return true
 	}
 	l.found.errorf(at, allowed, "%s name is %q", what, cut(name))

@@ -36,7 +36,7 @@ func (o Options) node() (string, error) {
 }
 
 func nodeName(name string) error {
-	if len(name) > maxNameLength || !namePattern.MatchString(name) {
+	if !ValidName(name) {
 		return fmt.Errorf("node name is %q; allowed: letters, digits, _ . and -, at most %d of them; use --node NAME", cut(name), maxNameLength)
 	}
 	return nil

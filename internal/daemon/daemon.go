@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -40,7 +41,15 @@ type Options struct {
 	Shadow bool
 	// Serve makes the control socket; nil: none.
 	Serve func(d *Daemon, steerGroup string) (Server, error)
-	Log   hclog.Logger
+	// Door is the way to the helper that runs commands as other users; nil: the daemon runs all of them itself.
+	Door Door
+	Log  hclog.Logger
+}
+
+// Door runs hooks and checks for a daemon that may not.
+type Door interface {
+	notify.Door
+	checks.Door
 }
 
 // Server is the control socket.
@@ -186,7 +195,7 @@ func (d *Daemon) openDrains(*config.Config) error {
 
 // prepare makes the checks and hooks of the first configuration.
 func (d *Daemon) prepare(cfg *config.Config) error {
-	p, err := planFor(&config.Config{}, cfg, d.checked)
+	p, err := planFor(&config.Config{}, cfg, d.checked, d.opts.Door)
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,8 @@ type plan struct {
 	hooks    []notify.Hook              // all of them
 }
 
-// planFor makes the checks and hooks of the new configuration.
-func planFor(from, to *config.Config, report func(checks.Result)) (*plan, error) {
+// planFor makes the checks and hooks of the new configuration; what is for the helper goes through the door.
+func planFor(from, to *config.Config, report func(checks.Result), door Door) (*plan, error) {
 	p := &plan{cfg: to, changes: config.Diff(from, to), monitors: map[string]*checks.Monitor{}}
 	var errs []error
 	add := func(c config.Check) {
@@ -45,6 +45,9 @@ func planFor(from, to *config.Config, report func(checks.Result)) (*plan, error)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: check %q: %w", c.Range, c.Name, err))
 			return
+		}
+		if door != nil {
+			checker = checks.Through(c.Name, c.Options, checker, door)
 		}
 		p.monitors[c.Name] = checks.NewMonitor(c.Name, checker, c.Timing, report)
 	}
@@ -64,6 +67,9 @@ func planFor(from, to *config.Config, report func(checks.Result)) (*plan, error)
 			continue
 		}
 		p.hooks = append(p.hooks, hook)
+	}
+	if door != nil {
+		p.hooks = notify.Through(p.hooks, door)
 	}
 	return p, errors.Join(errs...)
 }
@@ -98,7 +104,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	if len(to.Instances) == 0 {
 		return d.reject(fmt.Errorf("no instance in %v", d.opts.Paths))
 	}
-	p, err := planFor(from, to, d.checked)
+	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
 		err = guard(p.changes, host{linux.HasSource, linux.HasAddress})
 	}

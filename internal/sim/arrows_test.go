@@ -27,10 +27,11 @@ var arrows = map[string][]string{
 	"notify":                       {"internal/command"},
 	"internal/node":                {"vrrp"},
 	"internal/sim":                 {"internal/node", "vrrp"},
-	"internal/config":              {"internal/node", "vrrp", "checks", "notify"},
+	"internal/config":              {"internal/command", "internal/node", "vrrp", "checks", "notify"},
 	"internal/control":             {"internal/node"},
 	"internal/metrics":             {"internal/node"},
 	"internal/keepalived":          {"internal/config", "internal/node", "vrrp", "checks", "notify"},
+	"internal/door":                {"internal/command", "internal/config", "checks", "notify"},
 	"internal/daemon":              {"internal/node", "vrrp", "internal/config", "internal/linux", "checks", "notify"},
 }
 
