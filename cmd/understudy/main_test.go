@@ -35,6 +35,7 @@ func TestUsageErrors(t *testing.T) {
 		{"an argument too many for undrain", []string{"undrain", "web"}, "undrain: "},
 		{"an argument too many for reload", []string{"reload", "web"}, "reload: "},
 		{"an argument too many for version", []string{"version", "x"}, "version: "},
+		{"an argument too many for helper", []string{"helper", "x"}, "helper: "},
 		{"an argument too many for cleanup", []string{"cleanup", "x"}, "cleanup: "},
 		{"two instances for status", []string{"status", "web", "mail"}, "status: accepts at most 1 arg(s), received 2"},
 		{"paths twice for validate", []string{"validate", "--config", "a", "b"}, "write the paths behind validate or with --config, not both"},
@@ -60,7 +61,7 @@ func TestNoCommandShowsAllOfThem(t *testing.T) {
 	if code != exitOK || stderr != "" {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
-	for _, c := range []string{"run", "validate", "status", "drain", "undrain", "reload", "cleanup", "version", "demo", "completion"} {
+	for _, c := range []string{"run", "validate", "status", "drain", "undrain", "reload", "cleanup", "helper", "version", "demo", "completion"} {
 		if !strings.Contains(stdout, "\n  "+c+" ") {
 			t.Errorf("%s is not in the list:\n%s", c, stdout)
 		}

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
@@ -27,10 +27,12 @@ type hands struct {
 
 // hands looks at this process, which is the daemon, or for validate at what was installed here: it can be run by anybody, so
 // where the daemon's user is not here nothing is known, and nothing said.
-func (o Options) hands() hands {
+func (o Options) hands() hands { return o.handsOf(packagedUser) }
+
+func (o Options) handsOf(packaged string) hands {
 	h := hands{uid: uint32(os.Geteuid()), anybody: command.MaySwitch()}
 	if !o.OnThisHost {
-		u, err := user.Lookup(packagedUser)
+		u, err := user.Lookup(packaged)
 		if err != nil || o.Helper == "" {
 			return hands{anybody: true}
 		}
@@ -40,29 +42,36 @@ func (o Options) hands() hands {
 		}
 		h = hands{uid: uint32(id)}
 	}
-	if h.uid == 0 {
-		return h
-	}
-	if h.elsewhere = "no helper is used"; o.Helper != "" {
+	switch {
+	case h.uid == 0:
+		h.elsewhere = "it lacks CAP_SETUID and CAP_SETGID"
+	case o.Helper == "":
+		h.elsewhere = "no helper is used"
+	default:
 		h.elsewhere = "no helper listens at " + o.Helper
-		_, err := os.Stat(o.Helper)
-		h.door = err == nil
+		info, err := os.Stat(o.Helper)
+		h.door = err == nil && info.Mode()&fs.ModeSocket != 0
 	}
 	return h
 }
 
-// startHelper is what gives the commands of a daemon that is not root their user.
-const startHelper = "run: systemctl enable --now understudy-helper.socket"
+// remedy is what gives commands their users.
+func (h hands) remedy() string {
+	if h.uid == 0 {
+		return "give the daemon these capabilities"
+	}
+	return "run: systemctl enable --now understudy-helper.socket"
+}
 
 // judgeHookUser says where a hook runs as somebody else than is written.
 func (l *loader) judgeHookUser(b block, name string) {
 	switch h := l.hands; {
 	case h.door:
 	case name == "" && h.uid != 0:
-		l.found.warnf(b.at, fmt.Sprintf("%s; or write user = %q", startHelper, nameOf(h.uid)),
+		l.found.warnf(b.at, fmt.Sprintf("%s, or write user = %q", h.remedy(), nameOf(h.uid)),
 			"this hook runs as %s and not as root: the daemon is not root, and %s", command.UserName(h.uid), h.elsewhere)
 	case name != "" && !l.mayBecome(name):
-		l.found.warnf(b.at, startHelper, "this hook cannot run as %q: the daemon is %s, and %s", name, command.UserName(h.uid), h.elsewhere)
+		l.found.warnf(b.at, h.remedy(), "this hook cannot run as %q: the daemon is %s, and %s", name, command.UserName(h.uid), h.elsewhere)
 	}
 }
 
@@ -72,8 +81,7 @@ func (l *loader) judgeCheckUser(o checks.Options) error {
 	if !ok || l.hands.door || c.RunsAs() == "" || l.mayBecome(c.RunsAs()) {
 		return nil
 	}
-	return fmt.Errorf("not as %q: the daemon is %s, and %s; %s", c.RunsAs(), command.UserName(l.hands.uid),
-		cmp.Or(l.hands.elsewhere, "has not the capabilities CAP_SETUID and CAP_SETGID"), startHelper)
+	return fmt.Errorf("not as %q: the daemon is %s, and %s; %s", c.RunsAs(), command.UserName(l.hands.uid), l.hands.elsewhere, l.hands.remedy())
 }
 
 // mayBecome says whether the daemon can run a command as a user. One that is unknown was reported already.
