@@ -282,18 +282,13 @@ notify "script" "shown" {
 	u.says("stopped", "root\n")
 }
 
-// TestThroughTheDoor: hooks run as root and checks as their users although the daemon is neither, with real nginx.
-func TestThroughTheDoor(t *testing.T) {
-	labtest.Require(t, "go", "setpriv", "nginx")
-	u := newUnprivileged(t, "")
-	nginx, err := u.host.Nginx(t.Context(), netlab.NginxOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	commandtest.Script(t, u.dir, "tell", `echo "$(id -un) $* $UNDERSTUDY_REASON" >>"$(dirname $0)/told"`)
-	commandtest.Script(t, u.dir, "loose", `echo run >"$(dirname $0)/own/loose"`)
+// configureDoor has hooks and a check of every sort.
+func (u *unprivileged) configureDoor(nginx *netlab.Nginx) {
+	u.t.Helper()
+	commandtest.Script(u.t, u.dir, "tell", `echo "$(id -un) $* $UNDERSTUDY_REASON" >>"$(dirname $0)/told"`)
+	commandtest.Script(u.t, u.dir, "loose", `echo run >"$(dirname $0)/own/loose"`)
 	if err := os.Chmod(filepath.Join(u.dir, "loose"), 0o757); err != nil {
-		t.Fatal(err)
+		u.t.Fatal(err)
 	}
 	u.configure(`
 check "script" "as-nobody" {
@@ -318,6 +313,17 @@ notify "script" "hangs" {
   command = ["/bin/sh", "-c", "echo $$ >DIR/hangs; sleep 600"]
 }
 `)
+}
+
+// TestThroughTheDoor: hooks run as root and checks as their users although the daemon is neither, with real nginx.
+func TestThroughTheDoor(t *testing.T) {
+	labtest.Require(t, "go", "setpriv", "nginx")
+	u := newUnprivileged(t, "")
+	nginx, err := u.host.Nginx(t.Context(), netlab.NginxOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.configureDoor(nginx)
 	u.listen()
 	p := u.start()
 	labtest.Eventually(t, hostBound, func() (bool, string) {

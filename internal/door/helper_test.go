@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,9 +28,17 @@ import (
 type realHelper struct {
 	*Door
 	dir string // of the configuration, which only root can write
-	Helper
-	mu  sync.Mutex // guards what follows
-	log bytes.Buffer
+
+	mu     sync.Mutex // guards what follows
+	helper Helper
+	log    bytes.Buffer
+}
+
+// change changes what the next helper is.
+func (h *realHelper) change(change func(*Helper)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change(&h.helper)
 }
 
 func (h *realHelper) Write(p []byte) (int, error) {
@@ -56,12 +63,15 @@ func newHelper(t *testing.T, text string) *realHelper {
 		t.Skip("needs root, as the helper does")
 	}
 	h := &realHelper{dir: commandtest.Dir(t)}
-	h.Helper = Helper{Paths: []string{h.dir}, Node: "lb1", DaemonUser: strconv.Itoa(daemonUID), Log: func(c config.Log) hclog.Logger {
+	h.helper = Helper{Paths: []string{h.dir}, Node: "lb1", DaemonUser: strconv.Itoa(daemonUID), Log: func(c config.Log) hclog.Logger {
 		return hclog.New(&hclog.LoggerOptions{Output: h, DisableTime: true, Level: hclog.LevelFromString(c.Level)})
 	}}
 	h.write(t, "understudy.hcl", text)
 	h.Door = fakeHelper(t, func(c *net.UnixConn) {
-		if err := h.Serve(context.Background(), c); err != nil {
+		h.mu.Lock()
+		helper := h.helper
+		h.mu.Unlock()
+		if err := helper.Serve(context.Background(), c); err != nil {
 			fmt.Fprintf(h, "serve: %v\n", err)
 		}
 	})
@@ -244,138 +254,6 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-func TestHelperRefuses(t *testing.T) {
-	chmod := func(t *testing.T, path string, mode os.FileMode) {
-		t.Helper()
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	hook := func(name string, state notify.State) func(*realHelper, context.Context) error {
-		return func(h *realHelper, ctx context.Context) error {
-			_, err := h.Hook(ctx, name, become(state))
-			return err
-		}
-	}
-	check := func(name string) func(*realHelper, context.Context) error {
-		return func(h *realHelper, ctx context.Context) error {
-			_, err := h.Check(ctx, name)
-			return err
-		}
-	}
-	tests := []struct {
-		name    string
-		prepare func(*testing.T, *realHelper)
-		ask     func(*realHelper, context.Context) error
-		want    string // DIR stands for the directory
-		run     bool   // refused by the run, not before it
-	}{
-		{name: "a hook that there is not", ask: hook("tel", notify.Master), want: `the configuration of this host has no notify named "tel"; did you mean "tell"?`},
-		{name: "a check that there is not", ask: check("tell"), want: `the configuration of this host has no check named "tell"`},
-		{
-			name: "a hook for another state", ask: hook("tell", notify.Backup),
-			want: `notify "tell" is not for "backup" of "web" in the configuration of this host; if that changed, run: understudy reload`,
-		},
-		{name: "a check that runs no command", ask: check("site"), want: `check "site" runs no command, so that it needs no helper`},
-		{
-			name: "another node", ask: hook("tell", notify.Master), want: `the daemon is node "lb1", and this helper "lb2"; give both the same --node`,
-			prepare: func(_ *testing.T, h *realHelper) { h.Helper.Node = "lb2" },
-		},
-		{
-			name: "no configuration", ask: check("plain"), want: `no check named "plain" can be read: error: DIR/none does not exist`,
-			prepare: func(_ *testing.T, h *realHelper) { h.Paths = []string{h.dir + "/none"} },
-		},
-		{
-			name: "a configuration that everybody can write", ask: hook("tell", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) { chmod(t, h.dir+"/understudy.hcl", 0o646) },
-			want:    "DIR/understudy.hcl is unsafe to trust: everybody may write to DIR/understudy.hcl (mode 0646); chmod o-w DIR/understudy.hcl",
-		},
-		{
-			name: "another file of it that its group can write", ask: hook("tell", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) { chmod(t, h.write(t, "conf.d/log.hcl", "log {\n}\n"), 0o660) },
-			want:    "DIR/conf.d/log.hcl is unsafe to trust: group root may write to DIR/conf.d/log.hcl (mode 0660); chmod g-w DIR/conf.d/log.hcl",
-		},
-		{
-			name: "a directory of it that the daemon can write", ask: hook("tell", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) {
-				h.write(t, "conf.d/.hidden", "")
-				if err := os.Chown(h.dir+"/conf.d", 65534, 0); err != nil {
-					t.Fatal(err)
-				}
-			},
-			want: "DIR/conf.d is unsafe to trust: DIR/conf.d (mode 0755) belongs to nobody, not to root; chown root DIR/conf.d",
-		},
-		{
-			name: "a directory above", ask: check("plain"),
-			prepare: func(t *testing.T, h *realHelper) { chmod(t, h.dir, 0o777|os.ModeSticky) },
-			want:    "DIR is unsafe to trust: everybody may write to DIR (mode 1777); keep it where only root can write, such as /etc/understudy",
-		},
-		{
-			name: "a file that an expression reads", ask: hook("read", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) {
-				h.write(t, "conf.d/read.hcl", "notify \"script\" \"read\" {\n  on = [\"master\"]\n  command = [file(\"which\")]\n}\n")
-				chmod(t, h.write(t, "conf.d/which", "DIR/tell"), 0o666)
-			},
-			want: "DIR/conf.d/which is unsafe to trust: everybody may write to DIR/conf.d/which (mode 0666); chmod go-w DIR/conf.d/which",
-		},
-		{
-			name: "a script that everybody can write", ask: hook("tell", notify.Master), run: true,
-			prepare: func(t *testing.T, h *realHelper) { chmod(t, h.dir+"/tell", 0o757) },
-			want:    "DIR/tell is unsafe to run: everybody may write to DIR/tell (mode 0757); chmod o-w DIR/tell",
-		},
-		{
-			name: "a script that the user can write who runs it", ask: hook("deployed", notify.Master), run: true,
-			prepare: func(t *testing.T, h *realHelper) {
-				if err := os.Chown(h.dir+"/tell", 65534, -1); err != nil {
-					t.Fatal(err)
-				}
-			},
-			want: "DIR/tell is unsafe to run: DIR/tell (mode 0755) belongs to nobody, not to root; only what nobody else can replace is run through the helper; chown root DIR/tell",
-		},
-		{
-			name: "a mistake in the block itself", ask: hook("tell", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) {
-				h.write(t, "understudy.hcl", "notify \"script\" \"tell\" {\n  on = [\"master\"]\n  command = []\n}\n")
-			},
-			want: "DIR/understudy.hcl:3:13: error: command is empty; write the program and its arguments as a list of strings",
-		},
-		{
-			name: "the same name twice", ask: check("plain"),
-			prepare: func(t *testing.T, h *realHelper) {
-				h.write(t, "conf.d/twice.hcl", "check \"tcp\" \"plain\" {\n  address = \"127.0.0.1:1\"\n}\n")
-			},
-			want: `DIR/conf.d/twice.hcl:1:1: error: check "plain" is declared twice; it is already at DIR/understudy.hcl:`,
-		},
-		{
-			name: "a file that cannot be parsed, if it may hold the name", ask: hook("other", notify.Master),
-			prepare: func(t *testing.T, h *realHelper) { h.write(t, "conf.d/broken.hcl", "notify {{") },
-			want:    `no notify named "other" can be read: DIR/conf.d/broken.hcl:1:9: error: `,
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			h := withScripts(t, newHelper(t, hooks))
-			if tt.prepare != nil {
-				tt.prepare(t, h)
-			}
-			want := strings.ReplaceAll(tt.want, "DIR", h.dir)
-			if !tt.run {
-				want = "the helper refuses: " + want
-			}
-			if err := tt.ask(h, t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("error\n%v\nwant\n%s", err, want)
-			}
-			log := h.logged()
-			if tt.run == strings.Contains(log, `[WARN]  refused: from="root (uid 0)" `) {
-				t.Errorf("the log is %q", log)
-			}
-			if strings.Count(log, "\n") > 1 {
-				t.Errorf("more than one line: %q", log)
-			}
-		})
-	}
-}
-
 // TestABrokenFileKeepsNoOtherHookFromRunning: somebody edits, and a master dies.
 func TestABrokenFileKeepsNoOtherHookFromRunning(t *testing.T) {
 	h := withScripts(t, newHelper(t, hooks))
@@ -415,61 +293,5 @@ func TestHelperReadsOnlyRequests(t *testing.T) {
 				t.Errorf("the log is %q", log)
 			}
 		})
-	}
-}
-
-// The users of TestOnlyTheDaemonMayAsk.
-const (
-	daemonUID   = 65534
-	strangerUID = 65533
-)
-
-// asAsker makes this test program a daemon that asks the helper at this path to run the hook "tell".
-const asAsker = "UNDERSTUDY_TEST_ASK"
-
-func TestMain(m *testing.M) {
-	if path := os.Getenv(asAsker); path != "" {
-		fmt.Print(hookText(New(path), context.Background(), "tell", notify.Master))
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-func TestOnlyTheDaemonMayAsk(t *testing.T) {
-	h := withScripts(t, newHelper(t, hooks))
-	if err := errors.Join(os.Chmod(h.path, 0o666), os.Chmod(filepath.Dir(h.path), 0o755), os.Chmod(filepath.Dir(filepath.Dir(h.path)), 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(h.dir, "ask")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.ForkLock.RLock() // a process forked meanwhile would keep it from being executed
-	err = os.WriteFile(program, self, 0o755)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name string
-		uid  uint32
-		want string
-	}{
-		{"the daemon's user", daemonUID, "root one INSTANCE web MASTER 150\n"},
-		{"a stranger", strangerUID, "the helper refuses: uid 65533 may not ask: only root and nobody (uid 65534) may"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), program)
-			cmd.Env, cmd.Dir = []string{asAsker + "=" + h.path}, "/"
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: tt.uid, Gid: tt.uid}}
-			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), tt.want) {
-				t.Errorf("%v: %s\nwant %s", err, out, tt.want)
-			}
-		})
-	}
-	h.DaemonUser = "understudy-no-such"
-	if err := mayAsk(strangerUID, h.DaemonUser); err == nil || err.Error() != `uid 65533 may not ask: only root and the daemon's user may, and user "understudy-no-such" does not exist on this host` {
-		t.Errorf("without such a user: %v", err)
 	}
 }
