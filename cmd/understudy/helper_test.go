@@ -39,7 +39,8 @@ type unprivileged struct {
 // newUnprivileged has a configuration in which DIR stands for the directory.
 func newUnprivileged(t *testing.T, text string) *unprivileged {
 	t.Helper()
-	u := &unprivileged{t: t, host: labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24"), dir: commandtest.Dir(t)}
+	u := &unprivileged{t: t, dir: commandtest.Dir(t)} // removed when the daemon is gone, so made before the host is
+	u.host = labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")
 	u.program = filepath.Join(u.dir, "understudy")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", u.program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
