@@ -22,7 +22,7 @@ const firstPassed = 3
 
 // helperCommand answers one request of a daemon that is not root.
 func helperCommand() *cobra.Command {
-	var f hostFlags
+	var f, unused hostFlags
 	var daemonUser string
 	cmd := &cobra.Command{
 		Use:   "helper",
@@ -31,15 +31,23 @@ func helperCommand() *cobra.Command {
 			"listens for it and starts one for each connection, which is its standard input, or what LISTEN_FDS says:\n" +
 			"understudy-helper.socket, with Accept=yes.\n\n" +
 			"A request carries the name of a hook or check and the transition, never a command. The helper reads the configuration\n" +
-			"itself, by its own --config and --node, which must be the daemon's, and in its own environment. It refuses everybody but\n" +
-			"root and the daemon's user, names that it does not know, and files, programs and directories on their way that anybody\n" +
-			"but root can write. What it runs ends when the connection does. Each refusal is a line in the log.",
+			"itself, by its own --config and --node, which must be the daemon's, and in its own environment; other options of run it\n" +
+			"takes and ignores. It refuses everybody but root and the daemon's user, names that it does not know, and files, programs\n" +
+			"and directories on their way that anybody but root can write. What it runs ends when the connection does. Each refusal\n" +
+			"is a line in the log.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return help(cmd, &f, daemonUser) },
 	}
 	f.addConfig(cmd)
 	f.addNode(cmd)
 	cmd.Flags().StringVar(&daemonUser, "daemon-user", "understudy", "`user` that the daemon runs as, by name or number")
+	// The rest of the daemon's options, so that one line of a file can hold those of both units.
+	unused.addDirs(cmd)
+	cmd.Flags().Bool("shadow", false, "")
+	cmd.Flags().String("helper", "", "")
+	for _, name := range []string{"runtime-dir", "state-dir", "shadow", "helper"} {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
 	return cmd
 }
 

@@ -74,6 +74,14 @@ reload {
 	}
 }
 
+// options are those of the daemon and of its helper.
+func (u *unprivileged) options() []string {
+	return []string{
+		"--config", filepath.Join(u.dir, "understudy.hcl"), "--node", "lb1", "--helper", u.socket(),
+		"--runtime-dir", filepath.Join(u.dir, "own", "run"), "--state-dir", filepath.Join(u.dir, "own", "state"),
+	}
+}
+
 func (u *unprivileged) socket() string { return filepath.Join(u.dir, "helper.sock") }
 
 // listen does what systemd does with understudy-helper.socket: a helper for each connection, which is its standard input and
@@ -107,7 +115,7 @@ func (u *unprivileged) help(c *net.UnixConn) {
 	file, err := c.File()
 	_ = c.Close()
 	if err == nil {
-		cmd := exec.Command(u.program, "helper", "--config", filepath.Join(u.dir, "understudy.hcl"), "--node", "lb1", "--daemon-user", strconv.Itoa(daemonUID))
+		cmd := exec.Command(u.program, append([]string{"helper", "--daemon-user", strconv.Itoa(daemonUID)}, u.options()...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, u
 		err = cmd.Start()
 		_ = file.Close() // else the daemon would not hear the end of the helper
@@ -137,9 +145,8 @@ func (u *unprivileged) helpersLog() string {
 func (u *unprivileged) start() *netlab.Proc {
 	u.t.Helper()
 	id := strconv.Itoa(daemonUID)
-	p, err := u.host.Start("setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--inh-caps", "+net_admin,+net_raw", "--ambient-caps", "+net_admin,+net_raw",
-		u.program, "run", "--config", filepath.Join(u.dir, "understudy.hcl"), "--node", "lb1", "--helper", u.socket(),
-		"--runtime-dir", filepath.Join(u.dir, "own", "run"), "--state-dir", filepath.Join(u.dir, "own", "state"))
+	p, err := u.host.Start(append([]string{"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--inh-caps", "+net_admin,+net_raw", "--ambient-caps", "+net_admin,+net_raw",
+		u.program, "run"}, u.options()...)...)
 	if err != nil {
 		u.t.Fatal(err)
 	}
