@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 
 	"github.com/hashicorp/hcl/v2"
@@ -102,20 +103,23 @@ func (l *loader) asksHelper(o checks.Options) (checks.Command, bool) {
 	return c.Privileged(), true
 }
 
-// judgeTrust says of each file that is read that the helper would refuse it, if the helper is needed at all.
+// judgeTrust says of each file that is read that the helper would refuse it. Where it runs a check, the daemon would do so in
+// vain.
 func (l *loader) judgeTrust(list []check, hooks []hook) {
-	needed := len(hooks) > 0
-	for _, c := range list {
+	asked := slices.ContainsFunc(list, func(c check) bool {
 		_, asked := l.asksHelper(c.Options)
-		needed = needed || asked
-	}
-	if !needed || !l.onThisHost || !l.hands.door {
+		return asked
+	})
+	if !l.onThisHost || !l.hands.door || !asked && len(hooks) == 0 {
 		return
 	}
+	say := l.found.warnf
+	if asked {
+		say = l.found.errorf
+	}
 	for _, s := range l.files.sources {
-		if err := command.OnlyRoot(s.Path); err != nil && !errors.Is(err, os.ErrPermission) {
-			l.found.warnf(hcl.Range{Filename: s.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "",
-				"the helper runs nothing while this is so: %v", err)
+		if err := command.OnlyRoot(s.Path); err != nil && !errors.Is(err, fs.ErrPermission) {
+			say(hcl.Range{Filename: s.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "", "the helper runs nothing while this is so: %v", err)
 		}
 	}
 }

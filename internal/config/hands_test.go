@@ -59,7 +59,6 @@ func TestWhoRunsCommands(t *testing.T) {
 			`20:1: warning: this hook cannot run as "games": the daemon is root (uid 0), and it lacks CAP_SETUID and CAP_SETGID; give the daemon these capabilities`,
 			`25:1: warning: this hook cannot run as "daemon": the daemon is root (uid 0), and it lacks CAP_SETUID and CAP_SETGID; give the daemon these capabilities`,
 		}},
-		{"a daemon with a helper", hands{uid: 1, door: true}, true, nil},
 		{"a daemon without one", alone, true, []string{"12:1: error: this check cannot run: not as " + check, hook, nginx}},
 		{"a daemon that may become anybody", able, true, []string{hook}},
 		{"validate where it was installed", alone, false, []string{"12:1: warning: this check could not run on this machine: not as " + check, hook, nginx}},
@@ -72,15 +71,36 @@ func TestWhoRunsCommands(t *testing.T) {
 			for _, f := range v.found {
 				got = append(got, strings.TrimPrefix(f.String(), path+":"))
 			}
-			if tt.hands.door { // the helper refuses what a test keeps in /tmp, and the daemon says so
-				want := path + ":1:1: warning: the helper runs nothing while this is so: " + path + " is unsafe to trust: everybody may write to /tmp (mode 1777)"
-				if len(got) != 1 || !strings.HasPrefix(path+":"+got[0], want) {
-					t.Errorf("got %q, want %s", got, want)
-				}
-				return
-			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestTheHelperJudgesTheConfiguration: what it refuses the daemon says at its start.
+func TestTheHelperJudgesTheConfiguration(t *testing.T) {
+	const hook = "\nnotify \"script\" \"tell\" {\n  on      = [\"master\"]\n  command = [\"/bin/true\"]\n}\n"
+	const check = "\ncheck \"script\" \"backends\" {\n  command = [\"/bin/true\"]\n  user    = \"games\"\n}\n"
+	for _, tt := range []struct {
+		name, text string
+		here       bool
+		want       string // "" for nothing
+	}{
+		{"nobody needs the helper", "", true, ""},
+		{"a hook does", hook, true, "warning"},
+		{"a check does", hook + check, true, "error"},
+		{"validate, of a file that is not in its place yet", hook + check, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := writeFile(t, minimal+tt.text)
+			if err := os.Chmod(path, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			v := evaluate(read([]string{path}), loader{node: "lb1", getenv: noEnvironment, here: true, onThisHost: tt.here, hands: hands{uid: 1, door: true}})
+			want := fmt.Sprintf("%s:1:1: %s: the helper runs nothing while this is so: %[1]s is unsafe to trust: everybody may write to ", path, tt.want)
+			if tt.want == "" && len(v.found) != 0 || tt.want != "" && (len(v.found) != 1 || !strings.HasPrefix(v.found[0].String(), want)) {
+				t.Errorf("found %v, want %s", v.found, want)
 			}
 		})
 	}

@@ -19,7 +19,8 @@ import (
 )
 
 // lastWords is how long after its time a run may still be answered: the helper kills what it started and says what that wrote.
-const lastWords = 300 * time.Millisecond
+// A Monitor gives a check that is late 100 ms before it calls it stuck.
+const lastWords = 80 * time.Millisecond
 
 // Door is the daemon's side: it asks the helper that listens on a socket.
 type Door struct {
@@ -90,6 +91,8 @@ func (d *Door) ask(ctx context.Context, r request) (answer, error) {
 		return a, nil // even if its time ended in the same instant
 	case err == nil && a.Refused != "":
 		return answer{}, &Failure{Reason: "the helper refuses: " + a.Refused, Status: -1}
+	case err != nil && ctx.Err() != nil:
+		return answer{}, fmt.Errorf("%w; the helper at %s has not answered", command.Ended(ctx, start), d.path)
 	case ctx.Err() != nil:
 		a.Error = ""
 		return a, command.Ended(ctx, start)

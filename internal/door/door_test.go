@@ -195,7 +195,7 @@ func hangs(lastly string) func(*net.UnixConn) {
 func TestAHelperThatHangs(t *testing.T) {
 	lastly := frame(t, answer{Error: "stopped: the daemon waits no longer", Status: -1, Output: "asking\n"})
 	for _, tt := range []struct{ name, lastly, hook, check, output string }{
-		{"and never answers", "", "timed out after 200ms", "timed out after 200ms", ""},
+		{"and never answers", "", "timed out after 200ms; the helper at PATH has not answered", "timed out after 200ms; the helper at PATH has not answered", ""},
 		{"and has last words", lastly, "timed out after 200ms", "timed out after 200ms; its last output: asking", "asking\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestAHelperThatHangs(t *testing.T) {
 				start := time.Now()
 				output, err := run.ask(ctx)
 				cancel()
-				if diff := cmp.Diff(run.want, fmt.Sprint(err)); diff != "" || !errors.Is(err, context.DeadlineExceeded) {
+				if diff := cmp.Diff(strings.ReplaceAll(run.want, "PATH", d.path), fmt.Sprint(err)); diff != "" || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 				if output != tt.output {
@@ -239,7 +239,7 @@ func TestAHelperThatIgnoresTheEnd(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, func() { cancel(errors.New("the daemon stops")) })
 	start := time.Now()
 	_, err := d.Hook(ctx, "tell", become(notify.Stop))
-	if err == nil || err.Error() != "stopped: the daemon stops" || !errors.Is(err, context.Canceled) {
+	if want := "stopped: the daemon stops; the helper at " + d.path + " has not answered"; err == nil || err.Error() != want || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if took := time.Since(start); took < 100*time.Millisecond+lastWords || took > 5*time.Second {

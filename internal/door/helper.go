@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -42,7 +43,7 @@ type Helper struct {
 }
 
 // Serve answers the one request of a connection, and closes it. What the request started has ended then. The error says that
-// the answer could not be given; a refusal is an answer.
+// the answer could not be given to a daemon that waits for it; a refusal is an answer.
 func (h Helper) Serve(ctx context.Context, conn *net.UnixConn) error {
 	s := &session{Helper: h, log: h.Log(config.DefaultLog())}
 	defer s.watch.Wait()
@@ -55,7 +56,12 @@ func (h Helper) Serve(ctx context.Context, conn *net.UnixConn) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(answerBound)); err != nil {
 		return err
 	}
-	if err := writeFrame(conn, a, maxAnswer); err != nil {
+	err = writeFrame(conn, a, maxAnswer)
+	if errors.Is(err, syscall.EPIPE) {
+		s.log.Debug("the daemon is gone", s.about...)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("answer the daemon: %w", err)
 	}
 	return nil

@@ -243,6 +243,9 @@ notify "script" "mark" {
 		t.Fatal(err)
 	}
 	eventually(t, "the hook is killed", func() bool { return errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) })
+	if log := h.logged(); log != "" {
+		t.Errorf("it logs what is as it should be:\n%s", log)
+	}
 }
 
 func eventually(t *testing.T, what string, done func() bool) {
