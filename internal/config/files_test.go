@@ -51,6 +51,11 @@ func TestWhichFilesAreRead(t *testing.T) {
 			files: map[string]string{"x.json": `{"instance": {"web": {"interface": "eth0", "vrid": 1, "priority": 100, "addresses": ["192.0.2.1"]}}}`},
 			paths: []string{"x.json"}, want: []string{"x.json"},
 		},
+		{
+			name:  "JSON in a temporary file, whose name says nothing",
+			files: map[string]string{"tmpk3x_1f": "\n " + `{"instance": {"web": {"interface": "eth0", "vrid": 1, "priority": 100, "addresses": ["192.0.2.1"]}}}`},
+			paths: []string{"tmpk3x_1f"}, want: []string{"tmpk3x_1f"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -17,7 +18,7 @@ const (
 	operators    = "!-?%"
 )
 
-// parse parses one file: JSON if its name ends in .json, else HCL's native syntax.
+// parse parses one file: JSON or HCL's native syntax.
 func parse(path string, text []byte) (file *hcl.File, diags hcl.Diagnostics) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -31,10 +32,19 @@ func parse(path string, text []byte) (file *hcl.File, diags hcl.Diagnostics) {
 		return nil, hcl.Diagnostics{unparsable(path, 1, fmt.Sprintf("the file holds %d of the characters %s, more than %d",
 			n, operators, maxOperators))}
 	}
-	if strings.HasSuffix(path, ".json") {
+	if isJSON(path, text) {
 		return json.Parse(text, path)
 	}
 	return hclsyntax.ParseConfig(text, path, hcl.InitialPos)
+}
+
+// isJSON goes by the name. One that says nothing is that of the temporary file in which a configuration tool has its work
+// validated: then what begins with a brace is JSON, since nothing in the native syntax does.
+func isJSON(path string, text []byte) bool {
+	if strings.HasSuffix(path, ".json") || strings.HasSuffix(path, ".hcl") {
+		return strings.HasSuffix(path, ".json")
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{"))
 }
 
 func unparsable(path string, line int, summary string) *hcl.Diagnostic {
