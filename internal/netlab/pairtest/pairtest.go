@@ -69,22 +69,37 @@ func New(t testing.TB, s Shape) *Cluster {
 			h.Inside = labtest.Link(t, h.Host, "eth1", fmt.Sprintf("10.1.0.%d/24", 11+n))
 		}
 	}
-	still := labtest.Host(t, c.Lab, "still", "10.0.0.60/24")
-	labtest.Nginx(t, still)
 	for _, h := range c.Hosts {
 		h.Configure(t, s.Config)
 	}
+	c.record(t, "10.0.0.60/24", s.VIPs)
+	return c
+}
+
+// Of makes a cluster of hosts that a test has made itself, which also starts what runs on them. still is the own address of one
+// more host, in the user's network, that nothing happens to.
+func Of(t testing.TB, lab *netlab.Lab, user *netlab.Host, servers []*Server, still string, vips map[string]time.Duration) *Cluster {
+	t.Helper()
+	c := &Cluster{Lab: lab, Hosts: servers, User: user, Clients: map[netip.Addr]*netlab.Client{}}
+	c.record(t, still, vips)
+	return c
+}
+
+// record starts the clients and what records the owners, and looks at the test's end.
+func (c *Cluster) record(t testing.TB, still string, vips map[string]time.Duration) {
+	t.Helper()
+	labtest.Nginx(t, labtest.Host(t, c.Lab, "still", still))
 	c.Owners = labtest.Watch(t, c.Lab)
-	for vip, every := range s.VIPs {
+	for vip, every := range vips {
 		ip := netip.MustParseAddr(vip)
 		c.VIPs = append(c.VIPs, ip)
 		if every > 0 {
 			c.Clients[ip] = labtest.Client(t, c.User, netip.AddrPortFrom(ip, 80).String(), netlab.ClientOptions{Interval: every})
 		}
 	}
-	c.control = labtest.Client(t, c.User, "10.0.0.60:80", netlab.ClientOptions{Interval: controlInterval})
+	quiet := netip.AddrPortFrom(netip.MustParsePrefix(still).Addr(), 80)
+	c.control = labtest.Client(t, c.User, quiet.String(), netlab.ClientOptions{Interval: controlInterval})
 	t.Cleanup(func() { c.end(t) })
-	return c
 }
 
 func (c *Cluster) add(t testing.TB, name string, n int) {
