@@ -1,9 +1,5 @@
-# A pair that believes nobody without the key. Make it once, and copy it to both hosts:
-#
-#   (umask 077; printf 'hex:%s\n' "$(openssl rand -hex 32)" > /etc/understudy/web-1.key)
-#
-# To change it without a gap, on both hosts each time: add key "2", then make it active, then remove key "1". A pair that runs
-# already without keys gets mode = "receive-only" everywhere first, then "permissive", then "enforce".
+# A pair that believes nobody without the key. README.md tells how to make one, how to roll it out on a pair that runs without, and
+# how to change it.
 
 instance "web" {
   interface = "eth0"

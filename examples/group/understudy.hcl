@@ -1,5 +1,12 @@
 # Two routers or proxies with an outside and an inside network: both addresses are always on the same host. Whatever takes one of
 # them away (a cable, a failing check, a stop) moves both.
+#
+# The same on both hosts:
+#
+#   install -D -m 755 ../pair/tell /etc/understudy/notify.d/tell
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#
+# Try it: pull the inner cable of the master.
 
 instance "outside" {
   interface = "eth0"
@@ -10,6 +17,9 @@ instance "outside" {
   # Set and announced with the instance, but not in its adverts; of either family.
   unadvertised = ["2001:db8::10"]
 
+  # A move back has no use where the hosts are equal, and it costs the connections of two networks.
+  preempt = false
+
   expect "lb1" {}
   expect "lb2" {}
 }
@@ -19,6 +29,7 @@ instance "inside" {
   vrid      = 72
   priority  = { lb1 = 150, lb2 = 100 }[hostname]
   addresses = ["10.0.0.1"]
+  preempt   = false # the same in all instances of a group
 
   expect "lb1" {}
   expect "lb2" {}

@@ -1,4 +1,14 @@
-# Two hosts, lb1 and lb2, one address of each family, nginx on both. The same file on both hosts.
+# Two hosts, lb1 and lb2, one address of each family, nginx on both. lb1 has the addresses while it is well: when it returns from
+# an outage it takes them back, in milliseconds and without a lost connection; ../sticky leaves them where they are.
+#
+# The same on both hosts (the daemon reads a changed file by itself):
+#
+#   install -D -m 755 tell /etc/understudy/notify.d/tell
+#   install -m 644 nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   understudy status
+#
+# Try it: kill nginx on lb1, or understudy drain, and look at status on lb2.
 
 instance "web" {
   interface = "eth0"

@@ -1,0 +1,25 @@
+# Step 1 of a rotation: the new key is known, and the old one signs.
+
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["192.0.2.10", "2001:db8::10"]
+
+  expect "lb1" {}
+  expect "lb2" {}
+
+  auth {
+    active = 1
+    key "1" {
+      file = "/etc/understudy/web-1.key"
+    }
+    key "2" {
+      file = "/etc/understudy/web-2.key"
+    }
+  }
+}
+
+check "process" "nginx" {
+  pid_file = "/run/nginx.pid"
+}

@@ -1,0 +1,26 @@
+# Step 2 of a rotation: the new key signs, and the old one is still believed, since the other host may sign with it until it has
+# this file too.
+
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["192.0.2.10", "2001:db8::10"]
+
+  expect "lb1" {}
+  expect "lb2" {}
+
+  auth {
+    active = 2
+    key "1" {
+      file = "/etc/understudy/web-1.key"
+    }
+    key "2" {
+      file = "/etc/understudy/web-2.key"
+    }
+  }
+}
+
+check "process" "nginx" {
+  pid_file = "/run/nginx.pid"
+}

@@ -1,0 +1,22 @@
+# Step 3 of a rotation: who has the old key is a stranger.
+
+instance "web" {
+  interface = "eth0"
+  vrid      = 71
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["192.0.2.10", "2001:db8::10"]
+
+  expect "lb1" {}
+  expect "lb2" {}
+
+  auth {
+    active = 2
+    key "2" {
+      file = "/etc/understudy/web-2.key"
+    }
+  }
+}
+
+check "process" "nginx" {
+  pid_file = "/run/nginx.pid"
+}

@@ -1,0 +1,71 @@
+package examples
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// TestAuth makes keys as the README tells, and changes them without a move.
+func TestAuth(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, pairNetwork)
+	l.serves(t, nil)
+	make1 := commands(t, "auth/README.md", "openssl rand")
+	l.key(t, make1, "web-1.key")
+	l.starts(t, "auth/understudy.hcl")
+	l.Settled(t, "lb1")
+
+	from := time.Now()
+	l.key(t, strings.ReplaceAll(make1, "web-1", "web-2"), "web-2.key")
+	for _, step := range []struct {
+		file string
+		key  uint8 // that lb1 signs with once it has the file
+	}{
+		{"auth/rotation/1-both-know-it.hcl", 1},
+		{"auth/rotation/2-it-signs.hcl", 2},
+		{"auth/rotation/3-the-old-one-is-gone.hcl", 2},
+	} {
+		l.all(func(m *machine) {
+			before := m.Logged(reloaded)
+			m.configure(t, step.file)
+			m.SaysAgain(t, reloaded, before, bootBound)
+		})
+		l.signs(t, step.key)
+	}
+	l.Rests(t, from, time.Now())
+
+	from = time.Now()
+	l.machines["lb1"].sh(t, "understudy drain")
+	l.Planned(t, from, "lb2")
+}
+
+// reloaded is what the daemon says of a new configuration.
+const reloaded = `configuration reloaded`
+
+// key makes a key on the first machine and copies it to the others.
+func (l *lab) key(t *testing.T, commands, name string) {
+	t.Helper()
+	first := l.machines[l.Hosts[0].Name()]
+	first.sh(t, commands)
+	text := first.read(t, "/etc/understudy/"+name)
+	if !strings.HasPrefix(text, "hex:") || len(strings.TrimSpace(text)) != len("hex:")+64 {
+		t.Fatalf("%s is %d bytes, want hex: and 64 digits", name, len(text))
+	}
+	l.all(func(m *machine) { m.write(t, "/etc/understudy/"+name, text, 0o600) })
+}
+
+// signs waits until the backup hears adverts that are signed with a key.
+func (l *lab) signs(t *testing.T, key uint8) {
+	t.Helper()
+	l.machines["lb2"].AwaitInstance(t, "web", bootBound, func(i node.InstanceStatus) bool {
+		for _, r := range i.Routers {
+			if r.Auth == nil || len(r.Auth.Senders) != 1 || r.Auth.Senders[0].Key != key {
+				return false
+			}
+		}
+		return len(i.Routers) == 2
+	})
+}

@@ -1,0 +1,19 @@
+package examples
+
+import (
+	"os"
+	"testing"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+)
+
+// labsAtOnce is how many labs run at a time.
+const labsAtOnce = 4
+
+// noise is by how much the machine may delay what takes milliseconds.
+const noise = pairtest.Noise
+
+// program is the daemon.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(pairtest.Main(m, raceEnabled, labsAtOnce, &program)) }
