@@ -12,7 +12,7 @@ import (
 func TestAuth(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, pairNetwork)
-	l.serves(t, nil)
+	l.serves(t)
 	make1 := commands(t, "auth/README.md", "openssl rand")
 	l.key(t, make1, "web-1.key")
 	l.starts(t, "auth/understudy.hcl")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -129,21 +128,12 @@ func (m *machine) stopDaemon(t testing.TB) {
 	m.daemon.stop(t)
 }
 
-// killDaemon ends it by SIGKILL.
-func (m *machine) killDaemon(t testing.TB) {
-	t.Helper()
-	m.daemon.signal(t, syscall.SIGKILL)
-}
-
 // serves gives every machine the site, and nginx with the page for the health check.
-func (l *lab) serves(t testing.TB, snippets map[string]string) {
+func (l *lab) serves(t testing.TB) {
 	t.Helper()
-	all := map[string]string{"site.conf": site, "healthz.conf": example(t, "pair/nginx-healthz.conf")}
-	for name, text := range snippets {
-		all[name] = text
-	}
+	snippets := map[string]string{"site.conf": site, "healthz.conf": example(t, "pair/nginx-healthz.conf")}
 	l.all(func(m *machine) {
-		m.installNginx(t, "", all)
+		m.installNginx(t, "", snippets)
 		m.startNginx(t)
 	})
 }

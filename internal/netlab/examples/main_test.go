@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -16,4 +17,10 @@ const noise = pairtest.Noise
 // program is the daemon.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(pairtest.Main(m, raceEnabled, labsAtOnce, &program)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == containerCommand {
+		fmt.Fprintln(os.Stderr, enterContainer(os.Args[2:]))
+		os.Exit(1)
+	}
+	os.Exit(pairtest.Main(m, raceEnabled, labsAtOnce, &program))
+}

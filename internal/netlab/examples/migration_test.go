@@ -25,7 +25,7 @@ func TestMigration(t *testing.T) {
 	n.vips = map[string]time.Duration{"192.0.2.10": every}
 	p := &pair{lab: newLab(t, n), keepalived: map[*machine]*service{}}
 	p.lb1, p.lb2 = p.machines["lb1"], p.machines["lb2"]
-	p.serves(t, nil)
+	p.serves(t)
 	p.all(func(m *machine) {
 		m.put(t, "migration/keepalived-"+m.Name()+".conf", "/etc/keepalived/keepalived.conf")
 		m.put(t, "migration/chk_nginx.sh", "/etc/keepalived/chk_nginx.sh")

@@ -15,7 +15,7 @@ func TestGroup(t *testing.T) {
 	n.inside = "10.0.0.%d/24"
 	n.vips = map[string]time.Duration{"192.0.2.10": every, "2001:db8::10": every, "10.0.0.1": every}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	l.all(func(m *machine) { m.put(t, "pair/tell", "/etc/understudy/notify.d/tell") })
 	l.starts(t, "group/understudy.hcl")
 	l.Settled(t, "lb1")
@@ -43,7 +43,7 @@ func TestUnicast(t *testing.T) {
 		vips: map[string]time.Duration{"192.0.2.10": every},
 	}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	for _, h := range l.Hosts {
 		pairtest.Step(t, func() error { return h.Firewall(t.Context(), netlab.DropIn("ip daddr 224.0.0.0/4")) })
 	}

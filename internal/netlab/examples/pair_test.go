@@ -16,7 +16,7 @@ import (
 func TestPair(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, pairNetwork)
-	l.serves(t, nil)
+	l.serves(t)
 	l.all(func(m *machine) { m.put(t, "pair/tell", "/etc/understudy/notify.d/tell") })
 	l.starts(t, "pair/understudy.hcl")
 	l.Settled(t, "lb1")
@@ -44,7 +44,7 @@ func TestSticky(t *testing.T) {
 	n := pairNetwork
 	n.vips = map[string]time.Duration{"192.0.2.10": every}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	lb1 := l.machines["lb1"]
 	l.starts(t, "sticky/understudy.hcl")
 	l.Settled(t, "lb1")
@@ -63,7 +63,7 @@ func TestDualMaster(t *testing.T) {
 	n := pairNetwork
 	n.vips = map[string]time.Duration{"192.0.2.10": every, "192.0.2.20": every}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	first, second := netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("192.0.2.20")
 
 	names := regexp.MustCompile(`(?m)^www\s+\d+\s+IN\s+A\s+(\S+)$`).FindAllStringSubmatch(example(t, "dual-master/www.zone"), -1)
@@ -97,7 +97,7 @@ func TestDualStack(t *testing.T) {
 	n := pairNetwork
 	n.vips = map[string]time.Duration{"192.0.2.10": every, "2001:db8::10": every, "2001:db8::443": every}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	l.starts(t, "dual-stack/understudy.hcl")
 	l.Settled(t, "lb1")
 	lb1, lb2 := l.machines["lb1"], l.machines["lb2"]
@@ -125,7 +125,7 @@ func TestThreeHosts(t *testing.T) {
 	n := pairNetwork
 	n.hosts, n.vips = []string{"lb1", "lb2", "lb3"}, map[string]time.Duration{"192.0.2.10": every}
 	l := newLab(t, n)
-	l.serves(t, nil)
+	l.serves(t)
 	l.starts(t, "three-hosts/understudy.hcl")
 	l.Settled(t, "lb1")
 	vip := l.VIPs[0]

@@ -1,0 +1,111 @@
+package examples
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+)
+
+// TestContainers builds the image without a builder and runs the pod without a kubelet: in namespaces, with the mounts, the
+// capabilities and the read-only root of the manifest, on hosts whose nginx runs outside.
+func TestContainers(t *testing.T) {
+	t.Parallel()
+	n := pairNetwork
+	n.vips = map[string]time.Duration{"192.0.2.10": every}
+	l := newLab(t, n)
+	l.serves(t)
+	p, err := decodePod(example(t, "containers/understudy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := parseContainerfile(example(t, "containers/Containerfile"))
+	if err != nil || len(stages) != 2 {
+		t.Fatalf("%d stages, %v", len(stages), err)
+	}
+	work := memoryDir(t)
+	built := filepath.Join(work, "build")
+	if err := os.Mkdir(built, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	stages[0].build(t, labtest.Host(t, l.Lab, "build"), built)
+	for _, h := range l.Hosts {
+		stages[1].assemble(t, built, filepath.Join(work, h.Name()))
+	}
+	running := map[string]*service{}
+	start := func(m *machine) {
+		running[m.Name()] = p.container(t, stages[1], filepath.Join(work, m.Name()), m).start(t, m.Host)
+		m.Daemon = running[m.Name()].Proc
+	}
+	l.all(func(m *machine) {
+		m.bring(t, "containers")
+		install, _, _ := strings.Cut(commands(t, "containers/README.md", "install"), "install -m 644 understudy.yaml")
+		m.sh(t, "cd containers\n"+install)
+		start(m)
+	})
+	l.Settled(t, "lb1")
+	holdsOnly(t, running["lb1"].pid, "NET_ADMIN", "NET_RAW")
+
+	t.Run("the pod is removed", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { running["lb1"].stop(t); return nil })
+		l.Only(t, "lb2", 5*time.Second)
+		l.Planned(t, from, "lb2")
+		start(l.machines["lb1"])
+		l.Settled(t, "lb2")
+	})
+	t.Run("nginx dies outside", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { l.machines["lb2"].killNginx(t); return nil })
+		l.Only(t, "lb1", 10*time.Second)
+		l.Moved(t, l.VIPs[0], from, "lb1")
+		l.Outage(t, l.VIPs[0], from, time.Second+noise, "lb1") // two checks, and the pause between them
+	})
+	t.Run("from the host", func(t *testing.T) {
+		l.machines["lb1"].sh(t, "understudy status web")
+	})
+}
+
+// container is how a kubelet runs the pod on a machine.
+func (p pod) container(t *testing.T, image stage, root string, m *machine) *container {
+	t.Helper()
+	if len(p.Spec.Containers) != 1 || !p.Spec.HostNetwork {
+		t.Fatal("want a pod of one container in the host's network")
+	}
+	pc := p.Spec.Containers[0]
+	sc := pc.SecurityContext
+	if sc.RunAsUser == nil || *sc.RunAsUser != 0 || sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation || !slices.Equal(sc.Capabilities.Drop, []string{"ALL"}) {
+		t.Fatalf("the security context is %+v, want root with nothing but what is added", sc)
+	}
+	if diff := cmp.Diff([]string{"NET_ADMIN", "NET_RAW"}, sc.Capabilities.Add); diff != "" {
+		t.Errorf("capabilities (-want +got)\n%s", diff)
+	}
+	entry, err := words(image.the("ENTRYPOINT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &container{
+		Root: root, ReadOnly: sc.ReadOnlyRootFilesystem, Host: m.Name(), Dir: "/", Capabilities: sc.Capabilities.Add,
+		Argv: append(entry, pc.Args...), Env: []string{path},
+	}
+	for _, mount := range pc.VolumeMounts {
+		for _, v := range p.Spec.Volumes {
+			if v.Name != mount.Name {
+				continue
+			}
+			from := filepath.Join(m.root, v.HostPath.Path)
+			if v.HostPath.Type == "DirectoryOrCreate" {
+				if err := os.MkdirAll(from, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Mounts = append(c.Mounts, containerMount{from, mount.MountPath, mount.ReadOnly})
+		}
+	}
+	return c
+}
