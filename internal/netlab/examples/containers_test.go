@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,14 +61,21 @@ func TestContainers(t *testing.T) {
 		start(l.machines["lb1"])
 		l.Settled(t, "lb2")
 	})
-	t.Run("nginx dies outside", func(t *testing.T) {
-		from := pairtest.Step(t, func() error { l.machines["lb2"].killNginx(t); return nil })
+	t.Run("the container is killed", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { running["lb2"].signal(t, syscall.SIGKILL); return nil })
 		l.Only(t, "lb1", 10*time.Second)
-		l.Moved(t, l.VIPs[0], from, "lb1")
-		l.Outage(t, l.VIPs[0], from, time.Second+noise, "lb1") // two checks, and the pause between them
+		l.Overlap(t, l.VIPs[0], from, 0) // its lease has ended by then
+		start(l.machines["lb2"])
+		l.Settled(t, "lb1")
+	})
+	t.Run("nginx dies outside", func(t *testing.T) {
+		from := pairtest.Step(t, func() error { l.machines["lb1"].killNginx(t); return nil })
+		l.Only(t, "lb2", 10*time.Second)
+		l.Moved(t, l.VIPs[0], from, "lb2")
+		l.Outage(t, l.VIPs[0], from, time.Second+noise, "lb2") // two checks, and the pause between them
 	})
 	t.Run("from the host", func(t *testing.T) {
-		l.machines["lb1"].sh(t, "understudy status web")
+		l.machines["lb2"].sh(t, "understudy status web")
 	})
 }
 
