@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,21 +32,19 @@ func TestContainers(t *testing.T) {
 	if err != nil || len(stages) != 2 {
 		t.Fatalf("%d stages, %v", len(stages), err)
 	}
-	work := memoryDir(t)
-	built := filepath.Join(work, "build")
+	built := filepath.Join(l.memory, "build")
 	if err := os.Mkdir(built, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	stages[0].build(t, labtest.Host(t, l.Lab, "build"), built)
-	for _, h := range l.Hosts {
-		stages[1].assemble(t, built, filepath.Join(work, h.Name()))
-	}
 	running := map[string]*service{}
+	image := func(m *machine) string { return filepath.Join(l.memory, "image-"+m.Name()) }
 	start := func(m *machine) {
-		running[m.Name()] = p.container(t, stages[1], filepath.Join(work, m.Name()), m).start(t, m.Host)
+		running[m.Name()] = p.container(t, stages[1], image(m), m).start(t, m.Host)
 		m.Daemon = running[m.Name()].Proc
 	}
 	l.all(func(m *machine) {
+		stages[1].assemble(t, built, image(m))
 		m.bring(t, "containers")
 		install, _, _ := strings.Cut(commands(t, "containers/README.md", "install"), "install -m 644 understudy.yaml")
 		m.sh(t, "cd containers\n"+install)
@@ -116,4 +115,33 @@ func (p pod) container(t *testing.T, image stage, root string, m *machine) *cont
 		}
 	}
 	return c
+}
+
+// TestContainerByHand holds the README's command for hosts without Kubernetes to what the manifest asks for.
+func TestContainerByHand(t *testing.T) {
+	p, err := decodePod(example(t, "containers/understudy.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.Spec.Containers[0]
+	want := []string{
+		"--network host", "--read-only", "--cap-drop " + c.SecurityContext.Capabilities.Drop[0], "--security-opt no-new-privileges", c.Image + "\n",
+		fmt.Sprint("--stop-timeout ", p.Spec.TerminationGracePeriodSeconds),
+	}
+	for _, name := range c.SecurityContext.Capabilities.Add {
+		want = append(want, "--cap-add "+name)
+	}
+	for n, m := range c.VolumeMounts {
+		volume := "-v " + p.Spec.Volumes[n].HostPath.Path + ":" + m.MountPath
+		if m.ReadOnly {
+			volume += ":ro"
+		}
+		want = append(want, volume)
+	}
+	_, run, _ := strings.Cut(example(t, "containers/README.md"), "docker run ")
+	for _, w := range want {
+		if !strings.Contains(run, w) {
+			t.Errorf("the command has no %q", w)
+		}
+	}
 }

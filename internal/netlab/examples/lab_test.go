@@ -40,13 +40,14 @@ var pairNetwork = network{
 type lab struct {
 	*pairtest.Cluster
 	machines map[string]*machine
+	memory   string // a directory in memory, for what else has files; the machines' names are taken
 }
 
 // newLab makes the machines of a network, with nothing on them.
 func newLab(t *testing.T, n network) *lab {
 	t.Helper()
 	memory := memoryDir(t)
-	l := &lab{machines: map[string]*machine{}}
+	l := &lab{machines: map[string]*machine{}, memory: memory}
 	wires := labtest.New(t)
 	number := func(format string, number int) string { return fmt.Sprintf(format, number) }
 	add := func(name string, at int) (h *netlab.Host, inside *netlab.Link) {
@@ -146,6 +147,15 @@ func (l *lab) starts(t testing.TB, config string) {
 		m.valid(t)
 		m.startDaemon(t)
 	})
+}
+
+// stays waits until every host is well, and asserts that the addresses stay for longer than a better host would wait with them.
+func (l *lab) stays(t testing.TB, owner string) {
+	t.Helper()
+	const election = 4 * time.Second // at the default interval
+	from := time.Now()
+	l.Settled(t, owner)
+	l.Rests(t, from, time.Now().Add(election))
 }
 
 // valid asserts that the machine finds nothing wrong with its configuration, and misses nothing.
