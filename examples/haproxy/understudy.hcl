@@ -1,6 +1,6 @@
-# haproxy instead of nginx. The same on both hosts:
+# haproxy instead of nginx. The same on both hosts, and then systemctl restart haproxy:
 #
-#   install -m 644 haproxy.cfg /etc/haproxy/ && haproxy -c -f /etc/haproxy/haproxy.cfg && systemctl reload haproxy
+#   install -m 644 haproxy.cfg /etc/haproxy/ && haproxy -c -f /etc/haproxy/haproxy.cfg
 #   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
 #
 # Try it: systemctl stop haproxy on the master.

@@ -13,11 +13,11 @@ instance "web" {
   vrid      = 71
   addresses = ["192.0.2.10"]
 
-  # The further apart, the further apart are their timers when a master dies: steps of 50 let only one of the others rise.
+  # Far apart, since priorities far apart mean timers far apart: when the master dies only the next one rises.
   priority = { lb1 = 200, lb2 = 150, lb3 = 100 }[hostname]
 
-  # A move back has no use where the hosts are equal. Give the one that is weaker than the others the lowest priority, and drain it
-  # when they are back: understudy drain, then understudy undrain.
+  # A move back has no use where the hosts are equal, and it resets connections. To move it all the same: understudy drain on the one
+  # that has it, then understudy undrain.
   preempt = false
 
   expect "lb1" {}

@@ -16,8 +16,7 @@ instance "web" {
   # Where the adverts come from. It may be left out: of the interface's addresses the one that is among the peers is taken.
   source = { lb1 = "10.0.0.11", lb2 = "10.0.0.12" }[hostname]
 
-  # Whoever has the address keeps it: in such networks (overlays, tunnels) a move is slow to be learnt, so none is made
-  # without need.
+  # Whoever has the address keeps it: the hosts are equal, and a move back resets connections for nothing.
   preempt = false
 
   expect "lb1" {}

@@ -15,7 +15,11 @@ func TestAuth(t *testing.T) {
 	l.serves(t)
 	make1 := commands(t, "auth/README.md", "openssl rand")
 	l.key(t, make1, "web-1.key")
-	l.starts(t, "auth/understudy.hcl")
+	l.all(func(m *machine) {
+		m.follow(t, "auth/README.md", commands(t, "auth/README.md", "understudy.hcl"))
+		m.valid(t)
+		m.startDaemon(t)
+	})
 	l.Settled(t, "lb1")
 
 	from := time.Now()
@@ -24,13 +28,13 @@ func TestAuth(t *testing.T) {
 		file string
 		key  uint8 // that lb1 signs with once it has the file
 	}{
-		{"auth/rotation/1-both-know-it.hcl", 1},
-		{"auth/rotation/2-it-signs.hcl", 2},
-		{"auth/rotation/3-the-old-one-is-gone.hcl", 2},
+		{"rotation/1-both-know-it.hcl", 1},
+		{"rotation/2-it-signs.hcl", 2},
+		{"rotation/3-the-old-one-is-gone.hcl", 2},
 	} {
 		l.all(func(m *machine) {
 			before := m.Logged(reloaded)
-			m.configure(t, step.file)
+			m.follow(t, "auth/README.md", "install -m 644 "+step.file+" /etc/understudy/understudy.hcl")
 			m.SaysAgain(t, reloaded, before, bootBound)
 		})
 		l.signs(t, step.key)

@@ -34,8 +34,7 @@ func newCloud(t *testing.T) *cloud {
 		pairtest.Step(t, func() error { return m.Firewall(t.Context(), netlab.DropIn("ip daddr 224.0.0.0/4")) })
 		m.write(t, "/etc/hosts", ip+" "+name+"\n", 0o644)
 		m.write(t, "/etc/ssl/certs/ca-certificates.crt", c.api.ca, 0o644)
-		m.bring(t, "cloud")
-		m.sh(t, "cd cloud; echo "+cloudToken+" >token; exec <token\n"+commands(t, "cloud/README.md", "cloud.token)"))
+		m.follow(t, "cloud/README.md", "echo "+cloudToken+" >token; exec <token\n"+commands(t, "cloud/README.md", "cloud.token)"))
 		m.valid(t)
 	})
 	return c

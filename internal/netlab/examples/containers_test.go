@@ -45,9 +45,7 @@ func TestContainers(t *testing.T) {
 	}
 	l.all(func(m *machine) {
 		stages[1].assemble(t, built, image(m))
-		m.bring(t, "containers")
-		install, _, _ := strings.Cut(commands(t, "containers/README.md", "install"), "install -m 644 understudy.yaml")
-		m.sh(t, "cd containers\n"+install)
+		m.follow(t, "containers/README.md", commands(t, "containers/README.md", "install"))
 		start(m)
 	})
 	l.Settled(t, "lb1")

@@ -31,10 +31,11 @@ func TestHAProxy(t *testing.T) {
 	labtest.Nginx(t, labtest.Host(t, l.Lab, "web2", "192.0.2.22/24"))
 	running := map[string]*service{}
 	l.all(func(m *machine) {
-		m.put(t, "haproxy/haproxy.cfg", "/etc/haproxy/haproxy.cfg")
+		m.follow(t, "haproxy/understudy.hcl", header(t, "haproxy/understudy.hcl"))
+		m.valid(t)
 		running[m.Name()] = m.startHAProxy(t)
+		m.startDaemon(t)
 	})
-	l.starts(t, "haproxy/understudy.hcl")
 	l.Settled(t, "lb1")
 	vip := l.VIPs[0]
 

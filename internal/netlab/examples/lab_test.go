@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -66,6 +65,7 @@ func newLab(t *testing.T, n network) *lab {
 		h, inside := add(name, 11+i)
 		m := boot(t, h, filepath.Join(memory, name))
 		m.Inside = inside
+		m.bring(t)
 		l.machines[name] = m
 		servers = append(servers, m.Server)
 	}
@@ -88,32 +88,6 @@ func (l *lab) all(do func(m *machine)) {
 	}
 }
 
-// example is the text of a file in examples/.
-func example(t testing.TB, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../../examples", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// put puts a file of examples/ on the machine, with its mode.
-func (m *machine) put(t testing.TB, name, path string) {
-	t.Helper()
-	info, err := os.Stat(filepath.Join("../../../examples", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.write(t, path, example(t, name), info.Mode().Perm())
-}
-
-// configure makes a file of examples/ the configuration.
-func (m *machine) configure(t testing.TB, name string) {
-	t.Helper()
-	m.put(t, name, "/etc/understudy/understudy.hcl")
-}
-
 // startDaemon starts the daemon as its unit does: with no flags.
 func (m *machine) startDaemon(t testing.TB) *service {
 	t.Helper()
@@ -129,21 +103,21 @@ func (m *machine) stopDaemon(t testing.TB) {
 	m.daemon.stop(t)
 }
 
-// serves gives every machine the site, and nginx with the page for the health check.
+// serves gives every machine nginx with the site.
 func (l *lab) serves(t testing.TB) {
 	t.Helper()
-	snippets := map[string]string{"site.conf": site, "healthz.conf": example(t, "pair/nginx-healthz.conf")}
 	l.all(func(m *machine) {
-		m.installNginx(t, "", snippets)
+		m.installNginx(t, "", map[string]string{"site.conf": site})
 		m.startNginx(t)
 	})
 }
 
-// starts gives every machine the configuration of an example and starts the daemons, the first one first.
+// starts does on every machine what the head of an example tells to do there, and starts the daemons.
 func (l *lab) starts(t testing.TB, config string) {
 	t.Helper()
+	commands := header(t, config)
 	l.all(func(m *machine) {
-		m.configure(t, config)
+		m.follow(t, config, commands)
 		m.valid(t)
 		m.startDaemon(t)
 	})

@@ -76,7 +76,7 @@ func boot(t testing.TB, h *netlab.Host, root string) *machine {
 // make makes what the machine has of its own.
 func (m *machine) make(t testing.TB) {
 	t.Helper()
-	dirs := []string{"dev", "run", "etc/understudy", "etc/nginx/conf.d", "var/lib/understudy", "var/lib/nginx", "var/log/nginx", "var/lib/haproxy", "var/tmp", "etc/sysctl.d"}
+	dirs := []string{"dev", "run", "etc/understudy", "etc/nginx/conf.d", "var/lib/understudy", "var/lib/nginx", "var/log/nginx", "etc/haproxy", "var/lib/haproxy", "var/tmp", "etc/sysctl.d"}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(filepath.Join(m.root, dir), 0o755); err != nil {
 			t.Fatal(err)

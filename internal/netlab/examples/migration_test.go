@@ -2,118 +2,144 @@ package examples
 
 import (
 	"fmt"
-	"strings"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/control"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// pair is a pair on its way from keepalived to understudy.
-type pair struct {
+// migration is a pair on its way from keepalived to understudy, and the README that leads it.
+type migration struct {
 	*lab
 	lb1, lb2   *machine
 	keepalived map[*machine]*service
+	steps      [][]command
 }
 
-// TestMigration goes the way of the README from the keepalived pair to the other one.
+// command is what is typed on a machine.
+type command struct {
+	on   *machine
+	text string
+}
+
+// TestMigration goes the way of the README, one command after another.
 func TestMigration(t *testing.T) {
 	t.Parallel()
+	labtest.Require(t, "keepalived", "ps", "killall")
 	n := pairNetwork
 	n.vips = map[string]time.Duration{"192.0.2.10": every}
-	p := &pair{lab: newLab(t, n), keepalived: map[*machine]*service{}}
-	p.lb1, p.lb2 = p.machines["lb1"], p.machines["lb2"]
-	p.serves(t)
-	p.all(func(m *machine) {
-		m.put(t, "migration/keepalived-"+m.Name()+".conf", "/etc/keepalived/keepalived.conf")
-		m.put(t, "migration/chk_nginx.sh", "/etc/keepalived/chk_nginx.sh")
-		p.keepalived[m] = m.serve(t, "keepalived", "-n", "-l", "-D", "-f", "/etc/keepalived/keepalived.conf")
+	g := &migration{lab: newLab(t, n), keepalived: map[*machine]*service{}}
+	g.lb1, g.lb2 = g.machines["lb1"], g.machines["lb2"]
+	g.read(t)
+	g.serves(t)
+	g.all(func(m *machine) {
+		m.sh(t, "install -D -m 644 examples/migration/keepalived-"+m.Name()+".conf /etc/keepalived/keepalived.conf")
+		m.sh(t, "install -m 755 examples/migration/chk_nginx.sh /etc/keepalived/")
+		g.keepalived[m] = m.serve(t, "keepalived", "-n", "-l", "-D", "-f", "/etc/keepalived/keepalived.conf")
 	})
-	p.Only(t, "lb1", pairtest.SettleBound)
+	g.Only(t, "lb1", pairtest.SettleBound)
 	began := time.Now()
 
-	for _, step := range []struct {
-		name string
-		do   func(*testing.T)
-	}{
-		{"0 watch", p.watch},
-		{"1 the backup first", p.backupFirst},
-		{"2 move the address", p.move},
-		{"3 the other host", p.otherHost},
-		{"4 leave VRRPv2 behind", p.leaveVersion2},
-		{"5 nginx dies", p.nginxDies},
+	for n, after := range []func(t *testing.T, from time.Time){
+		func(t *testing.T, from time.Time) { g.Rests(t, from, time.Now()) },
+		func(t *testing.T, from time.Time) {
+			eventually(t, func() (bool, string) { return g.lb2.AtHome(t, false) })
+			g.Rests(t, from, time.Now().Add(time.Second))
+		},
+		func(t *testing.T, from time.Time) {
+			g.Only(t, "lb2", pairtest.SettleBound)
+			g.Moved(t, g.VIPs[0], from, "lb2")
+			g.Outage(t, g.VIPs[0], from, noise, "lb2")
+		},
+		func(t *testing.T, from time.Time) {
+			g.Settled(t, "lb1")
+			g.Planned(t, from, "lb1")
+		},
+		func(t *testing.T, from time.Time) {
+			g.Settled(t, "lb1")
+			g.Rests(t, from, time.Now().Add(time.Second))
+		},
 	} {
-		if !t.Run(step.name, step.do) {
+		if !t.Run(fmt.Sprint("step ", n), func(t *testing.T) { after(t, g.step(t, n)) }) {
 			return
 		}
 	}
-	p.Ungapped(t, p.VIPs[0], began)
+	g.Ungapped(t, g.VIPs[0], began)
+	t.Run("nginx dies", g.nginxDies)
 }
 
-// watch runs shadows on both until they agree with what their keepalived does.
-func (p *pair) watch(t *testing.T) {
+// read finds the commands of each step.
+func (g *migration) read(t *testing.T) {
+	t.Helper()
+	parts := regexp.MustCompile(`(?m)^\*\*\d\. `).Split(example(t, "migration/README.md"), -1)
+	for _, part := range parts[1:] {
+		var list []command
+		for _, m := range prompts.FindAllStringSubmatch(part, -1) {
+			g.all(func(on *machine) {
+				if m[1] == "both" || m[1] == on.Name() {
+					list = append(list, command{on, m[2]})
+				}
+			})
+		}
+		g.steps = append(g.steps, list)
+	}
+	if len(g.steps) != 6 {
+		t.Fatalf("the README has %d steps, want 6", len(g.steps))
+	}
+}
+
+// step does what a step of the README tells, and returns when it began.
+func (g *migration) step(t *testing.T, n int) time.Time {
+	t.Helper()
 	from := time.Now()
-	p.all(func(m *machine) {
-		m.bring(t, "migration")
-		m.sh(t, "cd migration; "+strings.ReplaceAll(commands(t, "migration/README.md", "--shadow"), "understudy run --shadow\n", ""))
-		shadow := m.serve(t, "understudy", "run", "--shadow")
-		eventually(t, func() (bool, string) {
-			r, err := control.Dial(m.Run).Report(t.Context())
-			if err != nil {
-				return false, err.Error()
-			}
-			c := r.Node.Instances[0].Compared
-			return c != nil && c.Agrees, fmt.Sprintf("the shadow on %s says %+v", m.Name(), c)
-		})
-		shadow.stop(t)
+	if len(g.steps[n]) == 0 {
+		t.Errorf("the README tells nothing to do in step %d", n)
+	}
+	for _, c := range g.steps[n] {
+		t.Logf("%s$ %s", c.on.Name(), c.text)
+		switch c.text {
+		case "systemctl disable --now understudy": // nothing has started it
+		case "systemctl disable --now keepalived":
+			g.keepalived[c.on].stop(t)
+		case "systemctl reload keepalived":
+			g.keepalived[c.on].signal(t, syscall.SIGHUP)
+		case "systemctl enable --now understudy", "systemctl start understudy":
+			c.on.startDaemon(t)
+			eventually(t, func() (bool, string) { _, err := c.on.Report(t); return err == nil, fmt.Sprint(err) })
+		case "systemctl stop understudy":
+			c.on.stopDaemon(t)
+		case "understudy run --shadow":
+			g.watch(t, c.on)
+		default:
+			c.on.follow(t, "migration/README.md", c.text)
+		}
+	}
+	return from
+}
+
+// watch runs a shadow until it agrees with what the machine's keepalived does.
+func (g *migration) watch(t *testing.T, m *machine) {
+	t.Helper()
+	shadow := m.serve(t, "understudy", "run", "--shadow")
+	eventually(t, func() (bool, string) {
+		r, err := control.Dial(m.Run).Report(t.Context())
+		if err != nil {
+			return false, err.Error()
+		}
+		c := r.Node.Instances[0].Compared
+		return c != nil && c.Agrees, fmt.Sprintf("the shadow on %s says %+v", m.Name(), c)
 	})
-	p.Rests(t, from, time.Now())
-}
-
-func (p *pair) backupFirst(t *testing.T) {
-	from := time.Now()
-	p.keepalived[p.lb2].stop(t)
-	p.lb2.startDaemon(t)
-	eventually(t, func() (bool, string) { return p.lb2.AtHome(t, false) })
-	p.Rests(t, from, time.Now().Add(time.Second))
-}
-
-func (p *pair) move(t *testing.T) {
-	from := time.Now()
-	p.lb1.sh(t, commands(t, "migration/README.md", "sed -i"))
-	p.keepalived[p.lb1].signal(t, syscall.SIGHUP)
-	p.Only(t, "lb2", pairtest.SettleBound)
-	p.Moved(t, p.VIPs[0], from, "lb2")
-	p.Outage(t, p.VIPs[0], from, noise, "lb2")
-}
-
-func (p *pair) otherHost(t *testing.T) {
-	from := time.Now()
-	p.keepalived[p.lb1].stop(t)
-	p.lb1.startDaemon(t)
-	p.Settled(t, "lb1")
-	p.Planned(t, from, "lb1")
-}
-
-func (p *pair) leaveVersion2(t *testing.T) {
-	from := time.Now()
-	p.lb2.stopDaemon(t)
-	before := p.lb1.Logged(reloaded)
-	p.lb1.sh(t, "cd migration; install -m 644 2-afterwards/understudy.hcl /etc/understudy/")
-	p.lb1.SaysAgain(t, reloaded, before, bootBound)
-	p.lb1.isMaster(t, "VI_1")
-	p.lb2.sh(t, "cd migration; install -m 644 2-afterwards/understudy.hcl /etc/understudy/")
-	p.lb2.startDaemon(t)
-	p.Settled(t, "lb1")
-	p.Rests(t, from, time.Now().Add(time.Second))
+	shadow.stop(t)
 }
 
 // nginxDies is what all this was for.
-func (p *pair) nginxDies(t *testing.T) {
-	from := pairtest.Step(t, func() error { p.lb1.killNginx(t); return nil })
-	p.Only(t, "lb2", 5*time.Second)
-	p.Moved(t, p.VIPs[0], from, "lb2")
-	p.Outage(t, p.VIPs[0], from, noise, "lb2")
+func (g *migration) nginxDies(t *testing.T) {
+	from := pairtest.Step(t, func() error { g.lb1.killNginx(t); return nil })
+	g.Only(t, "lb2", 5*time.Second)
+	g.Moved(t, g.VIPs[0], from, "lb2")
+	g.Outage(t, g.VIPs[0], from, noise, "lb2")
 }

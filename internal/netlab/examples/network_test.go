@@ -16,7 +16,6 @@ func TestGroup(t *testing.T) {
 	n.vips = map[string]time.Duration{"192.0.2.10": every, "2001:db8::10": every, "10.0.0.1": every}
 	l := newLab(t, n)
 	l.serves(t)
-	l.all(func(m *machine) { m.put(t, "pair/tell", "/etc/understudy/notify.d/tell") })
 	l.starts(t, "group/understudy.hcl")
 	l.Settled(t, "lb1")
 	lb1, lb2 := l.machines["lb1"], l.machines["lb2"]

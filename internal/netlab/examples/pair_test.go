@@ -17,7 +17,6 @@ func TestPair(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, pairNetwork)
 	l.serves(t)
-	l.all(func(m *machine) { m.put(t, "pair/tell", "/etc/understudy/notify.d/tell") })
 	l.starts(t, "pair/understudy.hcl")
 	l.Settled(t, "lb1")
 	lb1, lb2 := l.machines["lb1"], l.machines["lb2"]
@@ -49,10 +48,10 @@ func TestSticky(t *testing.T) {
 	l.starts(t, "sticky/understudy.hcl")
 	l.Settled(t, "lb1")
 
-	from := pairtest.Step(t, func() error { lb1.sh(t, "mv /etc/nginx/conf.d/healthz.conf /root; nginx -s reload"); return nil })
+	from := pairtest.Step(t, func() error { lb1.sh(t, "mv /etc/nginx/conf.d/nginx-healthz.conf /root; nginx -s reload"); return nil })
 	l.Only(t, "lb2", 10*time.Second)
 	l.Planned(t, from, "lb2")
-	lb1.sh(t, "mv /root/healthz.conf /etc/nginx/conf.d; nginx -s reload")
+	lb1.sh(t, "mv /root/nginx-healthz.conf /etc/nginx/conf.d; nginx -s reload")
 	l.stays(t, "lb2")
 }
 

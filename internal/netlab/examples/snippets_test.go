@@ -14,8 +14,7 @@ func TestNginxSnippets(t *testing.T) {
 	l := newLab(t, pairNetwork)
 	l.all(func(m *machine) {
 		m.installNginx(t, "include /etc/nginx/understudy-top.conf;", nil)
-		m.bring(t, "nginx")
-		m.sh(t, "cd nginx\n"+commands(t, "nginx/README.md", "install"))
+		m.follow(t, "nginx/README.md", commands(t, "nginx/README.md", "install"))
 		m.startNginx(t)
 		m.valid(t)
 		m.startDaemon(t)
