@@ -18,7 +18,7 @@ func TestAuth(t *testing.T) {
 	l.all(func(m *machine) {
 		m.follow(t, "auth/README.md", commands(t, "auth/README.md", "understudy.hcl"))
 		m.valid(t)
-		m.startDaemon(t)
+		m.Start(t)
 	})
 	l.Settled(t, "lb1")
 
@@ -44,6 +44,34 @@ func TestAuth(t *testing.T) {
 	from = time.Now()
 	l.machines["lb1"].sh(t, "understudy drain")
 	l.Planned(t, from, "lb2")
+}
+
+// TestAuthRollOut brings keys to a pair that runs without, as the README tells.
+func TestAuthRollOut(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, pairNetwork)
+	l.serves(t)
+	l.key(t, commands(t, "auth/README.md", "openssl rand"), "web-1.key")
+	whole := example(t, "auth/understudy.hcl")
+	begin, end := strings.Index(whole, "\n  auth {"), strings.Index(whole, "\n  }\n}\n\ncheck")
+	if begin < 0 || end < begin {
+		t.Fatal("the example has no auth block at the end of its instance")
+	}
+	l.all(func(m *machine) {
+		m.write(t, "/etc/understudy/understudy.hcl", whole[:begin]+whole[end+len("\n  }\n"):], 0o644)
+		m.Start(t)
+	})
+	l.Settled(t, "lb1")
+	from := time.Now()
+	for _, mode := range []string{`    mode   = "receive-only"`, `    mode   = "permissive"`, ""} {
+		l.all(func(m *machine) {
+			before := m.Logged(reloaded)
+			m.write(t, "/etc/understudy/understudy.hcl", strings.Replace(whole, "    active = 1", "    active = 1\n"+mode, 1), 0o644)
+			m.SaysAgain(t, reloaded, before, bootBound)
+		})
+	}
+	l.signs(t, 1)
+	l.Rests(t, from, time.Now())
 }
 
 // reloaded is what the daemon says of a new configuration.

@@ -51,10 +51,10 @@ func (c *cloud) hook(t *testing.T, m *machine) string {
 func TestCloud(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
-	c.lb1.startDaemon(t)
+	c.lb1.Start(t)
 	c.Only(t, "lb1", pairtest.SettleBound)
 	c.api.has(t, "server-1")
-	c.lb2.startDaemon(t)
+	c.lb2.Start(t)
 	c.Settled(t, "lb1")
 	c.servedBy(t, c.vip, "lb1")
 

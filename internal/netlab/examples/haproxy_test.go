@@ -34,7 +34,7 @@ func TestHAProxy(t *testing.T) {
 		m.follow(t, "haproxy/understudy.hcl", header(t, "haproxy/understudy.hcl"))
 		m.valid(t)
 		running[m.Name()] = m.startHAProxy(t)
-		m.startDaemon(t)
+		m.Start(t)
 	})
 	l.Settled(t, "lb1")
 	vip := l.VIPs[0]

@@ -88,17 +88,15 @@ func (l *lab) all(do func(m *machine)) {
 	}
 }
 
-// startDaemon starts the daemon as its unit does: with no flags.
-func (m *machine) startDaemon(t testing.TB) *service {
+// Start starts the daemon as its unit does: with no flags.
+func (m *machine) Start(t testing.TB) {
 	t.Helper()
-	s := m.serve(t, "understudy", "run")
-	m.Daemon = s.Proc
-	m.daemon = s
-	return s
+	m.daemon = m.serve(t, "understudy", "run")
+	m.Daemon = m.daemon.Proc
 }
 
-// stopDaemon stops it.
-func (m *machine) stopDaemon(t testing.TB) {
+// Stop stops it.
+func (m *machine) Stop(t testing.TB) {
 	t.Helper()
 	m.daemon.stop(t)
 }
@@ -119,7 +117,7 @@ func (l *lab) starts(t testing.TB, config string) {
 	l.all(func(m *machine) {
 		m.follow(t, config, commands)
 		m.valid(t)
-		m.startDaemon(t)
+		m.Start(t)
 	})
 }
 

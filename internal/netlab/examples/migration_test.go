@@ -29,7 +29,7 @@ type command struct {
 // TestMigration goes the way of the README, one command after another.
 func TestMigration(t *testing.T) {
 	t.Parallel()
-	labtest.Require(t, "keepalived", "ps", "killall")
+	labtest.Require(t, "keepalived", "ps")
 	n := pairNetwork
 	n.vips = map[string]time.Duration{"192.0.2.10": every}
 	g := &migration{lab: newLab(t, n), keepalived: map[*machine]*service{}}
@@ -108,10 +108,10 @@ func (g *migration) step(t *testing.T, n int) time.Time {
 		case "systemctl reload keepalived":
 			g.keepalived[c.on].signal(t, syscall.SIGHUP)
 		case "systemctl enable --now understudy", "systemctl start understudy":
-			c.on.startDaemon(t)
+			c.on.Start(t)
 			eventually(t, func() (bool, string) { _, err := c.on.Report(t); return err == nil, fmt.Sprint(err) })
 		case "systemctl stop understudy":
-			c.on.stopDaemon(t)
+			c.on.Stop(t)
 		case "understudy run --shadow":
 			g.watch(t, c.on)
 		default:

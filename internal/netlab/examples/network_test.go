@@ -46,10 +46,10 @@ func TestUnicast(t *testing.T) {
 	}
 	l.starts(t, "unicast/understudy.hcl")
 	l.Settled(t, "lb1")
-	from := pairtest.Step(t, func() error { l.machines["lb1"].stopDaemon(t); return nil })
+	from := pairtest.Step(t, func() error { l.machines["lb1"].Stop(t); return nil })
 	l.Only(t, "lb2", 5*time.Second)
 	l.Planned(t, from, "lb2")
-	l.machines["lb1"].startDaemon(t)
+	l.machines["lb1"].Start(t)
 	l.Settled(t, "lb2")
 	from = pairtest.Step(t, func() error { l.machines["lb2"].killNginx(t); return nil })
 	l.Only(t, "lb1", 10*time.Second)

@@ -128,13 +128,13 @@ func TestThreeHosts(t *testing.T) {
 	l.Settled(t, "lb1")
 	vip := l.VIPs[0]
 
-	from := pairtest.Step(t, func() error { l.machines["lb1"].stopDaemon(t); return nil })
+	from := pairtest.Step(t, func() error { l.machines["lb1"].Stop(t); return nil })
 	l.Only(t, "lb2", 5*time.Second)
 	l.Unharmed(t, vip, from, time.Now(), 0)
 	from = pairtest.Step(t, func() error { l.machines["lb2"].killNginx(t); return nil })
 	l.Only(t, "lb3", 5*time.Second)
 	l.Outage(t, vip, from, noise, "lb3")
 	l.machines["lb2"].startNginx(t)
-	l.machines["lb1"].startDaemon(t)
+	l.machines["lb1"].Start(t)
 	l.stays(t, "lb3")
 }

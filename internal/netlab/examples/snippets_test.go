@@ -17,7 +17,7 @@ func TestNginxSnippets(t *testing.T) {
 		m.follow(t, "nginx/README.md", commands(t, "nginx/README.md", "install"))
 		m.startNginx(t)
 		m.valid(t)
-		m.startDaemon(t)
+		m.Start(t)
 	})
 	l.Settled(t, "lb1")
 	lb1, lb2 := l.machines["lb1"], l.machines["lb2"]
