@@ -42,6 +42,7 @@ func TestHAProxy(t *testing.T) {
 	from := pairtest.Step(t, func() error { running["lb1"].signal(t, syscall.SIGKILL); return nil })
 	l.Only(t, "lb2", 5*time.Second)
 	l.Moved(t, vip, from, "lb2")
+	l.machines["lb1"].Says(t, `unhealthy: check=haproxy why="process haproxy \(pid \d+\) exited`, time.Second)
 	l.servedBy(t, vip, "web1", "web2")
 	l.machines["lb1"].startHAProxy(t)
 	l.Settled(t, "lb2")
