@@ -1,9 +1,8 @@
-# IPv4 and IPv6 with one fate. Adverts go out over both families (two virtual routers under one VRID), and all addresses move together or not
-# at all: users whose system tries IPv6 first never wait for a family that is somewhere else.
+# IPv4 and IPv6 with one fate. Adverts go out over both families (two virtual routers under one VRID), and all addresses move together
+# or not at all: users whose system tries IPv6 first never wait for a family that is somewhere else.
 #
 # The same on both hosts, whose eth0 needs a link-local IPv6 address, as every interface has where IPv6 is on:
 #
-#   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
 #   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
 #
 # nginx listens on both families with: listen 80; listen [::]:80;

@@ -106,6 +106,9 @@ func memoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "understudy-examples-")
 	if err != nil {
+		dir, err = os.MkdirTemp("", "understudy-examples-")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
