@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: all build demo test test-interop check race seeds sim stories fuzz bench bench-quick fmt clean
+.PHONY: all build demo test test-interop packages check race seeds sim stories fuzz bench bench-quick fmt clean
 
 all: build
 
@@ -61,6 +61,10 @@ stories: build
 test-interop:
 	.ci/setup test || [ -z "$$CI" ]
 	AGAIN='-count=1' .ci/gotest -count=1 -timeout 25m -run '$(RUN)' $(INTEROP)
+
+# Packages in dist/packages; make packages VERSION=1.2.3 makes them of that version (only then does the build see the variable).
+packages:
+	packaging/build
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
