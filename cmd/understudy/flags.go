@@ -23,6 +23,7 @@ type hostFlags struct {
 // addConfig adds the flags that find the configuration.
 func (f *hostFlags) addConfig(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.config, "config", []string{defaultConfig}, "configuration `path`, a file or a directory; repeatable")
+	completeFlag(cmd, "config", completeFiles)
 }
 
 // addNode adds the flag that names the node.
@@ -34,4 +35,6 @@ func (f *hostFlags) addNode(cmd *cobra.Command) {
 func (f *hostFlags) addDirs(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.runtimeDir, "runtime-dir", defaultRuntime, "`directory` of the control socket and the list of held addresses")
 	cmd.Flags().StringVar(&f.stateDir, "state-dir", defaultState, "`directory` of what outlives a reboot")
+	completeFlag(cmd, "runtime-dir", completeDirs)
+	completeFlag(cmd, "state-dir", completeDirs)
 }

@@ -39,6 +39,7 @@ func statusCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return status(cmd, &f, args, asJSON) },
 	}
 	f.addDirs(cmd)
+	cmd.ValidArgsFunction = f.complete(standing)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -110,6 +110,7 @@ func undrainCommand() *cobra.Command {
 	}
 	f.addDirs(cmd)
 	cmd.Flags().StringVar(&name, "for", defaultDrain, "whose drain to lift, by `name`")
+	completeFlag(cmd, "for", f.complete(drains))
 	return cmd
 }
 

@@ -31,6 +31,7 @@ func validateCommand() *cobra.Command {
 		},
 	}
 	f.addConfig(cmd)
+	cmd.ValidArgsFunction = completeFiles
 	cmd.Flags().StringArrayVar(&nodes, "node", nil, "evaluate as this `name`; repeatable (default: this node and every name in expect)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "let warnings fail too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
