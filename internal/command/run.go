@@ -43,6 +43,7 @@ func Run(ctx context.Context, s Spec) (Outcome, error) {
 	// A daemon that must live longest would else hand its protection from the OOM killer to every script. It may fail
 	// for a process that is gone already, or where /proc is not ours to write: no reason to fail the command.
 	_ = os.WriteFile("/proc/"+strconv.Itoa(cmd.Process.Pid)+"/oom_score_adj", []byte("0"), 0)
+	leaveRealtime(cmd.Process.Pid)
 
 	err = cmd.Wait()
 	return Outcome{Output: output.String(), Took: time.Since(start)}, waitError(ctx, cmd.ProcessState, err, start)
