@@ -1,0 +1,87 @@
+// Package packaging holds what makes the packages; there is no code in it but tests.
+package packaging
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+)
+
+// program is what the units start.
+const program = "/usr/bin/understudy"
+
+// exposureLimit is the worst that systemd-analyze security may say of the daemon's unit; keepalived's own unit has 9.6.
+const exposureLimit = 2.5
+
+// units copies the units into a directory, as if the program were installed here. Their names come with it.
+func units(t *testing.T) (dir string, names []string) {
+	t.Helper()
+	labtest.Require(t, "systemd-analyze")
+	dir = t.TempDir()
+	paths, err := filepath.Glob("systemd/*")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%d units: %v", len(paths), err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(dir, filepath.Base(path))
+		if err := os.WriteFile(name, []byte(strings.ReplaceAll(string(text), program, self)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return dir, names
+}
+
+// TestUnits: systemd finds nothing to say about the units, also with the drop-in for real-time scheduling.
+func TestUnits(t *testing.T) {
+	dir, names := units(t)
+	verify := func(t *testing.T) {
+		out, err := exec.CommandContext(t.Context(), "systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, names...)...).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+	t.Run("alone", verify)
+	dropIn, err := os.ReadFile("examples/realtime.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "understudy.service.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "understudy.service.d", "realtime.conf"), dropIn, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("with the drop-in", verify)
+}
+
+// TestExposure holds the daemon's sandbox. What runs outside of it is the helper, which refuses what only root may decide.
+func TestExposure(t *testing.T) {
+	dir, _ := units(t)
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--no-pager", filepath.Join(dir, "understudy.service")).CombinedOutput()
+	if _, exposed := errors.AsType[*exec.ExitError](err); err != nil && !exposed {
+		t.Fatal(err)
+	}
+	level := regexp.MustCompile(`Overall exposure level for understudy.service: ([0-9.]+)`).FindSubmatch(out)
+	if level == nil {
+		t.Fatalf("no level: %v\n%s", err, out)
+	}
+	if got, err := strconv.ParseFloat(string(level[1]), 64); err != nil || got > exposureLimit {
+		t.Errorf("exposure %s, at most %.1f (%v)\n%s", level[1], exposureLimit, err, out)
+	}
+}
