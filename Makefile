@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
+# The packages whose tests need what make packages makes.
+BUILT := ./packaging/lint
 # The packages whose tests run on hosts of their own and measure time: they run alone.
 HOSTS := ./internal/netlab/... ./cmd/...
 # Of these, what takes minutes with the VRRP speakers of others, and is run by itself.
@@ -19,7 +21,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: all build demo test test-interop packages check race seeds sim stories fuzz bench bench-quick fmt clean
+.PHONY: all build demo test test-interop packages test-packages check race seeds sim stories fuzz bench bench-quick fmt clean
 
 all: build
 
@@ -44,7 +46,7 @@ check:
 	$(STATICCHECK) -checks all ./...
 
 race:
-	AGAIN='-race -count=1' .ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS))")
+	AGAIN='-race -count=1' .ci/gotest -race -timeout 5m $$(go list ./... | grep -vxF "$$(go list $(HOSTS) $(BUILT))")
 
 # Random clusters: each seed is another one, and repeats exactly.
 seeds:
@@ -65,6 +67,12 @@ test-interop:
 # Packages in dist/packages; make packages VERSION=1.2.3 makes them of that version (only then does the build see the variable).
 packages:
 	packaging/build
+
+# The packages: what is in them, that they can be made again, and the scripts of the .rpm. Those for arm64 are not run.
+test-packages: packages
+	.ci/setup lint || [ -z "$$CI" ]
+	GOARCH=arm64 go vet ./...
+	.ci/gotest -count=1 -timeout 15m $(BUILT)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
