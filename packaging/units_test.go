@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,5 +84,29 @@ func TestExposure(t *testing.T) {
 	}
 	if got, err := strconv.ParseFloat(string(level[1]), 64); err != nil || got > exposureLimit {
 		t.Errorf("exposure %s, at most %.1f (%v)\n%s", level[1], exposureLimit, err, out)
+	}
+}
+
+// TestHelperAtShutdown: stop hooks come to the helper when the host already shuts down. A unit that then needs or waits for what is
+// being stopped does not start, and systemd closes the socket.
+func TestHelperAtShutdown(t *testing.T) {
+	for path, want := range map[string][]string{
+		"systemd/understudy-helper@.service": {"DefaultDependencies=no", "Slice=system.slice"},
+		"systemd/understudy-helper.socket":   {"DefaultDependencies=no"},
+	} {
+		text := strings.Split(read(t, path), "\n")
+		for _, line := range want {
+			if !slices.Contains(text, line) {
+				t.Errorf("%s lacks %s", path, line)
+			}
+		}
+		for _, line := range text {
+			key, _, _ := strings.Cut(line, "=")
+			waits := []string{"Requires", "Requisite", "BindsTo", "Wants", "After", "Conflicts"}
+			started := strings.HasSuffix(path, ".socket") && line == "After=sysinit.target" // it was long ago
+			if slices.Contains(waits, key) && !started {
+				t.Errorf("%s has %s", path, line)
+			}
+		}
 	}
 }

@@ -9,5 +9,9 @@ func leaveRealtime(pid int) {
 	if err != nil || attr.Policy != unix.SCHED_FIFO && attr.Policy != unix.SCHED_RR {
 		return
 	}
-	_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+	niceness, err := unix.Getpriority(unix.PRIO_PROCESS, pid) // the kernel gives it as 20 less the value that it takes
+	if err != nil {
+		return
+	}
+	_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: int32(20 - niceness)}, 0)
 }
