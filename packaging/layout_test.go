@@ -117,21 +117,3 @@ func TestFirewalls(t *testing.T) {
 		t.Errorf("nft: %v\n%s", err, out)
 	}
 }
-
-// TestSysctls: the kernel has the settings that the example sets.
-func TestSysctls(t *testing.T) {
-	count := 0
-	for line := range strings.Lines(read(t, "examples/sysctl.conf")) {
-		key, _, set := strings.Cut(line, " = ")
-		if !set || strings.HasPrefix(line, "#") {
-			continue
-		}
-		count++
-		if _, err := os.Stat("/proc/sys/" + strings.ReplaceAll(key, ".", "/")); err != nil {
-			t.Error(err)
-		}
-	}
-	if count != 2 {
-		t.Errorf("%d settings", count)
-	}
-}
