@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"syscall"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -115,10 +117,22 @@ func secretive(path string, info fs.FileInfo, credentials string) error {
 	if mode := info.Mode().Perm(); mode&others != 0 {
 		return fmt.Errorf("%s has mode %04o, so that others than its owner can use it; run: chmod 600 %s", path, mode, path)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() && !ofDaemon(stat.Uid) {
 		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user", path, stat.Uid)
 	}
 	return nil
+}
+
+// daemonUser is whom the packages run the daemon as.
+var daemonUser = "understudy"
+
+// ofDaemon says whether root looks at a file of the daemon's user: to validate, or for the helper.
+func ofDaemon(uid uint32) bool {
+	if os.Geteuid() != 0 {
+		return false
+	}
+	u, err := user.Lookup(daemonUser)
+	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
 }
 
 // passwordLine is a line that a password may stand in, which no message shows.
