@@ -72,7 +72,7 @@ func bareTree(t *testing.T) string {
 		}
 	}
 	output(t, "sh", "-c", "cp $(command -v busybox) "+root+"/bin/busybox")
-	for _, applet := range []string{"sh", "cut", "grep", "timeout", "cat"} {
+	for _, applet := range []string{"sh", "cut", "grep", "timeout", "cat", "stat"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}
@@ -163,6 +163,11 @@ func lifeInATree(t *testing.T, runs bool, install, upgrade, remove string) {
 	}
 	step("upgrade", upgrade, "--upgrade", "--replacepkgs", b.rpm["amd64"])
 	output(t, "rpm", "--root", root, "--verify", "--nodeps", "understudy")
+	if runs {
+		if err := os.Chown(filepath.Join(root, "run/understudy"), 991, 990); err != nil {
+			t.Fatal(err)
+		}
+	}
 	step("remove", remove, "--erase", "understudy")
 	if _, err := os.Stat(own); err != nil {
 		t.Errorf("what a person wrote: %v", err)
@@ -173,5 +178,8 @@ func lifeInATree(t *testing.T, runs bool, install, upgrade, remove string) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "etc/understudy/conf.d")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("conf.d, which was empty: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "run/understudy")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the runtime directory: %v", err)
 	}
 }
