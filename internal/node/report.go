@@ -11,6 +11,15 @@ type Report struct {
 	Checks  []CheckReport `json:"checks"`
 	Hooks   []HookReport  `json:"hooks,omitempty"`
 	Config  ConfigReport  `json:"config"`
+	Reexec  *ReexecReport `json:"reexec,omitempty"` // nil: it was not asked for yet
+}
+
+// ReexecReport says how the daemon's program was exchanged while it ran, or why it was not.
+type ReexecReport struct {
+	At        time.Time `json:"at,omitzero"`
+	From      string    `json:"from,omitempty"`    // the version before
+	Refused   string    `json:"refused,omitempty"` // why the newest try left the program as it was; empty: it did not
+	RefusedAt time.Time `json:"refused_at,omitzero"`
 }
 
 // CheckReport is a check's last run and verdict.

@@ -204,6 +204,8 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		return err
 	case "adopt": // a dead daemon of this host still holds the addresses of web, or of the instance named
 		h.Feed(node.Adopt{Instance: cmpOr(rest, "web")})
+	case "exchange": // exchange a 80ms: another process goes on for it after that time
+		return tr.exchange(h, rest)
 	case "status":
 		tr.status(h)
 	case "reload": // reload a priority=50 address=..: a configuration with other keys; "reload a nothing" has no instance

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/internal/sim"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -192,4 +193,13 @@ func addresses(list string) []node.Address {
 		}
 	}
 	return out
+}
+
+// exchange has another process go on for a host after a time, or says why it cannot now.
+func (tr *tracer) exchange(h *sim.Host, gap string) error {
+	d, err := time.ParseDuration(gap)
+	if err == nil && !h.Reexec(d) {
+		tr.c.Note("%s is not exchanged: %s", h.Name, h.Unrest())
+	}
+	return err
 }

@@ -38,6 +38,8 @@ type Config struct {
 type Cluster struct {
 	// Observe, if set, sees every event that a node was fed and what it asked for.
 	Observe func(h *Host, ev node.Event, actions []node.Action)
+	// Exchanged, if set, sees the node of another process that goes on for a host; see Reexec.
+	Exchanged func(h *Host, next *node.Node, actions []node.Action)
 	// Network may be changed while the cluster runs.
 	Network Network
 	// Adverts keeps every advert in the trace, not only those that differ from the one before.

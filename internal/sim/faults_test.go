@@ -40,6 +40,7 @@ func init() {
 		{"rollout", 3, gentle, (*scenario).rollout},
 		{"absence", 2, planned, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
 		{"noise", 3, gentle, (*scenario).noise},
+		{"reexec", 5, planned, (*scenario).reexec},
 		{"overhaul", 2, hard, (*scenario).overhaul},
 		{"kill", 3, hard, (*scenario).kill},
 		{"crash", 3, hard, (*scenario).crash},
@@ -55,6 +56,7 @@ func init() {
 		{"firewall", 2, hard, (*scenario).firewall},
 		{"refuse", 1, hard, (*scenario).refuseAddress},
 		{"delete", 3, hard, (*scenario).delete},
+		{"slow reexec", 2, hard, (*scenario).slowReexec},
 	}
 }
 

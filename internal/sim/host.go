@@ -41,6 +41,7 @@ type Host struct {
 	begun    node.Config // what the process began with
 	cleaning bool        // the process is a cleanup
 	remains  remains
+	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
 	paused   bool
 	resumed  time.Time    // when it last went on
 	waiting  []node.Event // what came while the process was paused
@@ -189,7 +190,7 @@ func (h *Host) Kill() {
 
 // end is a process that is no more; what it asked the kernel for is still done.
 func (h *Host) end() {
-	h.node, h.paused, h.waiting, h.wake = nil, false, nil, time.Time{}
+	h.node, h.sealed, h.paused, h.waiting, h.wake = nil, nil, false, nil, time.Time{}
 	h.wakeSeq++
 }
 
@@ -201,7 +202,7 @@ func (h *Host) Crash() {
 }
 
 // Pause stops the process (SIGSTOP); its kernel goes on.
-func (h *Host) Pause() { h.paused = h.node != nil }
+func (h *Host) Pause() { h.paused = h.node != nil && !h.Away() }
 
 // Resume lets a paused process go on: first it reads what came meanwhile.
 func (h *Host) Resume() {
@@ -255,6 +256,9 @@ func (h *Host) Feed(ev node.Event) { h.feed(ev) }
 func (h *Host) feed(ev node.Event) {
 	switch {
 	case h.node == nil:
+		return
+	case h.Away():
+		h.miss(ev)
 		return
 	case h.frozen:
 		h.stalled = append(h.stalled, func() { h.feed(ev) })
@@ -319,7 +323,7 @@ func (h *Host) spins(ev node.Event) bool {
 
 // plan sees to it that the node gets its Elapsed.
 func (h *Host) plan() {
-	if h.node == nil || h.paused || h.frozen {
+	if h.node == nil || h.paused || h.frozen || h.Away() {
 		return
 	}
 	deadline, ok := h.node.Deadline()
@@ -335,7 +339,7 @@ func (h *Host) plan() {
 	h.wakeSeq++
 	seq := h.wakeSeq
 	h.c.after(h.clock.real(max(deadline.Sub(h.now()), 0))+h.c.between(0, h.c.cfg.Jitter), func() {
-		if h.wakeSeq == seq && !h.frozen && !h.paused { // a late one comes after what the sockets hold
+		if h.wakeSeq == seq && !h.frozen && !h.paused && !h.Away() { // a late one comes after what the sockets hold
 			h.wake = time.Time{}
 			h.feed(node.Elapsed{})
 		}

@@ -185,7 +185,7 @@ func (s *groupScenario) fault() {
 	h := s.c.hosts[s.r.IntN(len(s.c.hosts))]
 	links := h.Links()
 	l := links[s.r.IntN(len(links))]
-	switch s.r.IntN(9) {
+	switch s.r.IntN(10) {
 	case 0:
 		s.verdict(h, yields, s.chance(0.5))
 	case 1:
@@ -211,6 +211,9 @@ func (s *groupScenario) fault() {
 		s.c.Heal()
 	case 8:
 		s.reload(h)
+	case 9:
+		s.c.Note("** exchange the process of %s", h.Name)
+		exchange(h, s.upTo(300*time.Millisecond))
 	}
 }
 
@@ -280,6 +283,7 @@ func (s *groupScenario) end() {
 	s.c.Network.Loss, s.c.Network.Duplicates = 0, 0
 	keep := s.r.IntN(len(s.c.hosts)) // lives on, and is healthy if any is
 	for k, h := range s.c.hosts {
+		h.Return()
 		h.Reconfigure(s.nodes[h.Name])
 		if k != keep && s.chance(0.3) {
 			s.c.Note("** crash %s", h.Name)

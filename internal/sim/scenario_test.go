@@ -32,6 +32,7 @@ type plight struct {
 	stopping bool
 	drained  bool
 	refused  bool
+	exchange unrest          // what an exchange of its process is
 	sick     map[string]bool // the checks that fail
 	deleted  []time.Time
 }
@@ -61,6 +62,10 @@ func draw(seed uint64, trace bool, skip map[int]bool) *scenario {
 	}
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm)
+	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
+		s.tell(s.plights[h].exchange)
+		s.w.exchanged(h, next, actions)
+	}
 	s.renewed()
 	s.plan(d, skip)
 	return s
@@ -208,7 +213,7 @@ func (s *scenario) calm() bool {
 	for _, h := range s.c.hosts {
 		x := s.plights[h]
 		dead := (h.node == nil || h.cleaning) && len(h.kernel.addrs) > 0
-		if h.paused || h.frozen || dead || x.refused || x.version != s.version || !sound(h) || s.worn(h) {
+		if h.paused || h.Away() || h.frozen || dead || x.refused || x.version != s.version || !sound(h) || s.worn(h) {
 			return false
 		}
 	}
@@ -236,6 +241,7 @@ func (s *scenario) end(d dice) {
 			h.Thaw(pick(d, Hidden, Caught, Suspended))
 		}
 		h.Firewall, h.Lag = "", 0
+		h.Return()
 		s.refuse(h, "")
 		h.Resume()
 		if s.o.absent && k != keep && d.chance(0.3) || s.plights[h].stopping || h.Cleaning() {

@@ -55,7 +55,7 @@ type watched struct {
 // watchOver makes the cluster tell its steps.
 func watchOver(c *Cluster) *watch {
 	w := &watch{c: c, slack: slackOf(c.cfg), hosts: map[*Host]*watchedHost{}}
-	c.Observe = w.step
+	c.Observe, c.Exchanged = w.step, w.exchanged
 	return w
 }
 

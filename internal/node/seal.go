@@ -1,0 +1,277 @@
+package node
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Sealed is a node between two events, for another process of this host to go on with. It is made of a calm node only: a
+// handover, a linger, an address on its way into the kernel are over within seconds, and are waited for. Whoever writes it down
+// must carry its instants over to the other process's clock; secrets are not in it.
+type Sealed struct {
+	At        time.Time // when it was sealed
+	Config    Config
+	Began     time.Time // before it, there is nothing to remember
+	Checks    map[string]SealedCheck
+	Drains    []string
+	Names     map[string]SealedName
+	Links     []SealedLink
+	Around    map[string]SealedAround
+	Memory    []RouterMemory
+	Fates     []SealedFate
+	Instances []SealedInstance
+}
+
+// The parts of a sealed node, named after what they are of.
+type (
+	// SealedCheck is a check's verdict.
+	SealedCheck struct {
+		Healthy bool
+		Reason  string
+	}
+	// SealedName is what is known of a peer's name.
+	SealedName struct {
+		IPs []netip.Addr
+		Err string
+	}
+	// SealedLink is an interface.
+	SealedLink struct {
+		Link  Link
+		Since time.Time
+		Bare  time.Time `json:",omitzero"`
+	}
+	// SealedAround is what else speaks VRRP on an interface.
+	SealedAround struct {
+		MACs       map[netip.Addr][2]string // the last one, and the one before
+		Stray      Tally
+		Overlooked uint64
+	}
+	// SealedFate is what is decided for several instances.
+	SealedFate struct {
+		Group      string
+		State      State
+		Why        string
+		Since      time.Time
+		Generation uint64
+		Told       State
+		LastChange Change
+		OffersAt   time.Time `json:",omitzero"`
+		OffersGap  time.Duration
+	}
+	// SealedInstance is an instance.
+	SealedInstance struct {
+		State      State
+		Why        string
+		Since      time.Time
+		Generation uint64
+		Told       State
+		LinkReady  time.Time `json:",omitzero"`
+		Advertised time.Time `json:",omitzero"`
+		Patience   time.Duration
+		Holding    bool // the addresses are there
+		Announcer  SealedAnnouncer
+		Failure    SealedFailure
+		Wary       bool
+		Peerless   bool
+		Mute       string
+		MuteAt     time.Time `json:",omitzero"`
+		Losses     []time.Time
+		YieldUntil time.Time `json:",omitzero"`
+		Unproven   bool
+		LastChange Change
+		Calm       time.Time `json:",omitzero"`
+		Contention *Contention
+		Members    []SealedMember
+	}
+	// SealedAnnouncer is where an instance's announcements are.
+	SealedAnnouncer struct {
+		Began   time.Time `json:",omitzero"`
+		Round   int
+		Next    time.Time `json:",omitzero"`
+		Queue   []netip.Addr
+		Emitted time.Time `json:",omitzero"`
+		Silent  bool
+		Answer  time.Time `json:",omitzero"`
+		Answers int
+		Hushed  time.Time `json:",omitzero"`
+	}
+	// SealedFailure is an address that could not be set.
+	SealedFailure struct {
+		Why   string
+		Retry time.Time `json:",omitzero"`
+		Gap   time.Duration
+	}
+	// SealedMember is a virtual router.
+	SealedMember struct {
+		Family   vrrp.Family
+		Source   netip.Addr `json:",omitzero"`
+		Alone    bool
+		Machine  vrrp.Sealed
+		Outlets  []SealedOutlet
+		Counters Counters
+		Refusals Tally
+		Notices  Tally
+		Senders  []SealedSender
+		NewsFrom time.Time `json:",omitzero"`
+		NewsLeft int
+		Sent     []SealedSent
+	}
+	// SealedOutlet is one destination of a virtual router's adverts.
+	SealedOutlet struct {
+		To       netip.Addr
+		Name     string // the peer's
+		Failed   bool
+		Failing  time.Time `json:",omitzero"`
+		Why      string
+		Heard    time.Time `json:",omitzero"`
+		Priority uint8
+	}
+	// SealedSender is a host that a virtual router hears.
+	SealedSender struct {
+		From     netip.Addr
+		At       time.Time
+		Refused  string
+		Told     map[string]time.Time
+		Priority uint8
+		Interval time.Duration
+		Accepted uint64
+		Pseudo   uint64
+		Message  uint64
+	}
+	// SealedSent is an advert of this host.
+	SealedSent struct {
+		Priority uint8
+		Interval time.Duration
+		At       time.Time
+	}
+)
+
+// Unrest says why the node cannot be sealed now, but may be soon; empty: it can.
+func (n *Node) Unrest(now time.Time) string {
+	if n.stopping {
+		return "the daemon stops"
+	}
+	for _, f := range n.fates {
+		if why := n.unrestOf(now, f); why != "" {
+			name := f.group
+			if name == "" {
+				name = f.instances[0].cfg.Name
+			}
+			return name + ": " + why
+		}
+	}
+	return ""
+}
+
+// unrestOf is a fate's.
+func (n *Node) unrestOf(now time.Time, f *fate) string {
+	switch {
+	case f.removed:
+		return "it is no longer configured, and hands over"
+	case f.state == Leaving, f.leave != nil, f.linger != nil:
+		return "it hands over"
+	case !f.probed.IsZero(), !f.witness.at.IsZero():
+		return "it looks whether another host serves its addresses"
+	case f.doubtful(now), !f.woken.IsZero():
+		return "it woke late"
+	}
+	for m := range f.members() {
+		if m.machine.Handover() {
+			return "it is about to take over"
+		}
+	}
+	for _, i := range f.instances {
+		switch {
+		case i.adopting:
+			return "what a dead daemon left is being adopted"
+		case i.mute.tried:
+			return "it tries whether its adverts leave this host"
+		case i.holding != i.confirmed, i.holding && i.state != Master, !i.rising.IsZero():
+			return "its addresses are not all set"
+		}
+	}
+	return ""
+}
+
+// Seal returns what the node is. It must be calm; see Unrest.
+func (n *Node) Seal(now time.Time) Sealed {
+	s := Sealed{
+		At: now, Config: n.cfg, Began: n.memory.began, Memory: n.Memory(now), Drains: slices.Sorted(maps.Keys(n.drains)),
+		Checks: map[string]SealedCheck{}, Names: map[string]SealedName{}, Around: map[string]SealedAround{},
+	}
+	for name, v := range n.checks {
+		s.Checks[name] = SealedCheck{v.healthy, v.reason}
+	}
+	for name, r := range n.names {
+		sealed := SealedName{IPs: r.ips}
+		if r.err != nil {
+			sealed.Err = r.err.Error()
+		}
+		s.Names[name] = sealed
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.links)) {
+		l := n.links[name]
+		s.Links = append(s.Links, SealedLink{l.Link, l.since, l.bare})
+	}
+	for name, a := range n.around {
+		sealed := SealedAround{map[netip.Addr][2]string{}, a.stray.clone(), a.overlooked}
+		for ip, mac := range a.macs {
+			sealed.MACs[ip] = [2]string{mac.last, mac.before}
+		}
+		s.Around[name] = sealed
+	}
+	for _, f := range n.fates {
+		s.Fates = append(s.Fates, f.seal())
+	}
+	for _, i := range n.instances {
+		s.Instances = append(s.Instances, i.seal())
+	}
+	return s
+}
+
+func (f *fate) seal() SealedFate {
+	return SealedFate{
+		Group: f.group, State: f.state, Why: f.why, Since: f.since, Generation: f.generation, Told: f.told, LastChange: f.lastChange,
+		OffersAt: f.offers.at, OffersGap: f.offers.gap,
+	}
+}
+
+func (i *instance) seal() SealedInstance {
+	a := &i.announcer
+	s := SealedInstance{
+		State: i.state, Why: i.why, Since: i.since, Generation: i.generation, Told: i.told, LinkReady: i.linkReady,
+		Advertised: i.advertised, Patience: i.patience, Holding: i.holding, Failure: SealedFailure{i.failure.why, i.failure.retry, i.failure.gap},
+		Announcer: SealedAnnouncer{a.began, a.round, a.next, slices.Clone(a.queue), a.emitted, a.silent, a.answer, a.answers, a.hushed},
+		Wary:      i.wary.on, Peerless: i.wary.peerless, Mute: i.mute.why, MuteAt: i.mute.at,
+		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, Calm: i.calm,
+	}
+	if i.contention != nil {
+		s.Contention = new(*i.contention)
+	}
+	for _, m := range i.members {
+		s.Members = append(s.Members, m.seal())
+	}
+	return s
+}
+
+func (m *member) seal() SealedMember {
+	s := SealedMember{
+		Family: m.family, Source: m.source, Alone: m.alone, Machine: m.machine.Seal(), Counters: m.counters,
+		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.newsFrom, NewsLeft: m.newsLeft,
+	}
+	for _, o := range m.outlets {
+		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.failed, o.failing, o.why, o.heard, o.priority})
+	}
+	for _, from := range slices.SortedFunc(maps.Keys(m.senders), netip.Addr.Compare) {
+		x := m.senders[from]
+		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), x.priority, x.interval, x.accepted, x.pseudo, x.msg})
+	}
+	for _, x := range m.sent {
+		s.Sent = append(s.Sent, SealedSent{x.priority, x.interval, x.at})
+	}
+	return s
+}
