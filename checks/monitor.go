@@ -53,6 +53,7 @@ type Monitor struct {
 	timing  Timing
 	report  func(Result)
 	tasks   *sync.WaitGroup // Run's
+	before  verdict         // of a process or a run before this one
 	ahead   *attempt        // a second look that began while the first still waited; its outcome is the next run's
 }
 
@@ -62,16 +63,22 @@ func NewMonitor(name string, c Checker, t Timing, report func(Result)) *Monitor 
 	return &Monitor{name: name, checker: c, timing: t, report: report}
 }
 
+// Resume makes the next Run go on from an earlier one's last result: the verdict stands, and runs in a row count on.
+func (m *Monitor) Resume(r Result) {
+	m.before = verdict{known: r.Known, healthy: r.Healthy, streak: r.Streak}
+}
+
 // Run checks until ctx ends: the first time at once, then at the timing's intervals, and at once when a Watcher sees a
 // change. There are never two runs at a time, but for the early second look of a hedger. It returns when its goroutines ended, except that one which ignores its
 // context is waited for no longer than two seconds.
 func (m *Monitor) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	m.ahead = nil
 	l := &loop{
 		Monitor:  m,
 		wg:       &wg,
-		verdict:  verdict{rise: m.timing.Rise, fall: m.timing.Fall},
+		verdict:  verdict{m.timing.Rise, m.timing.Fall, m.before.known, m.before.healthy, m.before.streak},
 		timer:    time.NewTimer(0),
 		outcomes: make(chan outcome, 1),
 		changed:  make(chan struct{}, 1),

@@ -340,3 +340,44 @@ func TestReasonsAreOneBoundedLine(t *testing.T) {
 		t.Errorf("%d bytes: %q", len(got), got)
 	}
 }
+
+// TestResumedMonitorGoesOn counts on from the last result of another monitor: the verdict is no news, and a second failure in a
+// row is the second.
+func TestResumedMonitorGoesOn(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before Result
+		runs   string
+		want   []string
+	}{
+		{"healthy stays healthy", Result{Known: true, Healthy: true}, "+", []string{"healthy"}},
+		{"a failure before this one counts", Result{Known: true, Healthy: true, Streak: 1}, "-", []string{"changed to ill"}},
+		{"a success ends a streak", Result{Known: true, Healthy: true, Streak: 1}, "+-", []string{"healthy", "healthy, pending"}},
+		{"nothing is known", Result{}, "-", []string{"changed to ill"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got []string
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(len(tt.want))*time.Second-500*time.Millisecond)
+				defer cancel()
+				m := NewMonitor("nginx", &fake{run: outcomes(tt.runs)}, testTiming(), func(r Result) {
+					words := map[bool]string{true: "healthy", false: "ill"}[r.Healthy]
+					if r.Changed {
+						words = "changed to " + words
+					}
+					if r.Streak > 0 {
+						words += ", pending"
+					}
+					if len(got) < len(tt.want) {
+						got = append(got, words)
+					}
+				})
+				m.Resume(tt.before)
+				m.Run(ctx)
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("results (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}

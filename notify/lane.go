@@ -50,10 +50,15 @@ type run struct {
 	batch []pending // the last one is what the hook is told
 }
 
-// begin takes the next hook from the lane's queue; false when it is empty.
+// begin takes the next hook from the lane's queue; false when it is empty, or held.
 func (n *Notifier) begin(ctx context.Context, l *lane) (run, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.held != nil {
+		l.active = false
+		n.checkQuiet()
+		return run{}, false
+	}
 	hook, batch, ok := l.queue.next(n.hooksOf(l.key))
 	if !ok {
 		n.retire(l)

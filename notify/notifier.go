@@ -55,6 +55,7 @@ type Notifier struct {
 	lanes    map[key]*lane // those with something to do
 	running  bool          // Run is there to start lanes
 	stopping bool
+	held     chan struct{}           // no hook is begun; closed when none runs any more; nil: they are
 	abort    context.CancelCauseFunc // ends everything that runs; set while running
 	idle     chan struct{}           // closed when stopping and no lane is left
 }
@@ -175,6 +176,9 @@ func (n *Notifier) startable() []*lane {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var ready []*lane
+	if n.held != nil {
+		return nil
+	}
 	for _, l := range n.lanes {
 		if !l.active {
 			l.active = true

@@ -33,6 +33,7 @@ func (n *Notifier) beginStop() (lost []job, cause error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.stopping = true
+	n.resume()
 	for _, l := range n.lanes {
 		lost = append(lost, l.queue.drop(n.hooksOf(l.key), func(t Transition) bool {
 			return !n.running || t.State != Stop

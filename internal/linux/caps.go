@@ -106,3 +106,32 @@ func threadCaps(path, field string) (uint64, error) {
 	}
 	return 0, fmt.Errorf("read capabilities: %s has no %s", path, field)
 }
+
+// raiseAmbient lets a program that this thread executes have the capabilities of the process; lower takes that back. The thread
+// must be locked.
+func raiseAmbient() (lower func(), err error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return func() {}, fmt.Errorf("read capabilities: %w", err)
+	}
+	was := data
+	lower = func() {
+		_ = unix.Capset(&header, &was[0]) // without the inheritable ones there are no ambient ones
+	}
+	for k := range data {
+		data[k].Inheritable |= data[k].Permitted
+	}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return lower, fmt.Errorf("make capabilities inheritable: %w", err)
+	}
+	for bit := range 64 {
+		if data[bit/32].Permitted&(1<<(bit%32)) == 0 {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(bit), 0, 0); err != nil {
+			return lower, fmt.Errorf("raise ambient capability %d: %w", bit, err)
+		}
+	}
+	return lower, nil
+}

@@ -19,6 +19,9 @@ const role = "UNDERSTUDY_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(role) {
+	case "exec":
+		fmt.Println(playExec())
+		os.Exit(0)
 	case "drop":
 		if err := DropAmbient(); err != nil {
 			os.Stdout.WriteString(err.Error())

@@ -7,6 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Monotonic reads CLOCK_MONOTONIC, by which Go's timers run too: it is one for all processes since the boot.
+func Monotonic() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, fmt.Errorf("read the monotonic clock: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
 // Suspended is how long this machine has slept since it was booted: what CLOCK_BOOTTIME counts and CLOCK_MONOTONIC, by
 // which Go's timers run, does not.
 func Suspended() (time.Duration, error) {

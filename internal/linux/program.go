@@ -1,0 +1,79 @@
+package linux
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// trialGrace is how long a program on trial that was killed may keep its output open.
+const trialGrace = 200 * time.Millisecond
+
+// maxTrialOutput is how much is kept of what a program on trial writes, in bytes.
+const maxTrialOutput = 4096
+
+// Program is the path that this process was started from. What lies there may be another file by now: a package has been
+// upgraded, or a link leads elsewhere.
+func Program() (string, error) {
+	if arg := os.Args[0]; strings.Contains(arg, "/") {
+		path, err := filepath.Abs(arg)
+		if err == nil && sameFile(path, "/proc/self/exe") {
+			return path, nil
+		}
+	}
+	path, err := os.Executable() // without the kernel's " (deleted)"
+	if err != nil {
+		return "", fmt.Errorf("find the program: %w", err)
+	}
+	return path, nil
+}
+
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+// Try runs a program with a file as its descriptor 3, and returns what it wrote to standard output. The error says what went
+// wrong, with the beginning of what it wrote to standard error. It gets no capability of this process, which must have called
+// DropAmbient, and is killed with all that it started when ctx ends.
+func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte, error) {
+	var out, complaint bounded
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = without(os.Environ(), "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = trialGrace
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if said := strings.TrimSpace(string(complaint.kept)); err != nil && said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return out.kept, err
+}
+
+// without leaves variables out of an environment.
+func without(env []string, names ...string) []string {
+	return slices.DeleteFunc(env, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(names, name)
+	})
+}
+
+// bounded keeps the beginning of what is written.
+type bounded struct{ kept []byte }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	b.kept = append(b.kept, p[:min(len(p), maxTrialOutput-len(b.kept))]...)
+	return len(p), nil
+}

@@ -1,0 +1,172 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// executed is the variable in which this test program finds what it inherits.
+const executed = "UNDERSTUDY_TEST_EXECUTED"
+
+// playExec drops what children would inherit, executes this program with a sealed file and a socket open, and then says what is
+// left.
+func playExec() string {
+	files, stale, err := Inherit(executed)
+	switch {
+	case err != nil:
+		return err.Error()
+	case files == nil:
+		return execute().Error()
+	}
+	content, err := ReadSealed(files[0], 1<<10)
+	if err != nil {
+		return err.Error()
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err.Error()
+	}
+	if err := DropAmbient(); err != nil {
+		return err.Error()
+	}
+	_, again := os.LookupEnv(executed)
+	sockets := 0
+	for _, f := range stale {
+		if unix.SetNonblock(int(f.Fd()), true) == nil {
+			sockets++
+		}
+	}
+	return fmt.Sprintf("pid %d of %s\n%d files, %d sockets, variable again %t, %v\n%s", os.Getpid(), content, len(files), sockets, again, CheckCaps(), status)
+}
+
+func execute() error {
+	if err := DropAmbient(); err != nil {
+		return err
+	}
+	f, err := NewSealed("state", fmt.Appendf(nil, "%d", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return err
+	}
+	if err := Exec("/no/such/program", executed, f); !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("a program that is not there: %w", err)
+	}
+	// What failed has changed nothing: a child inherits neither the files nor the capabilities.
+	if inherits, err := anyThreadInherits(); err != nil || inherits {
+		return fmt.Errorf("a child would inherit capabilities: %t, %w", inherits, err)
+	}
+	if flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		return fmt.Errorf("a child would inherit the file: %d, %w", flags, err)
+	}
+	return Exec("/proc/self/exe", executed, f)
+}
+
+// TestExecKeepsCapabilities executes the program as nobody with the daemon's capabilities: it is the same process and has them
+// still.
+func TestExecKeepsCapabilities(t *testing.T) {
+	needRoot(t, "go")
+	t.Parallel()
+	out := play(t, withoutCgo(t), "exec", unix.CAP_NET_ADMIN, unix.CAP_NET_RAW)
+	var pid, before int
+	if n, _ := fmt.Sscanf(out, "pid %d of %d\n", &pid, &before); n != 2 || pid != before {
+		t.Fatalf("got %s", out)
+	}
+	if !strings.Contains(out, "1 files, 1 sockets, variable again false, <nil>\n") {
+		t.Errorf("got %s", out)
+	}
+	has := fmt.Sprintf("%016x", 1<<unix.CAP_NET_ADMIN|1<<unix.CAP_NET_RAW)
+	for _, want := range []string{"CapPrm:\t" + has, "CapEff:\t" + has} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+}
+
+func TestInheritRefuses(t *testing.T) {
+	for _, text := range []string{"", "x", "-1", "1", "9999", "3:", "99999999999"} {
+		t.Setenv(executed, text)
+		if files, _, err := Inherit(executed); err == nil {
+			t.Errorf("%q gives %v", text, files)
+		}
+		if _, set := os.LookupEnv(executed); set {
+			t.Errorf("%q is still there for children", text)
+		}
+	}
+	if files, stale, err := Inherit(executed); files != nil || stale != nil || err != nil {
+		t.Errorf("without the variable: %v, %v, %v", files, stale, err)
+	}
+}
+
+func TestSealedFiles(t *testing.T) {
+	f, err := NewSealed("state", []byte("what it was"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for range 2 { // whoever reads it does not move anything
+		if got, err := ReadSealed(f, 100); err != nil || string(got) != "what it was" {
+			t.Errorf("read %q, %v", got, err)
+		}
+	}
+	if _, err := f.WriteAt([]byte("other"), 0); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("it can be changed: %v", err)
+	}
+	if _, err := ReadSealed(f, 5); err == nil || !strings.Contains(err.Error(), "11 bytes, more than 5") {
+		t.Errorf("above the bound: %v", err)
+	}
+	ordinary, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ordinary.Close() }()
+	if _, err := ReadSealed(ordinary, 100); err == nil {
+		t.Error("an ordinary file is taken for a sealed one")
+	}
+}
+
+func TestTry(t *testing.T) {
+	f, err := NewSealed("state", []byte("sealed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	t.Setenv("NOTIFY_SOCKET", "/run/none")
+	for _, tt := range []struct{ name, script, out, err string }{
+		{"reads the file", `cat /proc/self/fd/3`, "sealed", ""},
+		{"is not heard by the service manager", `echo "$NOTIFY_SOCKET"`, "\n", ""},
+		{"fails", `echo out; echo why >&2; exit 3`, "out\n", "exit status 3: why"},
+		{"says too much", `yes | head -c 100000`, strings.Repeat("y\n", maxTrialOutput/2), ""},
+		{"hangs, with a child that holds its output", `sleep 100 & sleep 100`, "", "too slow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("too slow"))
+			defer cancel()
+			out, err := Try(ctx, "/bin/sh", []string{"-c", tt.script}, f)
+			text := ""
+			if err != nil {
+				text = err.Error()
+			}
+			if string(out) != tt.out || text != tt.err {
+				t.Errorf("got %.50q, %q, want %.50q, %q", out, text, tt.out, tt.err)
+			}
+		})
+	}
+}
+
+func TestProgramIsThisOne(t *testing.T) {
+	path, err := Program()
+	if err != nil || !sameFile(path, "/proc/self/exe") {
+		t.Errorf("got %s, %v", path, err)
+	}
+}
