@@ -12,6 +12,9 @@ const (
 	logQueue = 1024
 	// logFlush is how long the end waits for them.
 	logFlush = time.Second
+	// flushBound is the same before another program goes on in this process: every millisecond is one without an advert.
+	flushBound = 20 * time.Millisecond
+	flushPoll  = time.Millisecond
 )
 
 // logWriter writes lines in a goroutine of its own. The daemon logs from the loop that runs the election: when nobody empties
@@ -73,6 +76,13 @@ func (w *logWriter) write(line []byte) {
 	}
 	if _, err := w.out.Write(line); err != nil {
 		w.dropped.Add(1)
+	}
+}
+
+// flush waits until everything is written, within a bound.
+func (w *logWriter) flush() {
+	for end := time.Now().Add(flushBound); len(w.lines) > 0 && time.Now().Before(end); {
+		time.Sleep(flushPoll)
 	}
 }
 

@@ -73,7 +73,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.Args = cobra.ArbitraryArgs // RunE says what is wrong with them
-	root.AddCommand(runCommand(), validateCommand(), statusCommand(), drainCommand(), undrainCommand(), reloadCommand(), cleanupCommand(), helperCommand(), demoCommand(), versionCommand(), manualCommand())
+	root.AddCommand(runCommand(), validateCommand(), statusCommand(), drainCommand(), undrainCommand(), reloadCommand(), reexecCommand(), cleanupCommand(), helperCommand(), demoCommand(), versionCommand(), manualCommand())
 	for _, cmd := range root.Commands() {
 		cmd.Args = asUsage(cmd.Args)
 	}

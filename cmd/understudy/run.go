@@ -16,13 +16,33 @@ import (
 	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/daemon"
 	"github.com/understudy-ha/understudy/internal/door"
+	"github.com/understudy-ha/understudy/internal/linux"
 )
+
+// runFlags are those of run.
+type runFlags struct {
+	hostFlags
+	shadow bool
+	helper string
+}
+
+// add adds them to the command.
+func (f *runFlags) add(cmd *cobra.Command) {
+	f.addConfig(cmd)
+	f.addNode(cmd)
+	f.addDirs(cmd)
+	cmd.Flags().BoolVar(&f.shadow, "shadow", false, "only watch, and log what it would do")
+	cmd.Flags().StringVar(&f.helper, "helper", defaultHelper, "`socket` of the helper that runs hooks as root for a daemon that is not")
+}
+
+// configOptions is what the configuration depends on beside its files.
+func (f *runFlags) configOptions() config.Options {
+	return config.Options{Node: f.node, OnThisHost: true, Helper: f.helper}
+}
 
 // runCommand is the daemon.
 func runCommand() *cobra.Command {
-	var f hostFlags
-	var shadow bool
-	var helper string
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
@@ -33,18 +53,14 @@ func runCommand() *cobra.Command {
 			"would be beside what this host's own adverts say. Beside an understudy it needs a --runtime-dir of its own.\n\n" +
 			"A daemon that is not root has understudy helper run its hooks, and checks as other users, while --helper is there.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f, shadow, helper) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f) },
 	}
-	f.addConfig(cmd)
-	f.addNode(cmd)
-	f.addDirs(cmd)
-	cmd.Flags().BoolVar(&shadow, "shadow", false, "only watch, and log what it would do")
-	cmd.Flags().StringVar(&helper, "helper", defaultHelper, "`socket` of the helper that runs hooks as root for a daemon that is not")
+	f.add(cmd)
 	return cmd
 }
 
 // runDaemon loads the configuration, then runs until a signal.
-func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool, helper string) error {
+func runDaemon(cmd *cobra.Command, f *runFlags) error {
 	// From the first instant to the last: a hangup must neither end a daemon that starts nor one that hands over, and a log
 	// that nobody reads any more (SIGPIPE) none at all.
 	hangups, ignored := make(chan os.Signal, 1), make(chan os.Signal, 1)
@@ -56,7 +72,15 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool, helper string) err
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal is not ours to wait for
 
-	opts := config.Options{Node: f.node, OnThisHost: true, Helper: helper}
+	program, err := linux.Program() // at once: a package may replace it
+	if err != nil {
+		return err
+	}
+	inherited, err := daemon.Inherit()
+	if err != nil {
+		return fmt.Errorf("go on for the program before this one: %w", err)
+	}
+	opts := f.configOptions()
 	cfg, diags := config.Load(f.config, opts)
 	fmt.Fprint(cmd.ErrOrStderr(), config.Format(diags))
 	if cfg == nil || diags.HasErrors() {
@@ -66,10 +90,10 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool, helper string) err
 	defer out.close()
 	log := newLog(out, cfg.Log)
 	d, err := daemon.New(cfg, daemon.Options{
-		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: shadow,
-		Door: doorTo(helper),
+		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: f.shadow,
+		Door: doorTo(f.helper), Program: program, Flush: out.flush, Inherited: inherited,
 		Serve: func(d *daemon.Daemon, steerGroup string) (daemon.Server, error) {
-			s, err := control.Listen(f.runtimeDir, steerGroup, d)
+			s, err := serve(f.runtimeDir, steerGroup, d, inherited)
 			if err != nil {
 				return nil, err
 			}
@@ -80,7 +104,10 @@ func runDaemon(cmd *cobra.Command, f *hostFlags, shadow bool, helper string) err
 		return err
 	}
 	started := "started"
-	if shadow {
+	if inherited != nil {
+		started = "started in the place of another version"
+	}
+	if f.shadow {
 		started = "started as a shadow: nothing is sent, no address is set, no hook is run"
 	}
 	log.Info(started, "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
@@ -100,6 +127,14 @@ func doorTo(socket string) daemon.Door {
 		return nil
 	}
 	return door.New(socket)
+}
+
+// serve opens the control socket, or goes on with that of the program before.
+func serve(runtimeDir, steerGroup string, d *daemon.Daemon, inherited *daemon.Inherited) (*control.Server, error) {
+	if inherited != nil {
+		return control.Inherit(inherited.Control, steerGroup, d)
+	}
+	return control.Listen(runtimeDir, steerGroup, d)
 }
 
 // reloadOnHangup reloads at each SIGHUP until the daemon has ended; the daemon logs how it went.

@@ -27,6 +27,7 @@ func screen(r node.Report, now time.Time) string {
 	} else {
 		fmt.Fprintf(&b, "configuration loaded %s ago from %s\n", age(now, r.Config.Loaded), strings.Join(r.Config.Paths, ", "))
 	}
+	b.WriteString(exchanges(r, now))
 	for _, g := range r.Node.Groups {
 		b.WriteString("\n")
 		groupLines(&b, g, now)
@@ -48,6 +49,21 @@ func screen(r node.Report, now time.Time) string {
 		hookLines(&b, r.Hooks, r.Node.Shadow, now)
 	}
 	return printable(b.String())
+}
+
+// exchanges says when the program was exchanged, and why it was not.
+func exchanges(r node.Report, now time.Time) (lines string) {
+	x := r.Reexec
+	if x == nil {
+		return ""
+	}
+	if !x.At.IsZero() {
+		lines = fmt.Sprintf("version %s went on for version %s %s ago\n", r.Version, x.From, age(now, x.At))
+	}
+	if x.Refused != "" {
+		lines += fmt.Sprintf("reexec REFUSED %s ago, this version goes on: %s\n", age(now, x.RefusedAt), strings.ReplaceAll(x.Refused, "\n", "\n  "))
+	}
+	return lines
 }
 
 // printable keeps what a check or hook wrote from steering the terminal, and cuts what ends a line unseen.

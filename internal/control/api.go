@@ -19,4 +19,6 @@ type Daemon interface {
 	Undrain(ctx context.Context, name string) error
 	// Reload reads the configuration again; the error holds the diagnostics.
 	Reload(ctx context.Context) (node.Reloaded, error)
+	// Reexec makes the process another program. It returns only if that failed: everything goes on as it was.
+	Reexec(ctx context.Context) error
 }

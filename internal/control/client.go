@@ -72,8 +72,43 @@ func (c *Client) Reload(ctx context.Context) (r node.Reloaded, err error) {
 	return r, err
 }
 
-// do makes one request.
+// Reexec has the daemon's program exchanged, and returns the report of the one that goes on. An error says why the old one does.
+func (c *Client) Reexec(ctx context.Context) (node.Report, error) {
+	before, err := c.Report(ctx)
+	if err != nil {
+		return before, err
+	}
+	err = c.once(ctx, http.MethodPost, "/v1/reexec", nil, nil)
+	if !cut(err) {
+		return before, err
+	}
+	after, err := c.Report(ctx) // the connection waits in the socket, which the new program inherits
+	switch {
+	case err != nil:
+		return after, fmt.Errorf("the daemon broke off: %w", err)
+	case after.PID != before.PID || after.Reexec == nil || before.Reexec != nil && !after.Reexec.At.After(before.Reexec.At):
+		return after, errors.New("the daemon broke off, and another one has been started since")
+	}
+	return after, nil
+}
+
+// cut says whether the daemon ended in the middle of a request, or became another program.
+func cut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// do makes one request. One that is cut off is made once more, as every request may be: the daemon may have become another
+// program.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, answer any) error {
+	err := c.once(ctx, method, path, query, answer)
+	if cut(err) {
+		err = c.once(ctx, method, path, query, answer)
+	}
+	return err
+}
+
+// once makes one request.
+func (c *Client) once(ctx context.Context, method, path string, query url.Values, answer any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://understudy"+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)

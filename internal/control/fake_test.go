@@ -20,6 +20,7 @@ type fakeDaemon struct {
 	drain   func(ctx context.Context, name string) (node.Drained, error)
 	undrain func(ctx context.Context, name string) error
 	reload  func(ctx context.Context) (node.Reloaded, error)
+	reexec  func(ctx context.Context) error
 }
 
 var _ Daemon = (*fakeDaemon)(nil)
@@ -52,6 +53,13 @@ func (f *fakeDaemon) Reload(ctx context.Context) (node.Reloaded, error) {
 		return node.Reloaded{}, errUnasked
 	}
 	return f.reload(ctx)
+}
+
+func (f *fakeDaemon) Reexec(ctx context.Context) error {
+	if f.reexec == nil {
+		return errUnasked
+	}
+	return f.reexec(ctx)
 }
 
 // runtimeDir makes a directory whose path leaves room for a socket's, which t.TempDir's may not.

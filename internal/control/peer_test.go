@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // requests are all that there is to ask.
-var requests = []string{"status", "drain", "undrain", "reload"}
+var requests = []string{"status", "drain", "undrain", "reload", "reexec"}
 
 // ask returns the error in words.
 func ask(c *Client, what string) string {
@@ -46,6 +46,8 @@ func ask(c *Client, what string) string {
 		err = c.Undrain(context.Background(), "admin")
 	case "reload":
 		_, err = c.Reload(context.Background())
+	case "reexec":
+		_, err = c.Reexec(context.Background())
 	}
 	if err != nil {
 		return err.Error()
@@ -109,6 +111,7 @@ func TestWhoMaySteer(t *testing.T) {
 		drain:   func(context.Context, string) (node.Drained, error) { return node.Drained{}, nil },
 		undrain: func(context.Context, string) error { return nil },
 		reload:  func(context.Context) (node.Reloaded, error) { return node.Reloaded{}, nil },
+		reexec:  func(context.Context) error { return nil },
 	})
 	readers, steerers := gid(t, "daemon"), gid(t, "adm")
 	if err := os.Chown(filepath.Join(dir, SocketName), -1, int(readers)); err != nil {
@@ -155,8 +158,11 @@ func TestWhoMaySteer(t *testing.T) {
 			}
 			for k, what := range requests {
 				want := tt.steer
-				if what == "status" {
+				switch {
+				case what == "status":
 					want = tt.read
+				case what == "reexec" && tt.as.Uid != 0 && tt.read == may:
+					want = "only root may exchange the daemon's program"
 				}
 				if !strings.HasSuffix(lines[k], want) {
 					t.Errorf("%s: %q, want %q", what, lines[k], want)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -34,6 +35,7 @@ const (
 type Server struct {
 	daemon   Daemon
 	listener *limited
+	socket   *net.UnixListener
 	lock     *os.File
 	steer    atomic.Pointer[string]
 	readers  slots
@@ -52,13 +54,38 @@ func Listen(runtimeDir, steerGroup string, d Daemon) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	return newServer(l, lock, steerGroup, d), nil
+}
+
+func newServer(l *net.UnixListener, lock *os.File, steerGroup string, d Daemon) *Server {
 	s := &Server{
-		daemon: d, listener: limit(l, maxConnections), lock: lock,
+		daemon: d, listener: limit(l, maxConnections), socket: l, lock: lock,
 		readers: make(slots, maxClients), steerers: make(slots, maxClients),
 	}
 	s.SetSteerGroup(steerGroup)
-	return s, nil
+	return s
 }
+
+// Inherit makes a server of the Files that another program in this process had. Whoever has connected since is served.
+func Inherit(files []*os.File, steerGroup string, d Daemon) (*Server, error) {
+	if len(files) != 2 {
+		return nil, fmt.Errorf("control socket: %d files were inherited, want 2", len(files))
+	}
+	l, err := net.FileListener(files[0])
+	_ = files[0].Close() // it was copied
+	if err != nil {
+		return nil, fmt.Errorf("inherit the control socket: %w", err)
+	}
+	socket, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("inherit the control socket: it is a %T", l), l.Close())
+	}
+	socket.SetUnlinkOnClose(true)
+	return newServer(socket, files[1], steerGroup, d), nil
+}
+
+// Files are the socket and the lock of the runtime directory, for another program in this process.
+func (s *Server) Files() []syscall.Conn { return []syscall.Conn{s.socket, s.lock} }
 
 // SetSteerGroup changes who may steer.
 func (s *Server) SetSteerGroup(group string) { s.steer.Store(&group) }
@@ -115,6 +142,7 @@ func (s *Server) handler() http.Handler {
 		}
 		return struct{}{}, s.daemon.Undrain(r.Context(), name)
 	}))
+	mux.HandleFunc("POST /v1/reexec", s.byRoot(func(r *http.Request) (any, error) { return nil, s.daemon.Reexec(r.Context()) }))
 	mux.HandleFunc("POST /v1/reload", s.steerBy(func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) }))
 	return mux
 }
@@ -163,6 +191,19 @@ func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
 		p, _ := r.Context().Value(peerKey{}).(peer)
 		if err := p.maySteer(*s.steer.Load()); err != nil {
 			reply(w, http.StatusForbidden, failure{err.Error()})
+			return
+		}
+		serve(w, r)
+	}
+}
+
+// byRoot serves what only root may do: the daemon becomes another program by it, with all its rights.
+func (s *Server) byRoot(do func(*http.Request) (any, error)) http.HandlerFunc {
+	serve := s.steerers.serve(do)
+	return func(w http.ResponseWriter, r *http.Request) {
+		p, _ := r.Context().Value(peerKey{}).(peer)
+		if p.err != nil || p.uid != 0 {
+			reply(w, http.StatusForbidden, failure{"only root may exchange the daemon's program"})
 			return
 		}
 		serve(w, r)

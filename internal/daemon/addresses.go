@@ -330,6 +330,13 @@ func (s *addressSetter) drain(ctx context.Context) {
 	}
 }
 
+// rests says whether there is nothing to do.
+func (s *addressSetter) rests() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.busy && len(s.order)+len(s.after)+len(s.failed)+len(s.lost) == 0
+}
+
 // lostOn makes the watcher's callback.
 func (s *addressSetter) lostOn(ifName string, ip netip.Addr, expired bool) {
 	s.deleted(node.AddressLost{Interface: ifName, IP: ip, Expired: expired})

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -44,6 +45,11 @@ type Options struct {
 	// Door is the way to the helper that runs commands as other users; nil: the daemon runs all of them itself.
 	Door Door
 	Log  hclog.Logger
+	// Program is the file that this program was started from, for Reexec; Flush writes what the log holds back before it.
+	Program string
+	Flush   func()
+	// Inherited is what the program before this one left in the same process; nil: there was none.
+	Inherited *Inherited
 }
 
 // Door runs hooks and checks for a daemon that may not.
@@ -56,6 +62,8 @@ type Door interface {
 type Server interface {
 	Run(context.Context) error
 	SetSteerGroup(string)
+	// Files are what another program in this process needs to go on.
+	Files() []syscall.Conn
 	Close() error
 }
 
@@ -67,13 +75,16 @@ type Daemon struct {
 	cfg      atomic.Pointer[config.Config]
 	virtuals atomic.Pointer[virtuals]
 
-	events  chan node.Event
-	ports   chan portChange
-	changes chan struct{} // there is a new configuration, for the sockets
-	steers  chan steering
-	pings   chan chan<- struct{} // asks the loop whether it is alive
-	reloads chan reloadRequest
-	ended   chan struct{} // closed when the loop takes no more events
+	events   chan node.Event
+	ports    chan portChange
+	changes  chan struct{} // there is a new configuration, for the sockets
+	steers   chan steering
+	pings    chan chan<- struct{} // asks the loop whether it is alive
+	reloads  chan reloadRequest
+	reexecs  chan chan<- error
+	sealings chan sealing
+	wentOn   chan struct{} // closed when the loop has taken over from the program before
+	ended    chan struct{} // closed when the loop takes no more events
 
 	timer      *linux.Timer
 	kernel     *linux.Addresses // used by the setter's goroutine while it runs; nil: a shadow
@@ -95,6 +106,7 @@ type Daemon struct {
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
 	loaded    atomic.Pointer[node.ConfigReport]
+	reexeced  atomic.Pointer[node.ReexecReport] // nil: it was not asked for
 	hookRuns  hookRuns
 }
 
@@ -102,7 +114,7 @@ type Daemon struct {
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
 	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
-	for _, open := range []func(*config.Config) error{d.prepare, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains, d.openMemory} {
+	for _, open := range []func(*config.Config) error{d.prepare, d.inherit, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains, d.openMemory} {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err
@@ -124,6 +136,9 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		steers:   make(chan steering),
 		pings:    make(chan chan<- struct{}),
 		reloads:  make(chan reloadRequest),
+		reexecs:  make(chan chan<- error),
+		sealings: make(chan sealing),
+		wentOn:   make(chan struct{}),
 		ended:    make(chan struct{}),
 		systemd:  newSystemd(o.Log),
 		drains:   Drains{StateDir: o.StateDir, RuntimeDir: o.RuntimeDir},
@@ -186,6 +201,9 @@ func (d *Daemon) openControl(cfg *config.Config) (err error) {
 
 // openDrains reads what was drained before.
 func (d *Daemon) openDrains(*config.Config) error {
+	if d.opts.Inherited != nil {
+		return nil // the node knows, also what could not be saved
+	}
 	var err error
 	if d.drained, err = d.drains.Load(); err != nil {
 		d.log.Error("saved drains", "error", err)
@@ -259,6 +277,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		task("control", d.control.Run)
 	}
 	task("systemd", d.runWatchdog)
+	if d.opts.Inherited != nil {
+		task("inheritance", d.runInheritance)
+	}
 	d.loop(ctx, work)
 	close(d.ended)
 	d.finish(work)

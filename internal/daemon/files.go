@@ -116,6 +116,8 @@ func (d *Daemon) runReload(ctx context.Context) error {
 		case r := <-d.reloads:
 			done, err := d.reload(ctx, r.why)
 			r.answer <- reloadAnswer{done, err}
+		case answer := <-d.reexecs:
+			answer <- d.reexec(ctx)
 		case ev := <-f.events:
 			if d.relevant(ev) {
 				changed()

@@ -46,6 +46,8 @@ type loop struct {
 	memorized   uint64            // the version of the node's memory that was last given away to be written
 	memorizedAt time.Time
 	memoryDue   <-chan time.Time  // when the next one is
+	sealing     *sealing          // who waits for a calm moment
+	sealDue     <-chan time.Time  // when it is looked for again
 	unsent      []node.SendFailed // adverts that did not leave, for the node to hear of
 }
 
@@ -71,6 +73,10 @@ func (d *Daemon) loop(stop, work context.Context) {
 			l.due = nil
 		case <-l.memoryDue:
 			l.memorize()
+		case s := <-d.sealings:
+			l.sealing, l.sealDue = &s, time.After(0)
+		case <-l.sealDue:
+			l.trySeal()
 		case alive := <-d.pings:
 			close(alive)
 		case <-stopping:
@@ -94,6 +100,10 @@ func (d *Daemon) loop(stop, work context.Context) {
 // begin makes the node, and tells it what was before it.
 func (l *loop) begin() {
 	cfg := l.nodeConfig(l.cfg.Load())
+	if l.opts.Inherited != nil {
+		l.goOn(cfg)
+		return
+	}
 	l.node = node.New(cfg, time.Now())
 	l.slept()
 	l.step(l.remembered)

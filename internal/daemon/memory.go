@@ -94,6 +94,9 @@ func (k *memoryKeeper) write(routers []node.RouterMemory) {
 
 // openMemory reads what authentication must not forget.
 func (d *Daemon) openMemory(cfg *config.Config) error {
+	if d.opts.Inherited != nil {
+		return nil // the node has it
+	}
 	var err error
 	if d.remembered, err = d.memory.load(); err == nil {
 		return nil

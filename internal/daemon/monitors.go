@@ -22,8 +22,9 @@ type monitors struct {
 
 // runningCheck is a monitor's goroutine.
 type runningCheck struct {
-	cancel context.CancelFunc
-	done   chan struct{}
+	cancel  context.CancelFunc
+	done    chan struct{}
+	monitor *checks.Monitor
 }
 
 func newMonitors(report func(checks.Result)) *monitors {
@@ -55,13 +56,61 @@ func (m *monitors) runAll(ctx context.Context) error {
 // start runs one; mu is held.
 func (m *monitors) start(name string, monitor *checks.Monitor) {
 	ctx, cancel := context.WithCancel(m.ctx)
-	r := &runningCheck{cancel, make(chan struct{})}
+	r := &runningCheck{cancel, make(chan struct{}), monitor}
 	m.running[name] = r
 	m.tasks.Go(func() {
 		defer close(r.done)
 		defer cancel()
 		monitor.Run(ctx)
 	})
+}
+
+// pause ends all checks; resume lets them go on from their last results.
+func (m *monitors) pause() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.running {
+		r.cancel()
+	}
+	for name, r := range m.running {
+		<-r.done // a monitor ends within two seconds
+		m.waiting[name] = r.monitor
+	}
+	clear(m.running)
+}
+
+func (m *monitors) resume() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx == nil {
+		return // runAll has ended
+	}
+	for name, monitor := range m.waiting {
+		if last, ok := m.results.Load(name); ok {
+			monitor.Resume(last.(checks.Result))
+		}
+		m.start(name, monitor)
+	}
+	clear(m.waiting)
+}
+
+// list returns the newest results.
+func (m *monitors) list() (all []checks.Result) {
+	m.results.Range(func(_, r any) bool {
+		all = append(all, r.(checks.Result))
+		return true
+	})
+	return all
+}
+
+// restore takes the results of the program before this one, for checks that are still configured.
+func (m *monitors) restore(results []checks.Result) {
+	for _, r := range results {
+		if monitor := m.waiting[r.Check]; monitor != nil {
+			m.results.Store(r.Check, r)
+			monitor.Resume(r)
+		}
+	}
 }
 
 // replace ends what is gone or changed, and starts what is new. Of one check there are never two runs at a time.

@@ -72,13 +72,18 @@ func (p *port) mark(marks map[*linux.Conn]uint64) {
 
 // port takes a change of an interface into the loop.
 func (l *loop) port(c portChange) {
+	l.usePort(c)
+	l.step(node.LinkChanged{Link: c.link})
+}
+
+// usePort replaces an interface's sockets.
+func (l *loop) usePort(c portChange) {
 	if c.port == nil {
 		delete(l.ports, c.link.Name)
 	} else {
 		l.ports[c.link.Name] = c.port
 	}
 	close(c.done)
-	l.step(node.LinkChanged{Link: c.link})
 }
 
 // portKeeper opens and closes the sockets as interfaces come and go. It is one goroutine.

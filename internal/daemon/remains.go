@@ -116,6 +116,9 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 	if notice := kernel.Notice(); notice != nil {
 		d.log.Warn("list of held addresses", "error", notice)
 	}
+	if d.opts.Inherited != nil {
+		return nil // nobody died: all that is there is wanted
+	}
 	left, err := takeUnclaimed(d.opts.RuntimeDir, time.Now())
 	if err != nil {
 		d.log.Warn("addresses that an earlier daemon left are not adopted", "error", err)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -26,6 +27,17 @@ func (h *hookRuns) add(r notify.Report) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last[hookKey{r.Hook, r.Instance}] = r
+}
+
+// restore takes the runs of the program before this one.
+func (h *hookRuns) restore(runs []node.HookReport) {
+	for _, r := range runs {
+		last := notify.Report{Hook: r.Name, Instance: r.Instance, Transition: notify.Transition{State: notify.State(r.State)}, At: r.At, Took: r.Took, Output: r.Output}
+		if r.Error != "" {
+			last.Err = errors.New(r.Error)
+		}
+		h.add(last)
+	}
 }
 
 // list returns them in a stable order.
@@ -56,7 +68,7 @@ func (d *Daemon) Report() node.Report {
 	_ = d.steer(ctx, nil)
 	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
-		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(),
+		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(), Reexec: d.reexeced.Load(),
 	}
 }
 

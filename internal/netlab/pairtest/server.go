@@ -66,9 +66,15 @@ func (h *Server) Configure(t testing.TB, config string) {
 // Start starts the host's daemon.
 func (h *Server) Start(t testing.TB) {
 	t.Helper()
+	h.StartBy(t)
+}
+
+// StartBy has another command start it, whose last arguments are the daemon's command line.
+func (h *Server) StartBy(t testing.TB, starter ...string) {
+	t.Helper()
 	h.past = h.Log()
 	var err error
-	if h.Daemon, err = h.Host.Start(h.command("run", "--config", h.ConfigFile(), "--node", h.Name())...); err != nil {
+	if h.Daemon, err = h.Host.Start(append(starter, h.command("run", "--config", h.ConfigFile(), "--node", h.Name())...)...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,239 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// Bounds of exchanging the program. Together they are less than an answer on the control socket may take.
+const (
+	// trialBound is how long the new program may take to read state and configuration.
+	trialBound = 6 * time.Second
+	// hooksBound is how long the hooks that run may go on.
+	hooksBound = 8 * time.Second
+	// calmBound is how long a calm moment is waited for: a handover takes a second or two.
+	calmBound = 5 * time.Second
+	// calmPoll is how often the loop looks for it.
+	calmPoll = 2 * time.Millisecond
+	// trialShare is which part of the time that the others wait for an advert the trial may have taken: the exchange takes about
+	// as long again.
+	trialShare = 2
+)
+
+// sealing asks the loop for its state at the first calm moment; take gets it in the loop's own goroutine.
+type sealing struct {
+	until time.Time
+	take  func(*sealedState) error
+	done  chan<- error
+}
+
+// TrialAnswer is what a program on trial writes to its standard output, and nothing else.
+type TrialAnswer struct {
+	Format  int    `json:"format"`
+	Version string `json:"version"`
+}
+
+// Reexec makes this process the program that lies where it was started from, without letting go of anything. It returns only an
+// error: why everything goes on as it was.
+func (d *Daemon) Reexec(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case d.reexecs <- answer:
+	case <-d.ended:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-d.ended:
+		return errStopping
+	}
+}
+
+// reexec tries, and keeps why it could not.
+func (d *Daemon) reexec(ctx context.Context) error {
+	err := d.exchange(ctx)
+	r := node.ReexecReport{}
+	if was := d.reexeced.Load(); was != nil {
+		r = *was
+	}
+	r.Refused, r.RefusedAt = err.Error(), time.Now()
+	d.reexeced.Store(&r)
+	d.log.Error("the program was not exchanged; this one goes on as it was", "error", err)
+	return err
+}
+
+// exchange returns why nothing was exchanged.
+func (d *Daemon) exchange(ctx context.Context) error {
+	if d.opts.Shadow {
+		return errors.New("a shadow holds nothing that a restart would lose: restart it")
+	}
+	if d.opts.Program == "" {
+		return errors.New("it is not known from which file this program was started")
+	}
+	before, err := os.Stat(d.opts.Program)
+	if err != nil {
+		return fmt.Errorf("the new program: %w", err)
+	}
+	took, err := d.try(ctx)
+	if err != nil {
+		return err
+	}
+	d.monitors.pause()
+	defer d.monitors.resume()
+	defer d.notifier.Resume()
+	hooks, cancel := context.WithTimeoutCause(ctx, hooksBound, fmt.Errorf("a hook still runs after %s; try again when it has ended", hooksBound))
+	defer cancel()
+	if err := d.notifier.Hold(hooks); err != nil {
+		return err
+	}
+	return d.seal(ctx, func(s *sealedState) error {
+		if after, err := os.Stat(d.opts.Program); err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
+			return errors.New("the new program was replaced while it was tried; try again")
+		}
+		if patience := s.patience(); took*trialShare > patience {
+			return fmt.Errorf("the new program took %s to begin, and the other hosts wait only %s for an advert: restart the daemon, which hands over first",
+				took.Round(time.Millisecond), patience)
+		}
+		return d.execute(s)
+	})
+}
+
+// patience is how long the other hosts wait for an advert of this one at least, for ever where it is no master.
+func (s *sealedState) patience() time.Duration {
+	const ever = time.Hour
+	shortest := ever
+	for k, i := range s.Node.Config.Instances {
+		if s.Node.Instances[k].State == node.Master {
+			shortest = min(shortest, time.Duration(i.DeadAdverts)*i.Interval)
+		}
+	}
+	return shortest
+}
+
+// try has the new program read the state and the configuration, and says how long that took.
+func (d *Daemon) try(ctx context.Context) (took time.Duration, err error) {
+	var s *sealedState
+	if err := d.seal(ctx, func(sealed *sealedState) error { s = sealed; return nil }); err != nil {
+		return 0, err
+	}
+	state, err := s.file()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = state.Close() }()
+	ctx, cancel := context.WithTimeoutCause(ctx, trialBound, fmt.Errorf("it did not answer within %s", trialBound))
+	defer cancel()
+	began := time.Now()
+	out, err := linux.Try(ctx, d.opts.Program, append([]string{"reexec", "--trial", "--"}, os.Args[1:]...), state)
+	took = time.Since(began)
+	if err != nil {
+		return 0, fmt.Errorf("%s refuses to go on from here: %w", d.opts.Program, err)
+	}
+	var answer TrialAnswer
+	if err := json.Unmarshal(out, &answer); err != nil || answer.Format == 0 {
+		return 0, fmt.Errorf("%s cannot go on from here: it answers %q", d.opts.Program, firstLine(string(out)))
+	}
+	if answer.Format != sealedFormat {
+		return 0, fmt.Errorf("version %s has format %d of the sealed state, this one %d: restart the daemon, which hands over first", answer.Version, answer.Format, sealedFormat)
+	}
+	return took, nil
+}
+
+// firstLine is as much of a text as fits a reason.
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s[:min(len(s), 80)]
+}
+
+// file writes the state into memory.
+func (s *sealedState) file() (*os.File, error) {
+	text, err := s.encode()
+	if err != nil {
+		return nil, err
+	}
+	return linux.NewSealed("understudy-state", text)
+}
+
+// seal has the loop give its state away at a calm moment.
+func (d *Daemon) seal(ctx context.Context, take func(*sealedState) error) error {
+	done := make(chan error, 1)
+	select {
+	case d.sealings <- sealing{time.Now().Add(calmBound), take, done}:
+	case <-d.ended:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-d.ended:
+		return errStopping
+	}
+}
+
+// trySeal gives the state to who waits for it, if this moment is calm.
+func (l *loop) trySeal() {
+	l.sealDue = nil
+	if l.sealing == nil {
+		return
+	}
+	l.more() // what is left of a flood is lost, as it would be on the link
+	why := l.unrest()
+	switch {
+	case why == "":
+		s, err := l.capture()
+		if err == nil {
+			err = l.sealing.take(s)
+		}
+		l.sealing.done <- err
+	case time.Now().Before(l.sealing.until):
+		l.sealDue = time.After(calmPoll)
+		return
+	default:
+		l.sealing.done <- fmt.Errorf("there was no calm moment within %s: %s; try again", calmBound, why)
+	}
+	l.sealing = nil
+}
+
+// unrest says why the state would not be whole now.
+func (l *loop) unrest() string {
+	switch why := l.node.Unrest(time.Now()); {
+	case why != "":
+		return why
+	case !l.addresses.rests():
+		return "addresses are being set"
+	case len(l.announcer.queue) > 0:
+		return "addresses are being announced"
+	}
+	return ""
+}
+
+// execute is the last thing that this program does, unless it fails.
+func (d *Daemon) execute(s *sealedState) error {
+	state, err := s.file()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = state.Close() }()
+	files := []syscall.Conn{state}
+	if d.control != nil {
+		files = append(files, d.control.Files()...)
+	}
+	if d.opts.Flush != nil {
+		d.opts.Flush()
+	}
+	return linux.Exec(d.opts.Program, inheritance, files...)
+}
