@@ -26,6 +26,8 @@ const (
 	maxPartings = 8
 	// hearingMargin is by how much another router's advert may be late after its announcement, beyond an interval.
 	hearingMargin = 200 * time.Millisecond
+	// stayInterval is what the skew of a host that stays is made of, as after a handover's advert.
+	stayInterval = 10 * time.Millisecond
 	// unanswered is how long a repeated handover waits before it says more than priority 0.
 	unanswered  = 50 * time.Millisecond
 	maxOfferGap = time.Minute
@@ -316,8 +318,12 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 			n.lingerFor(now, m, ev.From)
 		}
 		if f.linger != nil {
+			fell := f.linger.by == ev.From && f.linger.prio >= m.machine.Priority() && ev.Advert.Priority < m.machine.Priority()
 			f.linger.advertised(m, ev)
 			n.turned(now, f)
+			if fell {
+				n.stay(now, m, ev)
+			}
 		}
 		return
 	}
@@ -336,6 +342,20 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 		if other != m {
 			n.perform(now, other, other.machine.Step(now, over))
 		}
+	}
+}
+
+// stay is a successor that falls below this host before it was seen to serve. It may have heard this host's last advert after that
+// and given way, so that nobody is master: this host has the addresses still, and waits no longer than for a handover.
+func (n *Node) stay(now time.Time, m *member, ev Heard) {
+	f := m.of.fate
+	if f.state != Backup || !m.of.cfg.Preempt || len(f.linger.seen) >= f.held() {
+		return
+	}
+	f.linger = nil
+	why := fmt.Sprintf("%s fell to priority %d before it was seen to serve, ours is %d", ev.From, ev.Advert.Priority, m.machine.Priority())
+	for other := range f.members() {
+		n.perform(now, other, other.machine.Step(now, vrrp.HandedOver{Why: why, Interval: stayInterval, Since: now}))
 	}
 }
 
