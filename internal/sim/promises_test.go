@@ -37,6 +37,7 @@ type promises struct {
 	since  map[string]*lasting
 	told   map[string]bool
 	served map[service]time.Time
+	lost   map[netip.Addr]time.Time // when a host last let go of it
 }
 
 // service is an address that a host has; served is when it first announced it.
@@ -59,7 +60,7 @@ type lasting struct {
 
 // promise makes them watch.
 func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool) *promises {
-	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, first: map[string]netip.Addr{}}
+	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
 	for _, h := range c.hosts {
 		p.hosts[h] = &condition{since: c.now}
 	}
@@ -206,7 +207,11 @@ func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	if lost && len(owners) > 0 && !p.isServed(ip, owners) && p.relieves(name, h) {
 		p.broken(name, "early", "%s let go of %s before any of %v had announced it", host, ip, owners)
 	}
-	if lost && len(owners) == 0 && p.relieves(name, h) {
+	crossed := p.c.now.Sub(p.lost[ip]) <= maxLinger // with another one's letting go: they handed over to each other
+	if !slices.Contains(owners, host) {
+		p.lost[ip] = p.c.now
+	}
+	if lost && len(owners) == 0 && !crossed && p.relieves(name, h) {
 		p.broken(name, "move", "%s let go of %s before another host had it", host, ip)
 	}
 	rested := p.c.now.Sub(p.had(ip)) > p.bound.overlap() // else nobody had it, and several may try

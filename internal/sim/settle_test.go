@@ -10,9 +10,9 @@ import (
 )
 
 // maxRecovery is how long a host may need, once all is well, before it takes part again: addresses that could not be set are
-// tried again after at most 20 s (they were refused twice at most), those that were deleted too often are offered to others
-// for a minute, a mute host tries every 5 s, and link_delay is 2 s at most.
-const maxRecovery = 70 * time.Second
+// tried again after at most 300 s (at an interval of 40.95 s they are refused for minutes), those that were deleted too often are
+// offered to others for a minute, a mute host tries every 5 s, and link_delay is 2 s at most.
+const maxRecovery = 310 * time.Second
 
 // settle checks that a healed cluster finds its master in time, and rests.
 func (s *scenario) settle() {
