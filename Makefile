@@ -6,6 +6,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
 # The packages whose tests need what make packages makes.
 BUILT := ./packaging/lint
+# Of these, what boots whole machines, and is run by itself.
+MACHINES := ./internal/netlab/machines
 # The packages whose tests run on hosts of their own and measure time: they run alone.
 HOSTS := ./internal/netlab/... ./cmd/...
 # Of these, what takes minutes with the VRRP speakers of others, and is run by itself.
@@ -57,7 +59,7 @@ sim:
 	go test -timeout 0 -count 1 ./internal/sim -run 'TestRandom$$' -v -runs $(SIMSEEDS) -seed $(SIMFROM) -budget $(SIMTIME)
 
 stories: build
-	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP))")
+	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP) $(MACHINES))")
 
 # Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.
 test-interop:
@@ -68,11 +70,12 @@ test-interop:
 packages:
 	packaging/build
 
-# The packages: what is in them, that they can be made again, and the scripts of the .rpm. Those for arm64 are not run.
+# The packages: what is in them, that they can be made again, the scripts of the .rpm, and what an administrator lives through
+# with the .deb on two machines with Debian. Those for arm64 are not run.
 test-packages: packages
-	.ci/setup lint || [ -z "$$CI" ]
+	.ci/setup lint machines || [ -z "$$CI" ]
 	GOARCH=arm64 go vet ./...
-	.ci/gotest -count=1 -timeout 15m $(BUILT)
+	AGAIN='-count=1' .ci/gotest -count=1 -p 1 -timeout 19m $(BUILT) $(MACHINES)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
