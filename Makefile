@@ -6,12 +6,12 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 STATICCHECK := go tool -modfile=.ci/go.mod staticcheck
 # The packages whose tests need what make packages makes.
 BUILT := ./packaging/lint
-# Of these, what boots whole machines, and is run by itself.
-MACHINES := ./internal/netlab/machines
 # The packages whose tests run on hosts of their own and measure time: they run alone.
 HOSTS := ./internal/netlab/... ./cmd/...
 # Of these, what takes minutes with the VRRP speakers of others, and is run by itself.
 INTEROP := ./internal/netlab/interop
+# And what boots whole machines.
+MACHINES := ./internal/netlab/machines
 FUZZTIME ?= 5s
 # Seeds of the simulator: make test runs SEEDS of them; make sim SIMSEEDS, from SIMFROM on, until SIMTIME is over.
 SEEDS ?= 10000
