@@ -240,7 +240,8 @@ func (d *Daemon) isDevice(name string) bool {
 	return slices.ContainsFunc(d.macvlans(), func(m linux.Macvlan) bool { return m.Name() == name })
 }
 
-// retryDevices makes what could not be made before, and looks whether the interfaces still have the settings that they need.
+// retryDevices makes what could not be made before, and looks whether the devices and their interfaces still have the settings that
+// they need: the kernel tells nobody of a sysctl.
 func (k *portKeeper) retryDevices(ctx context.Context) {
 	if k.kernel == nil {
 		return // a shadow makes none
@@ -254,10 +255,18 @@ func (k *portKeeper) retryDevices(ctx context.Context) {
 	}
 	for ifName, p := range k.open {
 		for _, d := range p.devices {
-			if d.wrong == "" {
+			if d.wrong == "" && d.macvlan.Settled() {
 				continue
 			}
-			if _, err := k.kernel.Macvlans().Ensure(d.macvlan); err == nil || err.Error() != d.wrong {
+			state, err := k.kernel.Macvlans().Ensure(d.macvlan)
+			wrong := ""
+			if err != nil {
+				wrong = err.Error()
+			}
+			if state.Made && state.Index == d.Index {
+				k.indices[d.macvlan.Name()] = 0 // what it said while it was off is lost
+			}
+			if state.Made || wrong != d.wrong {
 				p.broken.Store(true)
 			}
 		}

@@ -185,7 +185,10 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 	}
 	v, ok := link.(*netlink.Macvlan)
 	if ok && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias == m.alias() {
-		return link, nil
+		if m.Settled() {
+			return link, nil
+		}
+		return link, s.settle(m, link) // a sysctl for all interfaces, or for new ones, has come over it
 	}
 	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != m.alias() {
 		// Its instance has another name now, or its maker died before it had named it.
@@ -232,6 +235,22 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 		return nil, errors.Join(err, s.kernel.handle.LinkDel(link))
 	}
 	return link, nil
+}
+
+// Settled says whether the kernel's settings still let the device answer and receive: of it, and of all interfaces.
+func (m Macvlan) Settled() bool {
+	if m.V6 {
+		return true // it answers no ARP
+	}
+	if obstacle(m) != nil {
+		return false
+	}
+	for name, want := range map[string]int{"rp_filter": 0, "arp_filter": 0, "arp_ignore": 1} {
+		if v, err := sysctlNumber("ipv4", "conf", m.Name(), name); err == nil && v != want {
+			return false
+		}
+	}
+	return true
 }
 
 // settle gives the device its settings. arp_ignore keeps it from answering for the addresses of other interfaces: 1, or 8 for

@@ -65,14 +65,17 @@ func (m *member) forgetOne() {
 	delete(m.senders, oldest)
 }
 
-// tell logs a line about a sender, once its MAC address is known; it is waited for until its next packet.
-func (m *member) tell(n *Node, now time.Time, from netip.Addr, s *sender, line news) {
+// mayTell says whether there is room for a line about a sender. What there is none for is tried again with its next packet.
+func (m *member) mayTell(now time.Time, s *sender) bool {
 	if now.Sub(m.newsFrom) >= newsWindow {
 		m.newsFrom, m.newsLeft = now, maxNews
 	}
-	if m.newsLeft == 0 || len(s.held) >= maxNews {
-		return
-	}
+	return m.newsLeft > 0 && len(s.held) < maxNews
+}
+
+// tell logs a line about a sender, for which there must be room, once its MAC address is known; it is waited for until its next
+// packet.
+func (m *member) tell(n *Node, from netip.Addr, s *sender, line news) {
 	m.newsLeft--
 	s.held = append(s.held, line)
 	a := n.aroundOf(m.of.cfg.Interface)
@@ -110,12 +113,15 @@ func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 	if s.refused == reason {
 		return
 	}
-	s.refused = reason
 	if at, told := s.told[reason]; told && now.Sub(at) < newsWindow {
+		s.refused = reason
 		return
 	}
-	s.told[reason] = now
-	m.tell(n, now, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
+	if !m.mayTell(now, s) {
+		return
+	}
+	s.refused, s.told[reason] = reason, now
+	m.tell(n, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
 }
 
 // accepted counts an advert, and tells once what is odd about its sender.
@@ -140,11 +146,14 @@ func (m *member) notice(n *Node, now time.Time, from netip.Addr, what vrrp.Notic
 	if _, told := s.told[string(what)]; told {
 		return
 	}
-	s.told[string(what)] = now
 	if what == vrrp.NoticeLinkLocal && !m.machine.Config().Addresses[0].IsLinkLocalUnicast() {
 		return // counted, but no news: this host's own adverts are the same
 	}
-	m.tell(n, now, from, s, news{fmt.Sprintf("%s from ", what), ", accepted all the same: " + explain()})
+	if !m.mayTell(now, s) {
+		return
+	}
+	s.told[string(what)] = now
+	m.tell(n, from, s, news{fmt.Sprintf("%s from ", what), ", accepted all the same: " + explain()})
 }
 
 // countForm counts the checksum's form, of which only VRRPv3 over IPv4 has two. It says whether the sender has sent none

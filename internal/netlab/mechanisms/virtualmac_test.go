@@ -272,6 +272,31 @@ func TestVirtualMACThatCannotBe(t *testing.T) {
 	c.Outage(t, web4, time.Now(), noise, "lb1")
 }
 
+// TestVirtualMACThatCannotBeAnyMore tells the same of a master: it must not hold an address that the kernel no longer delivers to it.
+func TestVirtualMACThatCannotBeAnyMore(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, []string{"lb1", "lb2"}, instance(`mac = "virtual"`)+page)
+	begin(t, c)
+	lb1 := c.Get("lb1")
+	set := func(key, value string) {
+		t.Helper()
+		if err := lb1.Sysctl(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("net.ipv4.conf.all.rp_filter", "1")
+	c.Settled(t, "lb2")
+	state(t, lb1, node.Fault, "net.ipv4.conf.all.rp_filter = 1", moveBound)
+	set("net.ipv4.conf.all.rp_filter", "0")
+	c.Settled(t, "lb1")
+
+	set("net.ipv4.conf.us4-71-eth0.arp_ignore", "8")
+	labtest.Eventually(t, moveBound, func() (bool, string) {
+		out, err := lb1.Exec(t.Context(), "cat", "/proc/sys/net/ipv4/conf/us4-71-eth0/arp_ignore")
+		return err == nil && strings.TrimSpace(out) == "1", fmt.Sprintf("arp_ignore is %q; %v", out, err)
+	})
+}
+
 // keepalivedVirtual is the instances of virtual as keepalived has them, with or without a virtual MAC.
 func keepalivedVirtual(mac string) string {
 	const text = `
