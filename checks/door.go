@@ -2,12 +2,23 @@ package checks
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/command"
 )
 
 // unprivileged is whom the helper runs a check as that names no user: it never runs one as root unasked.
 const unprivileged = "nobody"
+
+// ErrUnanswered is in an error of a Door that says nothing about the check, since the helper was not heard at all.
+var ErrUnanswered = errors.New("the helper did not answer")
+
+// unansweredGrace is how long a check keeps its last result while the helper cannot be asked: an upgrade that exchanges the program, a
+// service manager that reloads. After it nobody knows whether nginx is well, and that counts as failing.
+const unansweredGrace = time.Minute
 
 // Commander is implemented by options whose Checker runs a command.
 type Commander interface {
@@ -29,7 +40,7 @@ type Command interface {
 type Door interface {
 	// Open says whether there is a helper. Without one the daemon runs its checks itself.
 	Open() bool
-	// Check has the helper run the check of that name, as Examiner.Examine would.
+	// Check has the helper run the check of that name, as Examiner.Examine would. The error wraps ErrUnanswered if it did not.
 	Check(ctx context.Context, name string) (Finding, error)
 }
 
@@ -40,7 +51,7 @@ func Through(name string, o Options, own Checker, door Door) Checker {
 	if !ok || c.RunsAs() == "" {
 		return own
 	}
-	return doorChecker{own, name, c.RunsAs(), door}
+	return &doorChecker{own: own, check: name, user: c.RunsAs(), door: door, now: time.Now}
 }
 
 // doorChecker asks the helper; what it wraps is what the daemon runs itself.
@@ -49,23 +60,54 @@ type doorChecker struct {
 	check string
 	user  string
 	door  Door
+	now   func() time.Time
+
+	mu   sync.Mutex
+	last answered
 }
 
-var _ Examiner = doorChecker{}
+// answered is the last result that the helper gave.
+type answered struct {
+	finding Finding
+	err     error
+	at      time.Time // zero: none yet
+}
+
+var _ Examiner = (*doorChecker)(nil)
 
 // Check implements Checker.
-func (c doorChecker) Check(ctx context.Context) error {
+func (c *doorChecker) Check(ctx context.Context) error {
 	_, err := c.Examine(ctx)
 	return err
 }
 
 // Examine implements Examiner.
-func (c doorChecker) Examine(ctx context.Context) (Finding, error) {
+func (c *doorChecker) Examine(ctx context.Context) (Finding, error) {
 	if c.door.Open() && !command.OwnUser(c.user) {
-		return c.door.Check(ctx, c.check)
+		return c.keep(c.door.Check(ctx, c.check))
 	}
 	if e, ok := c.own.(Examiner); ok {
 		return e.Examine(ctx)
 	}
 	return Finding{}, c.own.Check(ctx)
+}
+
+// keep returns the last result for a while where there is no new one.
+func (c *doorChecker) keep(f Finding, err error) (Finding, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if !errors.Is(err, ErrUnanswered) {
+		c.last = answered{f, err, now}
+		return f, err
+	}
+	if c.last.at.IsZero() || now.Sub(c.last.at) > unansweredGrace {
+		return f, err
+	}
+	if c.last.err != nil {
+		return c.last.finding, c.last.err
+	}
+	kept := c.last.finding
+	kept.Word = fmt.Sprintf("as %s ago: %v", now.Sub(c.last.at).Round(time.Second), err)
+	return kept, nil
 }

@@ -3,8 +3,10 @@ package checks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/command/commandtest"
 )
@@ -20,6 +22,37 @@ func (d *fakeDoor) Open() bool { return d.open }
 func (d *fakeDoor) Check(context.Context, string) (Finding, error) {
 	d.asked++
 	return Finding{Output: "from behind\n"}, errors.New("no")
+}
+
+// TestAnUnansweredCheckKeepsItsResult tells that a helper which cannot be asked moves no address for a minute, whatever the last result
+// was, and then does.
+func TestAnUnansweredCheckKeepsItsResult(t *testing.T) {
+	silent := fmt.Errorf("ask the helper: %w", ErrUnanswered)
+	failed := errors.New("exit status 1")
+	for _, tt := range []struct {
+		name string
+		last error
+		word string
+	}{{"healthy", nil, "as 59s ago: ask the helper: the helper did not answer"}, {"unhealthy", failed, ""}} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			c := &doorChecker{now: func() time.Time { return now }}
+			if _, err := c.keep(Finding{}, silent); !errors.Is(err, ErrUnanswered) {
+				t.Errorf("without a last result: %v", err)
+			}
+			if _, err := c.keep(Finding{}, tt.last); !errors.Is(err, tt.last) {
+				t.Errorf("answered: %v", err)
+			}
+			now = now.Add(59 * time.Second)
+			if f, err := c.keep(Finding{}, silent); !errors.Is(err, tt.last) || f.Word != tt.word {
+				t.Errorf("after 59 s: %+v, %v, want %q, %v", f, err, tt.word, tt.last)
+			}
+			now = now.Add(2 * time.Second)
+			if _, err := c.keep(Finding{}, silent); !errors.Is(err, ErrUnanswered) {
+				t.Errorf("after 61 s: %v", err)
+			}
+		})
+	}
 }
 
 func TestWhatGoesThroughTheDoor(t *testing.T) {

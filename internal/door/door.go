@@ -77,6 +77,15 @@ type Failure struct {
 // Error is the reason.
 func (f *Failure) Error() string { return f.Reason }
 
+// unanswered is an error that says nothing about what was to be run.
+type unanswered struct{ error }
+
+// Is says that it is one.
+func (unanswered) Is(target error) bool { return target == checks.ErrUnanswered }
+
+// Unwrap is why.
+func (u unanswered) Unwrap() error { return u.error }
+
 // ask sends a request and waits for the answer: until ctx ends, and then for the helper's last words. No error of it wraps one
 // of the system's: what the helper refuses is not what the check's server refuses.
 func (d *Door) ask(ctx context.Context, r request) (answer, error) {
@@ -92,12 +101,12 @@ func (d *Door) ask(ctx context.Context, r request) (answer, error) {
 	case err == nil && a.Refused != "":
 		return answer{}, &Failure{Reason: "the helper refuses: " + a.Refused, Status: -1}
 	case err != nil && ctx.Err() != nil:
-		return answer{}, fmt.Errorf("%w; the helper at %s has not answered", command.Ended(ctx, start), d.path)
+		return answer{}, unanswered{fmt.Errorf("%w; the helper at %s has not answered", command.Ended(ctx, start), d.path)}
 	case ctx.Err() != nil:
 		a.Error = ""
 		return a, command.Ended(ctx, start)
 	case err != nil:
-		return answer{}, fmt.Errorf("ask the helper at %s: %s", d.path, words(err))
+		return answer{}, unanswered{fmt.Errorf("ask the helper at %s: %s", d.path, words(err))}
 	}
 	return a, &Failure{Reason: a.Error, Status: a.Status}
 }

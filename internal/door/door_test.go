@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/notify"
 )
 
@@ -112,6 +113,9 @@ func TestWhatTheHelperSays(t *testing.T) {
 			if o.Output != tt.output {
 				t.Errorf("output %q, want %q", o.Output, tt.output)
 			}
+			if answered := errors.As(err, new(*Failure)) || err == nil; answered == errors.Is(err, checks.ErrUnanswered) {
+				t.Errorf("%v: answered: %t", err, answered)
+			}
 			if _, is := errors.AsType[syscall.Errno](err); is {
 				t.Errorf("%v wraps the system's error: a check would take it for its server's", err)
 			}
@@ -147,6 +151,9 @@ func TestNobodyThere(t *testing.T) {
 			}
 			if errors.Is(err, syscall.ECONNREFUSED) {
 				t.Error("a check would take it for its server's refusal")
+			}
+			if !errors.Is(err, checks.ErrUnanswered) {
+				t.Error("a check would take it for its own failure")
 			}
 		})
 	}
@@ -222,6 +229,9 @@ func TestAHelperThatHangs(t *testing.T) {
 				}
 				if output != tt.output {
 					t.Errorf("output %q, want %q", output, tt.output)
+				}
+				if unanswered := errors.Is(err, checks.ErrUnanswered); unanswered != (tt.lastly == "") {
+					t.Errorf("unanswered: %t", unanswered)
 				}
 				if took := time.Since(start); took > 5*time.Second {
 					t.Errorf("took %v", took)
