@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
@@ -179,5 +181,46 @@ func TestUpgradeWaitsForNobody(t *testing.T) {
 		if bounded != 2 {
 			t.Errorf("%s runs the daemon's program %d times, want 2", path, bounded)
 		}
+	}
+}
+
+// TestNewInstallation: what is new is started, and its directories are the daemon's to read; what failed half way is new still.
+func TestNewInstallation(t *testing.T) {
+	const began = "sysusers\nchgrp understudy /etc/understudy\nchgrp understudy /etc/understudy/checks.d\nchgrp understudy /etc/understudy/conf.d\n"
+	const marker = "run/understudy.installed"
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		marked bool
+		broken bool
+		want   string
+	}{
+		{"a new one", []string{"configure", ""}, true, false, began + "start understudy.service\n"},
+		{"a new one, with another /run", []string{"configure", ""}, false, false, began + "start understudy.service\n"},
+		{"over the rest of an old one", []string{"configure", "1.0"}, true, false, began + "start understudy.service\n"},
+		{"an upgrade", []string{"configure", "1.0"}, false, false, "sysusers\n"},
+		{"an upgrade that is taken back", []string{"abort-upgrade", "2.0"}, false, false, "sysusers\n"},
+		{"a removal that is taken back", []string{"abort-remove"}, false, false, "sysusers\nstart understudy.service\n"},
+		{"a new one that fails", []string{"configure", "1.0"}, true, true, "sysusers\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHost(t)
+			if tt.marked {
+				h.write(t, marker, "")
+			}
+			if tt.broken {
+				h.write(t, "broken", "")
+			}
+			said, log, err := h.runs(t, "deb/postinst", nil, tt.args...)
+			if (err != nil) != tt.broken {
+				t.Errorf("%v: %s", err, said)
+			}
+			if diff := cmp.Diff(tt.want, log); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if _, err := os.Stat(filepath.Join(h.root, marker)); (err == nil) != tt.broken {
+				t.Errorf("the marker: %v", err)
+			}
+		})
 	}
 }
