@@ -48,12 +48,16 @@ func units(t *testing.T) (dir string, names []string) {
 	return dir, names
 }
 
-// TestUnits: systemd finds nothing to say about the units, also with the drop-in for real-time scheduling.
+// pollLimit is what systemd before 255 says of the one key that it does not know yet, and needs none of: it has only the trigger limit.
+var pollLimit = regexp.MustCompile(`(?m)^\S*/understudy-helper\.socket:\d+: Unknown key 'PollLimitIntervalSec' in section \[Socket\], ignoring\.\n`)
+
+// TestUnits: systemd finds nothing else to say about the units, also with the drop-in for real-time scheduling.
 func TestUnits(t *testing.T) {
 	dir, names := units(t)
 	verify := func(t *testing.T) {
 		out, err := exec.CommandContext(t.Context(), "systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, names...)...).CombinedOutput()
-		if err != nil || len(out) > 0 {
+		rest := pollLimit.ReplaceAll(out, nil)
+		if excused := len(rest) < len(out); len(rest) > 0 || err != nil && !excused {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}
@@ -84,6 +88,16 @@ func TestExposure(t *testing.T) {
 	}
 	if got, err := strconv.ParseFloat(string(level[1]), 64); err != nil || got > exposureLimit {
 		t.Errorf("exposure %s, at most %.1f (%v)\n%s", level[1], exposureLimit, err, out)
+	}
+}
+
+// TestHelperIsNotLimited: 255 hooks at once are no reason for systemd to close the door, or to open it later.
+func TestHelperIsNotLimited(t *testing.T) {
+	text := strings.Split(read(t, "systemd/understudy-helper.socket"), "\n")
+	for _, want := range []string{"TriggerLimitIntervalSec=0", "PollLimitIntervalSec=0"} {
+		if !slices.Contains(text, want) {
+			t.Errorf("understudy-helper.socket lacks %s", want)
+		}
 	}
 }
 
