@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -18,6 +19,11 @@ import (
 
 // trialState is the descriptor of the state that a program on trial reads.
 const trialState = 3
+
+// reexecBound is how long reexec waits: longer than the daemon, which takes 26 s at most (a calm moment, the trial, the end of the
+// monitors, the hooks, another calm moment: 5+6+2+8+5), and whose control socket gives an answer 30 s. Who gives up before would not
+// know what came of it.
+const reexecBound = 40 * time.Second
 
 // reexecCommand exchanges the program of the running daemon.
 func reexecCommand() *cobra.Command {
@@ -48,7 +54,7 @@ func reexecCommand() *cobra.Command {
 }
 
 func reexec(cmd *cobra.Command, f *hostFlags) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
+	ctx, cancel := context.WithTimeout(cmd.Context(), reexecBound)
 	defer cancel()
 	r, err := control.Dial(f.runtimeDir).Reexec(ctx)
 	if errors.Is(err, control.ErrNotRunning) {
