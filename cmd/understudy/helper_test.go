@@ -271,7 +271,7 @@ notify "script" "shown" {
 		t.Errorf("the daemon has not its own two, so this shows nothing: %v\n%s", err, status)
 	}
 	want := `understudy.hcl:16:1: warning: this hook runs as daemon (uid 1) and not as root: the daemon is not root, and no helper listens at ` +
-		u.socket() + `; run: systemctl enable --now understudy-helper.socket, or write user = "daemon"`
+		u.socket() + `; run: systemctl start understudy-helper.socket, or write user = "daemon"`
 	if !strings.Contains(p.Output(), want) {
 		t.Errorf("the log lacks %q", want)
 	}

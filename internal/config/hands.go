@@ -61,7 +61,7 @@ func (h hands) remedy() string {
 	if h.uid == 0 {
 		return "give the daemon these capabilities"
 	}
-	return "run: systemctl enable --now understudy-helper.socket"
+	return "run: systemctl start understudy-helper.socket"
 }
 
 // judgeHookUser says where a hook runs as somebody else than is written.

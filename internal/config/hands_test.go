@@ -40,9 +40,9 @@ notify "script" "same" {
 // TestWhoRunsCommands: what is said of hooks and checks that the daemon cannot run as it is written.
 func TestWhoRunsCommands(t *testing.T) {
 	const (
-		hook  = `16:1: warning: this hook runs as daemon (uid 1) and not as root: the daemon is not root, and no helper listens at /s; run: systemctl enable --now understudy-helper.socket, or write user = "daemon"`
-		nginx = `20:1: warning: this hook cannot run as "games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl enable --now understudy-helper.socket`
-		check = `"games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl enable --now understudy-helper.socket`
+		hook  = `16:1: warning: this hook runs as daemon (uid 1) and not as root: the daemon is not root, and no helper listens at /s; run: systemctl start understudy-helper.socket, or write user = "daemon"`
+		nginx = `20:1: warning: this hook cannot run as "games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl start understudy-helper.socket`
+		check = `"games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl start understudy-helper.socket`
 	)
 	alone := hands{uid: 1, elsewhere: "no helper listens at /s"}
 	able := alone
