@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	case "exec":
 		fmt.Println(playExec())
 		os.Exit(0)
+	case "try":
+		fmt.Println(playTry())
+		os.Exit(0)
 	case "drop":
 		if err := DropAmbient(); err != nil {
 			os.Stdout.WriteString(err.Error())

@@ -6,10 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // trialGrace is how long a program on trial that was killed may keep its output open.
@@ -42,7 +46,8 @@ func sameFile(a, b string) bool {
 
 // Try runs a program with a file as its descriptor 3, and returns what it wrote to standard output. The error says what went
 // wrong, with the beginning of what it wrote to standard error. It gets no capability of this process, which must have called
-// DropAmbient, and is killed with all that it started when ctx ends.
+// DropAmbient, nor its real-time scheduling or its protection from the OOM killer, and is killed with all that it started when ctx
+// ends.
 func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte, error) {
 	var out, complaint bounded
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -52,7 +57,12 @@ func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = trialGrace
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	err := cmd.Run()
+	err := startOrdinary(cmd)
+	if err == nil {
+		// The daemon's protection from the OOM killer is its own. Writing may fail for a process that is gone already.
+		_ = os.WriteFile("/proc/"+strconv.Itoa(cmd.Process.Pid)+"/oom_score_adj", []byte("0"), 0)
+		err = cmd.Wait()
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -60,6 +70,22 @@ func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte
 		err = fmt.Errorf("%w: %s", err, said)
 	}
 	return out.kept, err
+}
+
+// startOrdinary starts a command which, unlike this process, does not have real-time scheduling in any of its threads. What sees to
+// it belongs to the thread, and only root could take it back: the thread ends with its goroutine.
+func startOrdinary(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		attr, err := unix.SchedGetAttr(0, 0)
+		if err == nil && (attr.Policy == unix.SCHED_FIFO || attr.Policy == unix.SCHED_RR) {
+			attr.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
+			_ = unix.SchedSetAttr(0, attr, 0) // a trial is short, even so
+		}
+		started <- cmd.Start()
+	}()
+	return <-started
 }
 
 // without leaves variables out of an environment.

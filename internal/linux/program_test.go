@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,6 +163,56 @@ func TestTry(t *testing.T) {
 				t.Errorf("got %.50q, %q, want %.50q, %q", out, text, tt.out, tt.err)
 			}
 		})
+	}
+}
+
+// playTry tries a program that says its policy, which is field 41 of /proc/PID/stat, and its protection, each behind this process's.
+func playTry() string {
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("123"), 0); err != nil {
+		return err.Error()
+	}
+	f, err := NewSealed("state", nil)
+	if err != nil {
+		return err.Error()
+	}
+	out, err := Try(context.Background(), "/bin/sh", []string{"-c", `
+policy() {
+	read -r stat </proc/$1/stat
+	set -- ${stat##*) }
+	shift 38
+	echo "policy $1"
+}
+policy $PPID
+policy $$
+looks=0
+while [ $looks -lt 200 ] && [ "$(cat /proc/$$/oom_score_adj)" != 0 ]; do
+	looks=$((looks + 1))
+	sleep 0.01
+done
+cat /proc/$PPID/oom_score_adj /proc/$$/oom_score_adj
+`}, f)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
+// TestTryIsOrdinary: a program on trial has what any program has, from its first instant on, whatever the daemon has.
+func TestTryIsOrdinary(t *testing.T) {
+	needRoot(t)
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0); err != nil {
+		t.Fatalf("real-time scheduling for this thread: %v", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), role+"=try")
+	out, err := cmd.CombinedOutput()
+	if want := "policy 2\npolicy 0\n123\n0"; err != nil || strings.TrimSpace(string(out)) != want {
+		t.Errorf("got %s, %v, want %s", out, err, want)
 	}
 }
 
