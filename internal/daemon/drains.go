@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,10 +108,21 @@ func lockDrains(dir string) (unlock func(), err error) {
 }
 
 func readDrains(path string) ([]string, error) {
-	b, err := os.ReadFile(path)
+	// Root reads it too, in a directory that belongs to the daemon's user: opening what else could lie there must not wait.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, fmt.Errorf("read drains: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil {
+		return nil, fmt.Errorf("read drains: %w", err)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read drains: %s is not a regular file", path)
+	}
+	b, err := io.ReadAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("read drains: %w", err)
 	}

@@ -86,6 +86,8 @@ func TestUnreadableDrainsMeanDrained(t *testing.T) {
 		{"half a file", func(path string) error { return os.WriteFile(path, []byte(`{"drains":["adm`), 0o600) }},
 		{"an empty file", func(path string) error { return os.WriteFile(path, nil, 0o600) }},
 		{"a directory in its place", func(path string) error { return os.Mkdir(path, 0o700) }},
+		{"a FIFO that nobody writes to", func(path string) error { return unix.Mkfifo(path, 0o600) }},
+		{"a link to what never ends", func(path string) error { return os.Symlink("/dev/zero", path) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
