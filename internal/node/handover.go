@@ -297,13 +297,16 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 
 // hearing is how long an announcement is left alone. FRR over IPv6 announces with the virtual router's MAC up to a second before
 // its first advert, and never again: who contradicts it and then gives way leaves the clients with a host that serves no more.
-// Where this host has that MAC too, the other one's adverts teach the switches where it is.
+// Where this host has that MAC too, an answer would take the switch's port back from a successor whose advert is not read yet.
 func (i *instance) hearing(ev Announced) time.Duration {
 	family := 1
 	if ev.IP.Is6() {
 		family = 2
 	}
-	if i.cfg.VirtualMAC || ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID) {
+	switch {
+	case i.cfg.VirtualMAC:
+		return answerGap
+	case ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID):
 		return 0
 	}
 	return i.cfg.Interval + hearingMargin
