@@ -18,6 +18,12 @@ import (
 // packagedUser is the user that the packages have the daemon run as.
 const packagedUser = "understudy"
 
+// helperUnits are where the helper's socket unit may be: the daemon's unit starts it too, so that a configuration that is validated
+// before the first start will have it.
+var helperUnits = []string{
+	"/etc/systemd/system/understudy-helper.socket", "/usr/lib/systemd/system/understudy-helper.socket", "/lib/systemd/system/understudy-helper.socket",
+}
+
 // hands says who runs the commands of checks and hooks on this machine.
 type hands struct {
 	uid       uint32 // the daemon's user
@@ -51,7 +57,7 @@ func (o Options) handsOf(packaged string) hands {
 	default:
 		h.elsewhere = "no helper listens at " + o.Helper
 		info, err := os.Stat(o.Helper)
-		h.door = err == nil && info.Mode()&fs.ModeSocket != 0
+		h.door = err == nil && info.Mode()&fs.ModeSocket != 0 || !o.OnThisHost && slices.ContainsFunc(helperUnits, exists)
 	}
 	return h
 }
