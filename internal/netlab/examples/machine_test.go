@@ -76,7 +76,7 @@ func boot(t testing.TB, h *netlab.Host, root string) *machine {
 // make makes what the machine has of its own.
 func (m *machine) make(t testing.TB) {
 	t.Helper()
-	dirs := []string{"dev", "run", "etc/understudy", "etc/nginx/conf.d", "var/lib/understudy", "var/lib/nginx", "var/log/nginx", "etc/haproxy", "var/lib/haproxy", "var/tmp", "etc/sysctl.d"}
+	dirs := []string{"dev", "run", "etc/understudy", "etc/nginx/conf.d", "var/lib/understudy", "var/lib/nginx", "var/log/nginx", "etc/haproxy", "var/lib/haproxy", "var/tmp", "etc/sysctl.d", "etc/systemd/system"}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(filepath.Join(m.root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -98,6 +98,8 @@ func (m *machine) make(t testing.TB) {
 		}
 		m.write(t, from, string(text)+account[name], 0o644)
 	}
+	// The package brings it; what its examples' validate asks is whether it is there.
+	m.write(t, "/etc/systemd/system/understudy-helper.socket", "", 0o644)
 }
 
 // memoryDir makes a directory in memory, as /run is: what is written there stands between an election and the addresses. It is to

@@ -54,7 +54,7 @@ func upgradable(t *testing.T, config string, start func(*pairtest.Server), vips 
 	if err := os.Chmod(dir, 0o755); err != nil { // also for a daemon that is not root
 		t.Fatal(err)
 	}
-	u.install(t, program)
+	u.install(t, shipped)
 	shape := pairtest.Shape{Program: u.file, Hosts: []string{"lb1", "lb2"}, Config: config, VIPs: map[string]time.Duration{}}
 	for _, vip := range vips {
 		shape.VIPs[vip.String()] = eager
@@ -147,7 +147,7 @@ func (u *upgrade) exchange(t *testing.T, h *pairtest.Server, patience time.Durat
 	t.Helper()
 	u.heard(t, h)
 	was, heard := report(t, h), toldOf(t, h)
-	u.install(t, program)
+	u.install(t, shipped)
 	var out string
 	labtest.Eventually(t, settleBound, func() (bool, string) {
 		var status int
@@ -297,12 +297,12 @@ func TestReexecRefused(t *testing.T) {
 		{"a program that says something else", "#!/bin/sh\necho hello\n", `it answers "hello"`},
 		{"a version that has no such command", "#!/bin/sh\necho 'understudy: unknown command \"reexec\"' >&2\nexit 2\n", `unknown command "reexec"`},
 		{"another format", "#!/bin/sh\necho '{\"format\":9999,\"version\":\"77.0\"}'\n", "version 77.0 has format 9999"},
-		{"a program that is replaced while it is tried", fmt.Sprintf("#!/bin/sh\ncp %s %s.new\nmv %[2]s.new %[2]s\nexec %[1]s \"$@\"\n", program, u.file), "was replaced while it was tried"},
+		{"a program that is replaced while it is tried", fmt.Sprintf("#!/bin/sh\ncp %s %s.new\nmv %[2]s.new %[2]s\nexec %[1]s \"$@\"\n", shipped, u.file), "was replaced while it was tried"},
 		{"a program that hangs, with a child", "#!/bin/sh\nsleep 60 &\nsleep 60\n", "it did not answer within"},
 	} {
 		u.put(t, []byte(broken.text))
 		// The command itself is the program that runs.
-		out, err := lb1.Exec(t.Context(), program, "reexec", "--runtime-dir", lb1.Run)
+		out, err := lb1.Exec(t.Context(), shipped, "reexec", "--runtime-dir", lb1.Run)
 		if err == nil || !strings.Contains(out, broken.why) {
 			t.Errorf("%s: %q, %v, want an error with %q", broken.name, out, err, broken.why)
 		}
@@ -313,10 +313,10 @@ func TestReexecRefused(t *testing.T) {
 	if err := os.Remove(u.file); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := lb1.Exec(t.Context(), program, "reexec", "--runtime-dir", lb1.Run); err == nil || !strings.Contains(out, "no such file") {
+	if out, err := lb1.Exec(t.Context(), shipped, "reexec", "--runtime-dir", lb1.Run); err == nil || !strings.Contains(out, "no such file") {
 		t.Errorf("without a program: %q, %v", out, err)
 	}
-	u.install(t, program)
+	u.install(t, shipped)
 	lb1.Configure(t, "nonsense {}\n")
 	if out := lb1.Does(t, 1, "reexec"); !strings.Contains(out, "the configuration is not valid for this version") {
 		t.Errorf("with a broken configuration: %q", out)
@@ -343,7 +343,7 @@ func TestReexecNewConfiguration(t *testing.T) {
 	lb1 := u.Get("lb1")
 	from := time.Now()
 	lb1.Configure(t, strings.Replace(config, "lb1 = 150", "lb1 = 160", 1)+unwatched)
-	u.install(t, program)
+	u.install(t, shipped)
 	lb1.Does(t, 0, "reexec")
 	await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 160 && i.State == node.Master })
 	u.Rests(t, from, time.Now().Add(time.Second))
@@ -361,7 +361,7 @@ notify "script" "slow" {
 	lb1 := u.Get("lb1")
 	labtest.Eventually(t, moveBound, func() (bool, string) { return toldOf(t, lb1) == "begun\n", "the hook has not begun" })
 	from := time.Now()
-	u.install(t, program)
+	u.install(t, shipped)
 	lb1.Does(t, 0, "reexec")
 	labtest.Eventually(t, 2*moveBound, func() (bool, string) { return toldOf(t, lb1) == "begun\nended\n", "the hook wrote " + toldOf(t, lb1) })
 	u.Rests(t, from, time.Now().Add(time.Second))
@@ -377,7 +377,7 @@ func TestReexecCrash(t *testing.T) {
 	lb1 := u.Get("lb1")
 	u.put(t, []byte("#!/bin/sh\ncase $1 in\nreexec) exec "+program+" \"$@\" ;;\nesac\nexit 1\n"))
 	from := time.Now()
-	if out, err := lb1.Exec(t.Context(), program, "reexec", "--runtime-dir", lb1.Run); err == nil {
+	if out, err := lb1.Exec(t.Context(), shipped, "reexec", "--runtime-dir", lb1.Run); err == nil {
 		t.Errorf("reexec says %q", out)
 	}
 	labtest.Eventually(t, moveBound, func() (bool, string) {
@@ -388,7 +388,7 @@ func TestReexecCrash(t *testing.T) {
 			return false, "the daemon lives"
 		}
 	})
-	u.install(t, program)
+	u.install(t, shipped)
 	lb1.Does(t, 0, "cleanup") // as the unit does
 	u.Only(t, "lb2", moveBound)
 	u.Moved(t, web4, from, "lb2")

@@ -285,7 +285,7 @@ func TestVirtualMACThatCannotBeAnyMore(t *testing.T) {
 		}
 	}
 	set("net.ipv4.conf.all.rp_filter", "1")
-	c.Settled(t, "lb2")
+	c.Only(t, "lb2", moveBound)
 	state(t, lb1, node.Fault, "net.ipv4.conf.all.rp_filter = 1", moveBound)
 	set("net.ipv4.conf.all.rp_filter", "0")
 	c.Settled(t, "lb1")

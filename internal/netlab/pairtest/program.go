@@ -27,6 +27,9 @@ func Build(race bool) (program string, remove func(), err error) {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "github.com/understudy-ha/understudy/cmd/understudy")...)
+	if !race {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		remove()
 		return "", nil, fmt.Errorf("build the daemon: %w\n%s", err, out)
