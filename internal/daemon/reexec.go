@@ -141,14 +141,20 @@ func (d *Daemon) try(ctx context.Context) (took time.Duration, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s refuses to go on from here: %w", d.opts.Program, err)
 	}
+	return took, judgeTrial(d.opts.Program, out)
+}
+
+// judgeTrial says why a program that wrote an answer cannot go on.
+func judgeTrial(program string, out []byte) error {
 	var answer TrialAnswer
 	if err := json.Unmarshal(out, &answer); err != nil || answer.Format == 0 {
-		return 0, fmt.Errorf("%s cannot go on from here: it answers %q", d.opts.Program, firstLine(string(out)))
+		return fmt.Errorf("%s cannot go on from here: it answers %q", program, firstLine(string(out)))
 	}
 	if answer.Format != sealedFormat {
-		return 0, fmt.Errorf("version %s has format %d of the sealed state, this one %d: restart the daemon, which hands over first", answer.Version, answer.Format, sealedFormat)
+		return fmt.Errorf("version %q has format %d of the sealed state, this one %d: restart the daemon, which hands over first",
+			firstLine(answer.Version), answer.Format, sealedFormat)
 	}
-	return took, nil
+	return nil
 }
 
 // firstLine is as much of a text as fits a reason.

@@ -21,6 +21,8 @@ const (
 	maxAnswer  = 64 << 10  // the longest output and error likewise
 	maxHeader  = 64
 	maxQuote   = 32 // of what is no header
+	// maxComplaint is how much is said about what is no message, in characters.
+	maxComplaint = 200
 )
 
 // magic begins each frame.
@@ -66,8 +68,11 @@ func readFrame(r *bufio.Reader, message any, limit int) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(message); err != nil {
-		return fmt.Errorf("a message that is not understood: %w", noEOF(err))
+	switch err := noEOF(d.Decode(message)); {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("a message that is not understood: %w", err)
+	case err != nil: // which quotes what was sent, however long
+		return fmt.Errorf("a message that is not understood: %.*s", maxComplaint, err.Error())
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more than one message in a frame")

@@ -74,6 +74,7 @@ func TestWhatIsNoFrame(t *testing.T) {
 		{"no JSON", "understudy-helper 1 5\nhello", "a message that is not understood: invalid character 'h' looking for beginning of value"},
 		{"half a JSON", "understudy-helper 1 5\n{\"ho\"", "a message that is not understood: unexpected EOF"},
 		{"a key that there is not", "understudy-helper 1 22\n" + `{"command":["/bin/x"]}`, `a message that is not understood: json: unknown field "command"`},
+		{"a long key that there is not", "understudy-helper 1 1006\n{\"" + strings.Repeat("x", 1000) + "\":1}", `a message that is not understood: json: unknown field "` + strings.Repeat("x", 179)},
 		{"two messages in a frame", "understudy-helper 1 4\n{}{}", "more than one message in a frame"},
 		{"a value of another type", "understudy-helper 1 10\n" + `{"hook":7}`,
 			"a message that is not understood: json: cannot unmarshal number into Go struct field request.hook of type string"},

@@ -296,7 +296,7 @@ func TestReexecRefused(t *testing.T) {
 		{"a program that fails", "#!/bin/sh\necho broken >&2\nexit 3\n", "exit status 3: broken"},
 		{"a program that says something else", "#!/bin/sh\necho hello\n", `it answers "hello"`},
 		{"a version that has no such command", "#!/bin/sh\necho 'understudy: unknown command \"reexec\"' >&2\nexit 2\n", `unknown command "reexec"`},
-		{"another format", "#!/bin/sh\necho '{\"format\":9999,\"version\":\"77.0\"}'\n", "version 77.0 has format 9999"},
+		{"another format", "#!/bin/sh\necho '{\"format\":9999,\"version\":\"77.0\"}'\n", `version "77.0" has format 9999`},
 		{"a program that is replaced while it is tried", fmt.Sprintf("#!/bin/sh\ncp %s %s.new\nmv %[2]s.new %[2]s\nexec %[1]s \"$@\"\n", shipped, u.file), "was replaced while it was tried"},
 		{"a program that hangs, with a child", "#!/bin/sh\nsleep 60 &\nsleep 60\n", "it did not answer within"},
 	} {
