@@ -16,8 +16,8 @@ import (
 
 var (
 	seed   = flag.Uint64("seed", 1, "the first seed of the random runs")
-	runs   = flag.Int("runs", 0, "how many random runs, each with the next seed (default 1000; 200 with -race)")
-	budget = flag.Duration("budget", 0, "stop after this time, and print how far it is and each seed that fails (0: neither)")
+	runs   = flag.Int("runs", 0, "how many random runs, each with the next seed, and a tenth as many of groups (default 1000 and 200)")
+	budget = flag.Duration("budget", 0, "stop after this time, of which groups have a quarter, and print how far it is and each seed that fails (0: neither)")
 
 	defaultRuns = 1000
 )
@@ -35,8 +35,14 @@ func TestRandom(t *testing.T) {
 	if n == 0 {
 		n = defaultRuns
 	}
+	explore(t, n, *budget-*budget/groupTime, func(s uint64) []string { return play(s, false, nil).c.Faults() }, explain)
+}
+
+// explore tries so many seeds, until a time is over if there is one. explain tells all of a seed if it is the only one.
+func explore(t *testing.T, n int, budget time.Duration, faults func(seed uint64) []string, explain func(seed uint64, whole bool) string) {
+	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // the runs are short and leave much behind
-	x := exploration{next: *seed, end: *seed + uint64(n), began: time.Now()}
+	x := exploration{name: t.Name(), faults: faults, budget: budget, next: *seed, end: *seed + uint64(n), began: time.Now()}
 	var wg sync.WaitGroup
 	for range min(workers, n) {
 		wg.Go(x.work)
@@ -54,6 +60,9 @@ func TestRandom(t *testing.T) {
 
 // exploration is one seed after the other, by several workers.
 type exploration struct {
+	name   string
+	faults func(seed uint64) []string
+	budget time.Duration
 	began  time.Time
 	end    uint64
 	mu     sync.Mutex // guards what follows
@@ -67,7 +76,7 @@ type exploration struct {
 func (x *exploration) take() (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	over := *budget > 0 && time.Since(x.began) > *budget
+	over := x.budget > 0 && time.Since(x.began) > x.budget
 	if x.next >= x.end || over {
 		return 0, false
 	}
@@ -82,7 +91,7 @@ func (x *exploration) work() {
 		if !ok {
 			return
 		}
-		if faults := play(s, false, nil).c.Faults(); len(faults) > 0 {
+		if faults := x.faults(s); len(faults) > 0 {
 			x.fail(s, faults[0])
 		}
 		x.runs.Add(1)
@@ -93,8 +102,8 @@ func (x *exploration) work() {
 func (x *exploration) fail(s uint64, why string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if *budget > 0 {
-		fmt.Printf("seed %d: %s\n", s, why)
+	if x.budget > 0 {
+		fmt.Printf("%s, seed %d: %s\n", x.name, s, why)
 	}
 	if len(x.failed) == maxFailures {
 		x.more++
@@ -114,9 +123,9 @@ func (x *exploration) report(t *testing.T, n int, done <-chan struct{}) {
 			t.Logf("%d seeds from %d in %s", x.runs.Load(), *seed, took)
 			return
 		case <-tick.C:
-			if *budget > 0 {
+			if x.budget > 0 {
 				x.mu.Lock()
-				fmt.Printf("%d of %d seeds in %s, %d failed\n", x.runs.Load(), n, time.Since(x.began).Round(time.Second), len(x.failed)+x.more)
+				fmt.Printf("%s: %d of %d seeds in %s, %d failed\n", x.name, x.runs.Load(), n, time.Since(x.began).Round(time.Second), len(x.failed)+x.more)
 				x.mu.Unlock()
 			}
 		}
@@ -131,7 +140,7 @@ func explain(seed uint64, whole bool) string {
 	if !whole {
 		trace = trace[max(0, len(trace)-60):]
 	}
-	return fmt.Sprintf("seed %d, %d of %d faults left out: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run TestRandom -runs 1 -seed %d",
+	return fmt.Sprintf("seed %d, %d of %d faults left out: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run 'TestRandom$' -runs 1 -seed %d",
 		seed, len(skip), s.o.faults, s, strings.Join(s.c.Faults(), "\n"), strings.Join(trace, "\n"), seed)
 }
 
@@ -168,8 +177,8 @@ func TestSameSeedSameTrace(t *testing.T) {
 }
 
 // play runs the scenario of one seed: the faults, and the time after them. A panic is as wrong as anything.
-func play(seed uint64, trace bool, skip map[int]bool) *scenario {
-	s := draw(seed, trace, skip)
+func play(seed uint64, trace bool, skip map[int]bool) (s *scenario) {
+	s = draw(seed, trace, skip)
 	defer func() {
 		if r := recover(); r != nil {
 			s.c.Fault("panic: %v\n%s", r, debug.Stack())

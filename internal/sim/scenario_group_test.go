@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -25,29 +26,31 @@ type groupScenario struct {
 	ended bool
 }
 
+// What TestRandomGroups has of TestRandom's: one in so many seeds, which take three times as long each, and of the time.
+const (
+	groupSeeds = 10
+	groupTime  = 4
+)
+
 // TestRandomGroups lets clusters of groups live through random faults. A failure prints its seed; with it the run repeats
 // exactly.
 func TestRandomGroups(t *testing.T) {
-	n := *runs
-	if n == 0 {
+	n := max(1, *runs/groupSeeds)
+	if *runs == 0 {
 		n = defaultRuns / 5
 	}
-	failures := 0
-	for k := range n {
-		s := *seed + uint64(k)
-		if faults := playGroups(s, false).c.Faults(); len(faults) > 0 {
-			sc := playGroups(s, true)
-			trace := sc.c.Trace()
-			if n > 1 {
-				trace = trace[max(0, len(trace)-60):] // one run shows all of it
-			}
-			t.Errorf("seed %d: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run TestRandomGroups -runs 1 -seed %d",
-				s, sc, strings.Join(faults, "\n"), strings.Join(trace, "\n"), s)
-			if failures++; failures == 3 {
-				t.Fatal("and maybe more")
-			}
-		}
+	explore(t, n, *budget/groupTime, func(s uint64) []string { return playGroups(s, false).c.Faults() }, explainGroups)
+}
+
+// explainGroups tells what is wrong with a seed.
+func explainGroups(seed uint64, whole bool) string {
+	s := playGroups(seed, true)
+	trace := s.c.Trace()
+	if !whole {
+		trace = trace[max(0, len(trace)-60):]
 	}
+	return fmt.Sprintf("seed %d: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run TestRandomGroups -runs 1 -seed %d",
+		seed, s, strings.Join(s.c.Faults(), "\n"), strings.Join(trace, "\n"), seed)
 }
 
 // TestSameSeedSameGroups keeps the runs repeatable.
@@ -59,9 +62,14 @@ func TestSameSeedSameGroups(t *testing.T) {
 	}
 }
 
-// playGroups runs the scenario of one seed.
-func playGroups(seed uint64, trace bool) *groupScenario {
-	s := drawGroups(seed, trace)
+// playGroups runs the scenario of one seed. A panic is as wrong as anything.
+func playGroups(seed uint64, trace bool) (s *groupScenario) {
+	s = drawGroups(seed, trace)
+	defer func() {
+		if r := recover(); r != nil {
+			s.c.Fault("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
 	w := watchOver(s.c)
 	s.play()
 	s.settle(w)
