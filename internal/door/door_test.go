@@ -246,8 +246,8 @@ func TestAHelperThatIgnoresTheEnd(t *testing.T) {
 	d := fakeHelper(t, func(*net.UnixConn) { <-free })
 	defer close(free)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(100*time.Millisecond, func() { cancel(errors.New("the daemon stops")) })
 	start := time.Now()
+	time.AfterFunc(100*time.Millisecond, func() { cancel(errors.New("the daemon stops")) })
 	_, err := d.Hook(ctx, "tell", become(notify.Stop))
 	if want := "stopped: the daemon stops; the helper at " + d.path + " has not answered"; err == nil || err.Error() != want || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
