@@ -10,7 +10,11 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-const unit = "understudy.service"
+const (
+	unit = "understudy.service"
+	// silence is how long lb2 waits: three intervals and the skew of priority 100.
+	silence = 3*time.Second + 609*time.Millisecond
+)
 
 func daemonStopped(t *testing.T, p *pair) {
 	p.away(t, func() { p.lb1.do(t, "systemctl stop understudy") })
@@ -37,6 +41,45 @@ func daemonKilled(t *testing.T, p *pair) {
 	p.settled(t)
 	if after := p.lb1.property(t, unit, "MainPID"); after == before || after == "0" {
 		t.Errorf("the daemon's process is %s, killed was %s", after, before)
+	}
+	p.lb1.quiet(t)
+}
+
+// daemonFrozen: the kernel takes the addresses from it, and the service manager ends it when its watchdog has seen nothing for 10 s.
+func daemonFrozen(t *testing.T, p *pair) {
+	before := p.lb1.property(t, unit, "MainPID")
+	from := time.Now()
+	p.lb1.do(t, "kill -STOP "+before)
+	p.Only(t, "lb2", pairtest.SettleBound)
+	for _, vip := range p.VIPs {
+		p.Outage(t, vip, from, silence+pairtest.Noise, "lb2")
+		p.Overlap(t, vip, from, 0)
+	}
+	p.settled(t)
+	if after := p.lb1.property(t, unit, "MainPID"); after == before || after == "0" {
+		t.Errorf("the daemon's process is %s, frozen was %s", after, before)
+	}
+	p.lb1.do(t, "journalctl --boot --unit="+unit+" | grep 'Watchdog timeout'")
+	p.lb1.quiet(t)
+}
+
+// reloaded: systemctl says whether a configuration was good, and moves nothing.
+func reloaded(t *testing.T, p *pair) {
+	const extra = "/etc/understudy/conf.d/extra.hcl"
+	before := p.lb1.property(t, unit, "MainPID")
+	p.rests(t, func() {
+		p.lb1.do(t, "printf 'reload {\n  watch = false\n}\n' >"+extra+" && systemctl reload understudy")
+		p.lb1.do(t, "echo 'nonsense = 1' >"+extra)
+		if out, ok := p.lb1.try(t, "systemctl reload understudy"); ok {
+			t.Errorf("a broken configuration was reloaded: %s", out)
+		}
+		if rejected := p.lb1.do(t, "understudy status"); !strings.Contains(rejected, "extra.hcl:1") {
+			t.Errorf("status does not name the mistake:\n%s", rejected)
+		}
+		p.lb1.do(t, "rm "+extra+" && systemctl reload understudy")
+	})
+	if after := p.lb1.property(t, unit, "MainPID"); after != before {
+		t.Errorf("the daemon's process is %s, before the reload it was %s", after, before)
 	}
 	p.lb1.quiet(t)
 }
@@ -95,7 +138,6 @@ func rebootedDrained(t *testing.T, p *pair) {
 
 // powerLost: the other host can only wait for what it does not hear.
 func powerLost(t *testing.T, p *pair) {
-	const silence = 3*time.Second + 609*time.Millisecond // three intervals and the skew of priority 100
 	from := time.Now()
 	if err := p.lb1.Kill(); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,8 @@ func TestPackages(t *testing.T) {
 		{"the daemon is stopped and started", daemonStopped},
 		{"the daemon is restarted", daemonRestarted},
 		{"the daemon is killed", daemonKilled},
+		{"the daemon is frozen", daemonFrozen},
+		{"the daemon is reloaded", reloaded},
 		{"the daemon is given real-time scheduling", realTime},
 		{"networkd is restarted", networkdRestarted},
 		{"a host is powered off and on", poweredOff},
@@ -46,6 +48,7 @@ func TestPackages(t *testing.T) {
 		{"an older package is installed", func(t *testing.T, p *pair) { downgraded(t, p, first) }},
 		{"the package is removed", func(t *testing.T, p *pair) { removed(t, p, first) }},
 		{"the package is purged", func(t *testing.T, p *pair) { purged(t, p, first) }},
+		{"the package is purged while a dead daemon's addresses are there", func(t *testing.T, p *pair) { purgedDead(t, p, first) }},
 	} {
 		ok := t.Run(story.name, func(t *testing.T) {
 			story.tell(t, p)

@@ -1,8 +1,12 @@
 package machines
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // removed: the addresses move first, nothing is left that runs, and what a person wrote stays. Installed again, it goes on.
@@ -32,6 +36,24 @@ func purged(t *testing.T, p *pair, first deb) {
 		t.Errorf("after the purge there is\n%swant\n%s", left, want)
 	}
 	p.lb1.do(t, "test -x "+hookPath+" && test -s /etc/understudy/conf.d/rights.hcl")
+	p.home(t, func() { p.lb1.install(t, first) })
+	p.lb1.quiet(t)
+}
+
+// purgedDead: a daemon without a lease died, and nothing cleaned up after it; the package's removal does.
+func purgedDead(t *testing.T, p *pair, first deb) {
+	const dropIn = "/etc/systemd/system/understudy.service.d"
+	p.lb1.do(t, "cp "+configFile+" /root/kept.hcl && sed -i '/vrid/a lease = false' "+configFile+" && understudy reload")
+	p.lb1.do(t, "mkdir "+dropIn+" && printf '[Service]\\nRestart=no\\nExecStopPost=\\n' >"+dropIn+"/dies.conf && systemctl daemon-reload")
+	p.lb1.do(t, "systemctl kill --signal=KILL understudy")
+	labtest.Eventually(t, pairtest.SettleBound, func() (bool, string) {
+		owners := p.Owners.Owners(vip4)
+		return len(owners) == 2, fmt.Sprintf("%v is on %v, want it on the dead daemon's host too", vip4, owners)
+	})
+	p.lb1.do(t, "dpkg --purge understudy; rm -r "+dropIn+"; systemctl daemon-reload; systemctl reset-failed")
+	p.Only(t, "lb2", pairtest.SettleBound)
+	gone(t, p.lb1)
+	p.lb1.do(t, "mv /root/kept.hcl "+configFile)
 	p.home(t, func() { p.lb1.install(t, first) })
 	p.lb1.quiet(t)
 }
