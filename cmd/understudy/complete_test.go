@@ -19,19 +19,15 @@ type reporting struct {
 
 func (r reporting) Report() node.Report { return r.report }
 
-// TestCompletions asks as the scripts of the shells do. The last line is what the shell is to do with files: 0 to offer them,
-// 4 not to, 16 to offer directories.
-func TestCompletions(t *testing.T) {
+// reportingDaemon serves a report, and returns the directory of its socket.
+func reportingDaemon(t *testing.T, r node.Report) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "complete") // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := control.Listen(dir, "", reporting{report: node.Report{Node: &node.Status{
-		Node: "lb1", Drained: []string{"admin", "nginx-stop"},
-		Instances: []node.InstanceStatus{{Name: "web", State: node.Master}, {Name: "inside", State: node.Backup}},
-		Groups:    []node.GroupStatus{{Name: "edge", State: node.Fault}},
-	}}})
+	s, err := control.Listen(dir, "", reporting{report: r})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +43,20 @@ func TestCompletions(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// TestCompletions asks as the scripts of the shells do. The last line is what the shell is to do with files: 0 to offer them,
+// 4 not to, 16 to offer directories.
+func TestCompletions(t *testing.T) {
+	dir := reportingDaemon(t, node.Report{
+		Node: &node.Status{
+			Node: "lb1", Drained: []string{"admin", "nginx-stop"},
+			Instances: []node.InstanceStatus{{Name: "web", State: node.Master}, {Name: "inside", State: node.Backup}},
+			Groups:    []node.GroupStatus{{Name: "edge", State: node.Fault}},
+		},
+		Checks: []node.CheckReport{{Name: "page", Known: true, Healthy: true}, {Name: "disk", Known: true}, {Name: "new"}},
+	})
 	running, stopped := "--runtime-dir="+dir, "--runtime-dir="+filepath.Join(dir, "none")
 	for _, tt := range []struct {
 		name string
@@ -57,6 +67,7 @@ func TestCompletions(t *testing.T) {
 		{"nothing behind the first", []string{"status", running, "web", ""}, ":4\n"},
 		{"nothing without a daemon", []string{"status", stopped, ""}, ":4\n"},
 		{"whose drain to lift", []string{"undrain", running, "--for", ""}, "admin\tdrains this host\nnginx-stop\tdrains this host\n:4\n"},
+		{"which check to show", []string{"status", running, "--check", ""}, "page\tcheck, healthy\ndisk\tcheck, unhealthy\nnew\tcheck, no result yet\n:4\n"},
 		{"no drain without a daemon", []string{"undrain", stopped, "--for", ""}, ":4\n"},
 		{"no files for a name that is new", []string{"drain", running, "--for", ""}, ":4\n"},
 		{"no files where nothing is named", []string{"reload", ""}, ":4\n"},

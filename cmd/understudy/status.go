@@ -28,23 +28,33 @@ const statusBound = 5 * time.Second
 func statusCommand() *cobra.Command {
 	var f hostFlags
 	var asJSON bool
+	var check string
 	cmd := &cobra.Command{
 		Use:   "status [INSTANCE|GROUP]",
 		Short: "Show who holds the addresses, and why",
 		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
 			"checks, and the last change with its cause.\n\n" +
 			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained, 5 when the daemon does not run; without\n" +
-			"it 0 when the daemon runs and nothing is in fault.",
+			"it 0 when the daemon runs and nothing is in fault.\n\n" +
+			"With --check it shows that check with all that is kept of its last output, and exits 0 if it is healthy, 4 if not, 3 while it\n" +
+			"has no verdict.",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return status(cmd, &f, args, asJSON) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if check != "" && len(args) > 0 {
+				return usageError{errors.New("give an instance or group, or --check, not both")}
+			}
+			return status(cmd, &f, args, check, asJSON)
+		},
 	}
 	f.addDirs(cmd)
 	cmd.ValidArgsFunction = f.complete(standing)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&check, "check", "", "show only this `check`, with its output")
+	completeFlag(cmd, "check", f.complete(checkNames))
 	return cmd
 }
 
-func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error {
+func status(cmd *cobra.Command, f *hostFlags, args []string, check string, asJSON bool) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), statusBound)
 	defer cancel()
 	r, err := control.Dial(f.runtimeDir).Report(ctx)
@@ -55,20 +65,30 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, asJSON bool) error 
 	if err != nil {
 		return err
 	}
+	if check != "" {
+		return statusOfCheck(cmd, r, check, asJSON)
+	}
 	if len(args) == 1 && !only(r.Node, args[0]) {
 		return fmt.Errorf("no instance and no group %q here", args[0])
 	}
 	if asJSON {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(r); err != nil {
-			return fmt.Errorf("print the status: %w", err)
+		if err := printJSON(cmd, r); err != nil {
+			return err
 		}
 	} else {
 		fmt.Fprint(cmd.OutOrStdout(), screen(r, time.Now()))
 	}
 	if code := statusCode(r, len(args) == 1); code != exitOK {
 		return exitCode(code)
+	}
+	return nil
+}
+
+func printJSON(cmd *cobra.Command, what any) error {
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(what); err != nil {
+		return fmt.Errorf("print the status: %w", err)
 	}
 	return nil
 }

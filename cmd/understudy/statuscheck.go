@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// statusOfCheck shows one check.
+func statusOfCheck(cmd *cobra.Command, r node.Report, name string, asJSON bool) error {
+	at := slices.IndexFunc(r.Checks, func(c node.CheckReport) bool { return c.Name == name })
+	if at < 0 {
+		return fmt.Errorf("no check %q here", name)
+	}
+	c := r.Checks[at]
+	if asJSON {
+		if err := printJSON(cmd, c); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(cmd.OutOrStdout(), checkScreen(c, time.Now()))
+	}
+	switch {
+	case !c.Known:
+		return exitCode(exitBackup)
+	case !c.Healthy:
+		return exitCode(exitFault)
+	}
+	return nil
+}
+
+// checkScreen is a check's line, and below it what is kept of its last output.
+func checkScreen(c node.CheckReport, now time.Time) string {
+	var b strings.Builder
+	checkLines(&b, []node.CheckReport{c}, now)
+	if c.Warning != "" {
+		fmt.Fprintf(&b, "  warning: %s\n", c.Warning)
+	}
+	for line := range strings.Lines(c.Output) {
+		fmt.Fprintf(&b, "  | %s\n", strings.TrimRight(line, "\n"))
+	}
+	return b.String()
+}
+
+// checkNames are the names of the checks, with their verdicts.
+func checkNames(r node.Report) (names []cobra.Completion) {
+	for _, c := range r.Checks {
+		verdict := "no result yet"
+		switch {
+		case c.Known && c.Healthy:
+			verdict = "healthy"
+		case c.Known:
+			verdict = "unhealthy"
+		}
+		names = append(names, cobra.CompletionWithDesc(c.Name, "check, "+verdict))
+	}
+	return names
+}
