@@ -370,6 +370,32 @@ notify "script" "slow" {
 	}
 }
 
+// TestReexecWaitsForNoHookForEver refuses beside one that runs for longer than 8 s: the daemon goes on as it was, with its checks.
+func TestReexecWaitsForNoHookForEver(t *testing.T) {
+	t.Parallel()
+	u := upgradable(t, instance("")+switched("extra", "weight = -10")+`
+notify "script" "slow" {
+  on      = ["master"]
+  command = ["/bin/sh", "-c", "echo begun >> LAB/${hostname}/told; sleep 60", "slow"]
+  timeout = "70s"
+}
+`, func(h *pairtest.Server) { h.Start(t) }, web4)
+	lb1 := u.Get("lb1")
+	labtest.Eventually(t, moveBound, func() (bool, string) { return toldOf(t, lb1) == "begun\n", "the hook has not begun" })
+	was, from := report(t, lb1), time.Now()
+	u.install(t, shipped)
+	const why = "a hook still runs after 8s; try again when it has ended"
+	if out, status := lb1.Understudy(t, "reexec"); status != 1 || !strings.Contains(out, why) {
+		t.Errorf("reexec exits %d: %s", status, out)
+	}
+	if is := report(t, lb1); is.PID != was.PID || is.Reexec == nil || !strings.Contains(is.Reexec.Refused, why) {
+		t.Errorf("status says %+v", is.Reexec)
+	}
+	u.Rests(t, from, time.Now().Add(time.Second))
+	pairtest.Step(t, func() error { return sick(lb1, "extra", true) })
+	await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 140 })
+}
+
 // TestReexecCrash exchanges the program for one that passes the trial and dies at once: that is a crash, and is cleaned up after.
 func TestReexecCrash(t *testing.T) {
 	t.Parallel()
