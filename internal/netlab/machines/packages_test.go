@@ -45,6 +45,7 @@ func TestPackages(t *testing.T) {
 		{"the helper refuses strangers", strangers},
 		{"a newer package is installed", func(t *testing.T, p *pair) { upgraded(t, p, first) }},
 		{"a broken package is installed", func(t *testing.T, p *pair) { brokenUpgrade(t, p, first) }},
+		{"a package is installed whose program dies", func(t *testing.T, p *pair) { upgradeThatDies(t, p, first) }},
 		{"an older package is installed", func(t *testing.T, p *pair) { downgraded(t, p, first) }},
 		{"the package is removed", func(t *testing.T, p *pair) { removed(t, p, first) }},
 		{"the package is purged", func(t *testing.T, p *pair) { purged(t, p, first) }},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // answers is how long a daemon may take to run another program, or to say why not.
@@ -96,6 +97,28 @@ func brokenUpgrade(t *testing.T, p *pair, first deb) {
 			p.lb1.do(t, "cp "+realProgram+" /usr/bin/understudy.next && mv /usr/bin/understudy.next /usr/bin/understudy")
 		})
 	})
+}
+
+// upgradeThatDies: a program that passes its trial and dies then is a crash like any other. The other host takes over, the service
+// manager tries again and again, and once the program is mended all is as before.
+func upgradeThatDies(t *testing.T, p *pair, first deb) {
+	p.lb1.do(t, "mkdir -p "+filepath.Dir(realProgram)+" && cp /usr/bin/understudy "+realProgram)
+	dies := "#!/bin/sh\ncase \" $* \" in *' --trial '*) ;; ' run '*) exit 3 ;; esac\nexec " + realProgram + " \"$@\"\n"
+	from := time.Now()
+	p.lb1.install(t, first.with(t, first.version+"+worst", []byte(dies)))
+	p.Only(t, "lb2", pairtest.SettleBound)
+	for _, vip := range p.VIPs {
+		p.Outage(t, vip, from, pairtest.Noise, "lb2")
+		p.Overlap(t, vip, from, pairtest.Lingers)
+	}
+	labtest.Eventually(t, answers, func() (bool, string) {
+		restarts := p.lb1.property(t, unit, "NRestarts")
+		return restarts != "0" && restarts != "1", "the unit was restarted " + restarts + " times"
+	})
+	p.home(t, func() {
+		p.lb1.do(t, "cp "+realProgram+" /usr/bin/understudy.next && mv /usr/bin/understudy.next /usr/bin/understudy")
+	})
+	p.lb1.quiet(t)
 }
 
 // refused installs a package with a program that cannot go on for the daemon of lb1.
