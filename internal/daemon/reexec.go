@@ -197,6 +197,7 @@ func (l *loop) trySeal() {
 		return
 	}
 	l.more() // what is left of a flood is lost, as it would be on the link
+	l.elapsed()
 	why := l.unrest()
 	switch {
 	case why == "":

@@ -66,6 +66,9 @@ func New(cfg Config, now time.Time) *Node {
 		n.add(now, &cfg.Instances[k])
 	}
 	n.regroup(now)
+	for _, f := range n.fates {
+		n.assess(now, f) // a status may be asked for before any event
+	}
 	n.reindex()
 	return n
 }

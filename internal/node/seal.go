@@ -155,6 +155,9 @@ func (n *Node) Unrest(now time.Time) string {
 	if n.stopping {
 		return "the daemon stops"
 	}
+	if at, ok := n.Deadline(); ok && due(now, at) {
+		return "a timer is overdue" // and what it is for would be reckoned by the restored node only
+	}
 	for _, f := range n.fates {
 		if why := n.unrestOf(now, f); why != "" {
 			name := f.group
