@@ -1,6 +1,7 @@
 package machines
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +27,8 @@ const (
 	sourcesFile = "/etc/apt/sources.list"
 	// Reinstall is the package whose file a base has: installing it again restarts nginx as an upgrade does.
 	Reinstall = "nginx-common"
+	// releaseVar is the environment variable that names another Debian release than the machine's own.
+	releaseVar = "DEBIAN_RELEASE"
 )
 
 // include are the packages of every machine.
@@ -51,11 +53,21 @@ func (b Base) NginxPackage() (string, error) {
 	return found[0], nil
 }
 
-// NewBase returns the base tree for the machine's own Debian release and package sources. It makes it where there is none yet.
+// NewBase returns the base tree for the machine's own Debian release, or for the one that DEBIAN_RELEASE names, from the
+// machine's package sources. It makes it where there is none yet.
 func NewBase(ctx context.Context) (Base, error) {
-	release, sources, err := debian()
+	own, files, err := debian()
 	if err != nil {
 		return Base{}, err
+	}
+	release := cmp.Or(os.Getenv(releaseVar), own)
+	var sources []string
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return Base{}, err
+		}
+		sources = append(sources, strings.ReplaceAll(string(text), own, release))
 	}
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return Base{}, err
@@ -68,11 +80,7 @@ func NewBase(ctx context.Context) (Base, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return Base{}, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	key, err := cacheKey(release, sources)
-	if err != nil {
-		return Base{}, err
-	}
-	b := Base{filepath.Join(cacheDir, key)}
+	b := Base{filepath.Join(cacheDir, cacheKey(release, sources))}
 	if info, err := os.Stat(b.dir); err == nil && time.Since(info.ModTime()) < cacheLife {
 		return b, nil
 	}
@@ -122,22 +130,16 @@ func debian() (release string, sources []string, err error) {
 }
 
 // cacheKey names a base by all that it is made from.
-func cacheKey(release string, sources []string) (string, error) {
+func cacheKey(release string, sources []string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %q %s %q\n", release, include, Reinstall, siteConfig)
-	for _, path := range sources {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(h, "%s\n%s\n", path, text)
-	}
-	return fmt.Sprintf("%s-%x", release, h.Sum(nil)[:6]), nil
+	fmt.Fprintf(h, "%s %q %s %q %q\n", release, include, Reinstall, siteConfig, sources)
+	return fmt.Sprintf("%s-%x", release, h.Sum(nil)[:6])
 }
 
-// make makes the tree beside its place and moves it there when it is whole. Others are removed: they are never asked for again.
+// make makes the tree beside its place and moves it there when it is whole. Others of the release are removed: they are never asked for
+// again.
 func (b Base) make(ctx context.Context, release string, sources []string) error {
-	old, err := filepath.Glob(filepath.Join(cacheDir, "*-*"))
+	old, err := filepath.Glob(filepath.Join(cacheDir, release+"-*"))
 	if err != nil {
 		return err
 	}
@@ -150,14 +152,34 @@ func (b Base) make(ctx context.Context, release string, sources []string) error 
 	if err := os.MkdirAll(next.dir, 0o755); err != nil {
 		return err
 	}
-	bootstrap := slices.Concat([]string{"mmdebstrap", "--variant=minbase", "--include=" + strings.Join(include, ","), release, next.Tree()}, sources)
-	if err := command(ctx, "", bootstrap...); err != nil {
+	argv := []string{
+		"mmdebstrap", "--variant=minbase", "--include=" + strings.Join(include, ","),
+		// From the release's own sources, and not by way of the tree: mmdebstrap tells its hooks where the lists are.
+		fmt.Sprintf(`--customize-hook=cd %s && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get -qq -o APT::Sandbox::User=root download %s`, next.dir, Reinstall),
+		release, next.Tree(),
+	}
+	for k, text := range sources {
+		path := filepath.Join(next.dir, fmt.Sprintf("%d.%s", k, sourceFormat(text)))
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+		argv = append(argv, path)
+	}
+	if err := command(ctx, "", argv...); err != nil {
 		return err
 	}
 	if err := next.furnish(ctx); err != nil {
 		return err
 	}
 	return os.Rename(next.dir, b.dir)
+}
+
+// sourceFormat is how the name of a file with package sources must end.
+func sourceFormat(text string) string {
+	if strings.Contains(text, "Suites:") {
+		return "sources"
+	}
+	return "list"
 }
 
 // siteConfig is what nginx serves on every machine: the machine's name.
@@ -174,9 +196,6 @@ const siteConfig = `server {
 
 // furnish adds what makes the tree a machine of a test.
 func (b Base) furnish(ctx context.Context) error {
-	if err := command(ctx, b.dir, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", Reinstall); err != nil {
-		return err
-	}
 	if err := command(ctx, "", "systemctl", "--root="+b.Tree(), "enable", "systemd-networkd.service"); err != nil {
 		return err
 	}
