@@ -33,9 +33,9 @@ type SealedWait struct {
 	Why   string
 }
 
-// Handover says whether a backup is about to rise because its master gives up: a matter of milliseconds.
+// Handover says whether its master gives up: a backup is about to rise, or will at the second try that nobody else follows.
 func (m *Machine) Handover() bool {
-	return m.state == Backup && m.ready == nil && m.pending.why != ""
+	return m.state == Backup && m.ready == nil && (m.pending.why != "" || !m.firstRelease.IsZero())
 }
 
 // Seal returns what the router is.

@@ -184,7 +184,7 @@ func (n *Node) unrestOf(now time.Time, f *fate) string {
 	}
 	for m := range f.members() {
 		if m.machine.Handover() {
-			return "it is about to take over"
+			return "its master gives up"
 		}
 	}
 	for _, i := range f.instances {
