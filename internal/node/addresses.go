@@ -8,9 +8,9 @@ import (
 
 // Bounds of what is done about addresses.
 const (
-	// maxLeased is how many addresses on a host may have a lease; renewing more would cost more than it protects.
-	maxLeased   = 64
-	maxRenewal  = 500 * time.Millisecond
+	maxRenewal = 500 * time.Millisecond
+	// maxTogether is how many addresses a host renews at one instant. Where it has more, each VRID has an instant of its own.
+	maxTogether = 64
 	minLifetime = 2 * time.Second
 	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that.
 	firstRetry  = 5 * time.Second
@@ -65,8 +65,8 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 
 // lifetime is the lease of an instance's addresses; 0 is none. The kernel counts in whole seconds, and the addresses of
 // a dead daemon must be gone before a backup takes them.
-func (n *Node) lifetime(i *instance) time.Duration {
-	if !i.cfg.Lease || n.index.addresses > maxLeased {
+func (i *instance) lifetime() time.Duration {
+	if !i.cfg.Lease {
 		return 0
 	}
 	dead := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
@@ -84,12 +84,22 @@ func (n *Node) take(now time.Time, i *instance) {
 // setAddresses asks for the addresses, and plans the lease's renewal.
 func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-	lifetime := n.lifetime(i)
+	lifetime := i.lifetime()
 	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
 	i.renewal = time.Time{}
 	if lifetime > 0 {
-		i.renewal = now.Add(min(i.cfg.Interval, maxRenewal))
+		i.renewal = now.Add(n.renewalGap(i, !until.IsZero()))
 	}
+}
+
+// renewalGap is how long it is to the next renewal. Of many addresses that are set at once, the first one of each VRID comes at
+// another time, so that they are not renewed at once.
+func (n *Node) renewalGap(i *instance, again bool) time.Duration {
+	gap := min(i.cfg.Interval, maxRenewal)
+	if n.index.addresses > maxTogether && !again {
+		gap = gap * time.Duration(i.cfg.VRID) / 256
+	}
+	return gap
 }
 
 // release removes the addresses.

@@ -16,6 +16,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	lives := n.predecessors(cfg)
 	gone := slices.DeleteFunc(slices.Clone(n.instances), func(i *instance) bool { return slices.Contains(lives, i) })
 	n.retire(now, gone) // first: what lives on may get the name of one that is gone
+	n.makeWay(now, lives)
 	n.instances = nil
 	for k := range cfg.Instances {
 		if i := lives[k]; i != nil {
@@ -30,21 +31,10 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.forgetChecks()
 	n.regroup(now)
 	n.reindex()
-	n.relet(now)
 	n.settleAll(now, everyInstance)
 	if n.parting {
 		n.parting = false
 		n.assertMasters(now)
-	}
-}
-
-// relet sets addresses again whose lease begins or ends because the host has fewer or more of them than before.
-func (n *Node) relet(now time.Time) {
-	for _, i := range n.instances {
-		if leased := !i.renewal.IsZero(); i.holding && leased != (n.lifetime(i) > 0) {
-			n.setAddresses(now, i, time.Time{})
-			n.plan(i.fate)
-		}
 	}
 }
 
@@ -74,17 +64,41 @@ func (n *Node) retire(now time.Time, gone []*instance) {
 		}
 	}
 	for _, i := range held {
-		if i.holding {
-			n.take(now, i.instance)
-		}
-		n.do(SetAddresses{Instance: i.was, Interface: i.cfg.Interface})
+		n.renamed(now, i.instance, i.was)
 	}
 }
 
-// spareName makes a name that no other instance has: one that was removed before may still be handing over.
+// makeWay gives instances that live on under another name one of their own meanwhile, where a third one has theirs now: names may
+// go round in a circle, and what a name wants last is all that it wants.
+func (n *Node) makeWay(now time.Time, lives []*instance) {
+	for k, i := range lives {
+		if i == nil || !i.holding {
+			continue
+		}
+		was := i.cfg.Name
+		if at := slices.IndexFunc(n.cfg.Instances, func(c Instance) bool { return c.Name == was }); at < 0 || at == k {
+			continue
+		}
+		c := *i.cfg
+		c.Name = n.spareName(fmt.Sprintf("%s/%d", was, c.VRID))
+		i.cfg = &c
+		n.renamed(now, i, was)
+	}
+}
+
+// renamed moves the addresses of an instance to its new name: one that two names want stays when one lets go.
+func (n *Node) renamed(now time.Time, i *instance, was string) {
+	if i.holding {
+		n.take(now, i)
+	}
+	n.do(SetAddresses{Instance: was, Interface: i.cfg.Interface})
+}
+
+// spareName makes a name that no other instance has or gets: one that was removed before may still be handing over.
 func (n *Node) spareName(name string) string {
 	spare := name
-	for k := 2; n.index.name[spare] != nil || slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.Name == spare }); k++ {
+	for k := 2; n.index.name[spare] != nil || slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.Name == spare }) ||
+		slices.ContainsFunc(n.cfg.Instances, func(c Instance) bool { return c.Name == spare }); k++ {
 		spare = fmt.Sprintf("%s/%d", name, k)
 	}
 	return spare
@@ -141,13 +155,12 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 	if !i.holding {
 		return parted
 	}
-	renamed := was.Name != c.Name
-	if renamed || was.Lease != c.Lease || was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
+	if was.Name != c.Name {
+		n.renamed(now, i, was.Name)
+	} else if was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
 		n.take(now, i)
-	}
-	if renamed {
-		// An address that two owners hold stays when one lets go.
-		n.do(SetAddresses{Instance: was.Name, Interface: was.Interface})
+	} else if was.Lease != c.Lease {
+		n.setAddresses(now, i, time.Time{})
 	}
 	return parted
 }

@@ -82,30 +82,52 @@ func (k *kernel) work() {
 		if k.began != began {
 			return
 		}
-		for _, a := range batch {
-			k.apply(a)
-		}
+		k.apply(batch)
 		if k.busy = len(k.order) > 0; k.busy {
 			k.h.after(k.h.Lag, k.worker())
 		}
 	})
 }
 
-// apply makes the instance's addresses what the request says: adds before it deletes.
-func (k *kernel) apply(a node.SetAddresses) {
-	var added, removed []netip.Addr
+// apply makes each instance's addresses what its request says: all that are new are there before others are gone. Then it says so.
+func (k *kernel) apply(batch []node.SetAddresses) {
+	done := make([]node.Event, len(batch))
+	for i, a := range batch {
+		done[i] = k.grant(a)
+	}
+	for i, a := range batch {
+		if _, failed := done[i].(node.AddressFailed); !failed {
+			k.revoke(a)
+		}
+	}
+	for i, a := range batch {
+		set, ok := done[i].(node.AddressesSet)
+		if ok && (len(a.Addresses) == 0 || !slices.Equal(a.Addresses, k.newest[set.Instance])) {
+			continue
+		}
+		k.h.feed(done[i])
+	}
+}
+
+// grant adds an instance's addresses, up to one that it cannot, and returns what it has to say.
+func (k *kernel) grant(a node.SetAddresses) node.Event {
+	var added []netip.Addr
+	defer func() { k.note("has", added) }()
 	for _, want := range a.Addresses {
 		if why := k.refuses[want.IP]; why != "" {
-			k.note("has", added)
-			k.h.feed(node.AddressFailed{Instance: a.Instance, IP: want.IP, Err: errors.New(why)})
-			return
+			return node.AddressFailed{Instance: a.Instance, IP: want.IP, Err: errors.New(why)}
 		}
 		if k.add(a.Instance, want.IP, a.Lifetime) {
 			added = append(added, want.IP)
 		}
 		k.addrs[want.IP].iface = a.Interface
 	}
-	k.note("has", added)
+	return node.AddressesSet{Instance: a.Instance}
+}
+
+// revoke removes what an instance does not want any more.
+func (k *kernel) revoke(a node.SetAddresses) {
+	var removed []netip.Addr
 	for _, ip := range k.list() {
 		isWanted := slices.ContainsFunc(a.Addresses, func(w node.Address) bool { return w.IP == ip })
 		if !isWanted && k.disown(ip, a.Instance) {
@@ -113,9 +135,6 @@ func (k *kernel) apply(a node.SetAddresses) {
 		}
 	}
 	k.note("no longer has", removed)
-	if len(a.Addresses) > 0 && slices.Equal(a.Addresses, k.newest[a.Instance]) {
-		k.h.feed(node.AddressesSet{Instance: a.Instance})
-	}
 }
 
 // note tells the trace what changed.
