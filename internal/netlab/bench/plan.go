@@ -16,9 +16,9 @@ const (
 	defaultInterval = time.Second
 	runsAtDefault   = 10
 	runsElsewhere   = 3
-	// wholeLimit and quickLimit bound how long rounds are begun.
-	wholeLimit = 85 * time.Minute
-	quickLimit = 7 * time.Minute
+	// wholeLimit and quickLimit bound it all: no round is begun that would not fit if it took as long as the longest before.
+	wholeLimit = 89 * time.Minute
+	quickLimit = 8 * time.Minute
 	quickRuns  = 3
 )
 
@@ -50,9 +50,9 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	daemons := flags.String("daemons", "understudy,keepalived,keepalived-weight", "which `daemons`")
 	faults := flags.String("faults", "all", "which `faults`: all, none, or of "+strings.Join(faultNames(), ","))
 	scales := flags.String("scale", "all", "which `sizes`: all, none, or of "+strings.Join(scaleNames(), ","))
-	intervals := flags.String("interval", "100ms,1s", "advertisement `intervals`")
+	intervals := flags.String("interval", "1s,100ms", "advertisement `intervals`")
 	flags.IntVar(&p.runs, "runs", 0, "how many runs (default 10 at 1s, 3 at other intervals)")
-	flags.DurationVar(&p.limit, "limit", wholeLimit, "begin no round after this `time`")
+	flags.DurationVar(&p.limit, "limit", wholeLimit, "begin no round that would not be over within this `time`")
 	flags.Int64Var(&p.seed, "seed", time.Now().UnixNano(), "of the random moments at which faults happen")
 	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, and have the daemons log all they can")
 	flags.BoolVar(&p.check, "check", false, fmt.Sprintf("exit %d when a target is not met", exitUnmet))

@@ -94,7 +94,7 @@ func (r *results) takeoverTable(b *strings.Builder) {
 	if len(r.Takeovers) == 0 {
 		return
 	}
-	b.WriteString("\n## Taking over\n\nFrom the decision, as the log has it, until the first advert was on the wire, the kernel had the last address, and the last\n" +
+	b.WriteString("\n## Taking over\n\nFrom the decision, as the status has it, until the first advert was on the wire, the kernel had the last address, and the last\n" +
 		"address was announced on the wire for the first time.\n\n| addresses | runs | advert | usable | announced |\n|---|---|---|---|---|\n")
 	for _, t := range r.Takeovers {
 		fmt.Fprintf(b, "| %d | %d | %v | %v | %v |\n", t.Addresses, t.Runs, t.Advert, t.Usable, t.Announced)

@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 const (
@@ -19,9 +20,6 @@ const (
 	manyAddresses = 200
 	// takeoverBound is how long one may take until the last announcement was seen, far above what is aimed at.
 	takeoverBound = 2 * time.Second
-	// logLag is by how much the log's line of a decision may be younger than what follows from the decision: the advert
-	// leaves before the line is written.
-	logLag = 5 * time.Millisecond
 )
 
 // takeoverResult is how long after the decision what follows from it was seen, over all takeovers of so many addresses.
@@ -115,17 +113,13 @@ func takeoverAddresses(n int) []netip.Addr {
 	return list
 }
 
-// writeTakeover writes a configuration whose log has microseconds.
+// writeTakeover writes a configuration with so many addresses and no check.
 func (u *understudy) writeTakeover(s *server, addresses []netip.Addr) error {
 	var list []string
 	for _, a := range addresses {
 		list = append(list, fmt.Sprintf("%q", a))
 	}
-	return s.install("understudy.hcl", fmt.Sprintf(`log {
-  format = "json"
-}
-
-instance "web" {
+	return s.install("understudy.hcl", fmt.Sprintf(`instance "web" {
   interface = "eth0"
   vrid      = %d
   priority  = %d
@@ -137,44 +131,49 @@ instance "web" {
 // takeoverTimes are one takeover's, from the decision on.
 type takeoverTimes struct{ advert, usable, announced time.Duration }
 
-// takeover waits until all that a takeover leads to was seen.
+// takeover waits until all that a takeover leads to was seen, and then asks the host when it decided.
 func (p *pair) takeover(ctx context.Context, wire *process, taker *server, from time.Time, addresses []netip.Addr) (takeoverTimes, error) {
-	var t takeoverTimes
+	var seen sight
+	var got map[netip.Addr]time.Time
+	var decided time.Time
 	err := netlab.Eventually(ctx, takeoverBound, func() (bool, string) {
-		now := time.Now()
-		decided, ok := decision(taker.daemon.between(from, now))
-		if !ok {
-			return false, taker.Name() + " has not become master"
-		}
-		sight := look(wire.between(from, now), taker.MAC().String(), decided.Add(-logLag))
-		if sight.advert.IsZero() {
+		seen, got = look(wire.between(from, time.Now()), taker.MAC().String(), from), gotten(p.owners.History(), taker.Name(), from)
+		if seen.advert.IsZero() {
 			return false, "no advert was seen"
 		}
-		t = takeoverTimes{advert: max(0, sight.advert.Sub(decided))}
-		got := gotten(p.owners.History(), taker.Name(), decided.Add(-logLag))
 		for _, ip := range addresses {
-			if got[ip].IsZero() || sight.announced[ip].IsZero() {
-				return false, fmt.Sprintf("%v: had at %v, announced at %v", ip, got[ip], sight.announced[ip])
+			if got[ip].IsZero() || seen.announced[ip].IsZero() {
+				return false, fmt.Sprintf("%v: had at %v, announced at %v", ip, got[ip], seen.announced[ip])
 			}
-			t.usable, t.announced = max(t.usable, got[ip].Sub(decided)), max(t.announced, sight.announced[ip].Sub(decided))
 		}
-		return true, ""
+		var why string
+		decided, why = decision(ctx, taker)
+		return why == "", why
 	})
-	return t, err
+	if err != nil {
+		return takeoverTimes{}, err
+	}
+	t := takeoverTimes{advert: seen.advert.Sub(decided)}
+	for _, ip := range addresses {
+		t.usable, t.announced = max(t.usable, got[ip].Sub(decided)), max(t.announced, seen.announced[ip].Sub(decided))
+	}
+	if t.advert <= 0 || t.usable <= 0 || decided.Before(from) {
+		return t, fmt.Errorf("decided at %v after %v: the advert came after %v, the address after %v; this cannot be", decided, from, t.advert, t.usable)
+	}
+	return t, nil
 }
 
-// decision is when the log says that the host became master.
-func decision(lines []logLine) (time.Time, bool) {
-	for _, l := range lines {
-		var entry struct {
-			At time.Time `json:"@timestamp"`
-			To string    `json:"to"`
-		}
-		if err := json.Unmarshal([]byte(l.text), &entry); err == nil && entry.To == "master" {
-			return entry.At, true
-		}
+// decision is when a host decided to be master: the instant of the step of its node, before anything was done about it.
+func decision(ctx context.Context, s *server) (at time.Time, why string) {
+	report, err := control.Dial(s.run()).Report(ctx)
+	if err != nil {
+		return time.Time{}, err.Error()
 	}
-	return time.Time{}, false
+	change := report.Node.Instances[0].LastChange
+	if change.To != node.Master {
+		return time.Time{}, fmt.Sprintf("%s changed to %s last", s.Name(), change.To)
+	}
+	return change.At, ""
 }
 
 // sight is when the first frames of a host were on the wire.
