@@ -9,9 +9,12 @@ import (
 // Bounds of what is done about addresses.
 const (
 	maxRenewal = 500 * time.Millisecond
-	// maxTogether is how many addresses a host renews at one instant. Where it has more, each VRID has an instant of its own.
-	maxTogether = 64
-	minLifetime = 2 * time.Second
+	// Up to maxTogether addresses are renewed at one instant. More are renewed in so many goes, by their VRIDs: one by one they
+	// cost twice as much, all at once they are a burst.
+	maxTogether   = 64
+	renewalGoes   = 16
+	vridsTogether = 256 / renewalGoes
+	minLifetime   = 2 * time.Second
 	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that.
 	firstRetry  = 5 * time.Second
 	maxRetry    = 5 * time.Minute
@@ -92,12 +95,12 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	}
 }
 
-// renewalGap is how long it is to the next renewal. Of many addresses that are set at once, the first one of each VRID comes at
-// another time, so that they are not renewed at once.
+// renewalGap is how long it is to the next renewal. Of many addresses that are set at once the first renewal comes at another time
+// for each go.
 func (n *Node) renewalGap(i *instance, again bool) time.Duration {
 	gap := min(i.cfg.Interval, maxRenewal)
 	if n.index.addresses > maxTogether && !again {
-		gap = gap * time.Duration(i.cfg.VRID) / 256
+		gap = gap * time.Duration(1+i.cfg.VRID/vridsTogether) / renewalGoes
 	}
 	return gap
 }
