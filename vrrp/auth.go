@@ -1,11 +1,9 @@
 package vrrp
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,13 +40,6 @@ const (
 	MaxPasswordLen = authDataLen
 	minWindow      = 5 * time.Second
 	maxWindow      = 300 * time.Second
-	// maxSenders bounds whose marks are kept: hosts with the key, since nobody else gets one.
-	maxSenders = 32
-	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
-	// clocks are adjusted, and the network's delay differs. What is older is refused.
-	restoreSlack = 100 * time.Millisecond
-	// startSlack is the same where nothing is known of the sender's clock.
-	startSlack = time.Second
 )
 
 // Auth is how a virtual router proves its adverts and what it demands of others': HMAC-SHA-256 with keys, or VRRPv2's
@@ -58,7 +49,7 @@ type Auth struct {
 	// Active is the number of the key that signs; all verify.
 	Active uint8
 	Keys   []Key
-	// Window is how far the clocks of two hosts may be apart; what is older is refused as a replay.
+	// Window is how far the clocks of two hosts may be apart; what is older or newer is refused.
 	Window time.Duration
 	// Password is VRRPv2's (NewPassword); then there are no keys.
 	Password Secret
@@ -106,31 +97,8 @@ func (a *Auth) key(id uint8) (Secret, bool) {
 // becomes. The zero value believes a sender's first advert, if it is within the window.
 type Authenticator struct {
 	sent    Sequence
-	senders map[netip.Addr]Mark
-	floor   Sequence // what a sender without a mark must come after
-}
-
-// NewAuthenticator returns one that does not believe what was sent before it began, save by a sender that Restore knows: it
-// may have been heard by another one.
-func NewAuthenticator(began time.Time) Authenticator {
-	return Authenticator{floor: SequenceAt(began.Add(-startSlack))}
-}
-
-// Mark is the newest advert that a sender proved.
-type Mark struct {
-	Sender   netip.Addr `json:"sender"`
-	Sequence Sequence   `json:"sequence"`
-	Heard    time.Time  `json:"heard"` // wall clock
-	Key      uint8      `json:"key"`
-}
-
-// Ahead is how far the sender's clock is before this host's; negative: behind it.
-func (m Mark) Ahead() time.Duration { return -m.Sequence.behind(m.Heard) }
-
-// Memory is what an Authenticator remembers, for another one to go on with.
-type Memory struct {
-	Sent  Sequence `json:"sent"`
-	Marks []Mark   `json:"marks"`
+	senders map[netip.Addr]record
+	floor   Sequence // what a sender without a record must come after to be believed
 }
 
 // ErrNoKey says that an advert cannot be signed; it must not leave without.
@@ -173,7 +141,9 @@ func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 // Proof is what Verify found out about an advert that it accepted.
 type Proof struct {
 	Signed bool
-	Mark   Mark
+	// Early says that by its sender's clock it may have been sent before this host listened; see Early.
+	Early bool
+	Mark  Mark
 }
 
 // Verify says whether an advert is who it says it is from, and new. An error is one of this package's refusals.
@@ -193,22 +163,31 @@ func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, err
 		return Proof{}, ErrAuthMalformed
 	}
 	if !t.sequence.within(cfg.Window, now) {
-		return Proof{}, fmt.Errorf("%w: by its clock it was sent %s, and %s is allowed; compare the clocks of the two hosts",
-			ErrAuthStale, ago(t.sequence.behind(now)), cfg.Window)
+		return Proof{}, stale(t.sequence.behind(now), cfg.Window)
 	}
 	key, ok := cfg.key(t.key)
 	if !ok {
 		return Proof{}, fmt.Errorf("%w: it is signed with key %d; give this host that key before another one makes it active", ErrAuthKey, t.key)
 	}
 	if want := t.sum(key, message, r.From); !hmac.Equal(want[:], t.mac[:]) {
-		return Proof{}, fmt.Errorf("%w: it is forged, or key %d is another one there; compare the key files", ErrAuthMAC, t.key)
+		return Proof{}, fmt.Errorf("%w: it is forged, or key %d is another one there; compare the key files (keepalived signs otherwise before 2.4.2)", ErrAuthMAC, t.key)
 	}
 	mark := Mark{Sender: plain(r.From), Sequence: t.sequence, Heard: now.Round(0), Key: t.key}
-	if err := a.fresh(cfg, now, mark); err != nil {
+	early, err := a.weigh(cfg, now, mark)
+	if err != nil {
 		return Proof{}, err
 	}
-	a.keep(mark)
-	return Proof{Signed: true, Mark: mark}, nil
+	return Proof{Signed: true, Early: early, Mark: mark}, nil
+}
+
+// stale refuses what lies outside the window. What is too old may be the clock's fault or somebody's; nobody catches what is not
+// sent yet.
+func stale(behind, window time.Duration) error {
+	remedy := "its clock is ahead of this host's: set both by NTP"
+	if behind > 0 {
+		remedy = "its clock is behind this host's (set both by NTP), or somebody caught it and plays it again"
+	}
+	return fmt.Errorf("%w: by its clock it was sent %s, and %s is allowed; %s", ErrAuthStale, ago(behind), window, remedy)
 }
 
 // ago tells how long ago something was, by another host's clock.
@@ -230,54 +209,4 @@ func (a *Auth) verifyPassword(r Received) error {
 		return ErrPasswordWrong
 	}
 	return nil
-}
-
-// fresh refuses what is not newer than what its sender sent before. A mark outside the window is forgotten: what is older is
-// stale, and one that lies in the future was made before this host's clock was set back.
-func (a *Authenticator) fresh(cfg *Auth, now time.Time, m Mark) error {
-	newest := a.floor
-	if known, ok := a.senders[m.Sender]; ok {
-		newest = known.Sequence
-	}
-	if newest == 0 || !newest.within(cfg.Window, now) || m.Sequence.After(newest) {
-		return nil
-	}
-	return ErrAuthReplay
-}
-
-// keep takes a mark. Where there are too many, the oldest makes room, and nobody without a mark is believed before it.
-func (a *Authenticator) keep(m Mark) {
-	if a.senders == nil {
-		a.senders = map[netip.Addr]Mark{}
-	}
-	if _, known := a.senders[m.Sender]; !known && len(a.senders) >= maxSenders {
-		oldest := a.marks()[0]
-		delete(a.senders, oldest.Sender)
-		if oldest.Sequence.After(a.floor) {
-			a.floor = oldest.Sequence
-		}
-	}
-	a.senders[m.Sender] = m
-}
-
-// marks lists them, the one that was heard longest ago first.
-func (a *Authenticator) marks() []Mark {
-	return slices.SortedFunc(maps.Values(a.senders), func(x, y Mark) int {
-		return cmp.Or(x.Heard.Compare(y.Heard), x.Sender.Compare(y.Sender))
-	})
-}
-
-// Memory returns what is to outlive this Authenticator.
-func (a *Authenticator) Memory() Memory { return Memory{a.sent, a.marks()} }
-
-// Restore goes on with what an earlier Authenticator remembered. The senders' clocks went on meanwhile, so each mark does:
-// what was sent after it was saved, and caught by somebody, is refused too.
-func (a *Authenticator) Restore(now time.Time, m Memory) {
-	a.sent = m.Sent
-	for _, mark := range m.Marks {
-		if passed := now.Sub(mark.Heard) - restoreSlack; passed > 0 {
-			mark.Sequence, mark.Heard = mark.Sequence.add(passed), mark.Heard.Add(passed)
-		}
-		a.keep(mark)
-	}
 }

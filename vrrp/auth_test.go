@@ -3,7 +3,6 @@ package vrrp
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"strings"
@@ -40,8 +39,8 @@ func TestVerifyRefuses(t *testing.T) {
 		{"the other reserved byte", Enforce, 0, signer4, change(3, 1), ErrAuthMalformed, ""},
 		{"malformed before stale", Enforce, time.Hour, signer4, change(0, 2), ErrAuthMalformed, ""},
 		{"just inside the window", Enforce, 5*time.Second + 400*time.Millisecond, signer4, good, nil, ""},
-		{"too old", Permissive, 6 * time.Second, signer4, good, ErrAuthStale, "by its clock it was sent 6s ago, and 5s is allowed; compare the clocks"},
-		{"too new", ReceiveOnly, -6 * time.Second, signer4, good, ErrAuthStale, "sent 6s in the future"},
+		{"too old", Permissive, 6 * time.Second, signer4, good, ErrAuthStale, "by its clock it was sent 6s ago, and 5s is allowed; its clock is behind this host's (set both by NTP), or somebody caught it"},
+		{"too new", ReceiveOnly, -6 * time.Second, signer4, good, ErrAuthStale, "sent 6s in the future, and 5s is allowed; its clock is ahead of this host's: set both by NTP"},
 		{"stale before an unknown key", Enforce, time.Hour, signer4, change(1, 9), ErrAuthStale, ""},
 		{"an unknown key", Permissive, 0, signer4, change(1, 9), ErrAuthKey, "signed with key 9"},
 		{"another key's number", Enforce, 0, signer4, change(1, 255), ErrAuthMAC, "key 255 is another one there"},
@@ -150,61 +149,6 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestRestore: an advert that was sent after the marks were saved is refused after a restart, the sender's next is not.
-func TestRestore(t *testing.T) {
-	var sender, before, after Authenticator
-	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
-	hear := func(a *Authenticator, b []byte, now time.Time) error {
-		r, err := Parse(b, signer4, GroupIPv4, HopLimit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = a.Verify(cfg, now, r)
-		return err
-	}
-	ahead := 1500 * time.Millisecond // the sender's clock is
-	at := func(d time.Duration) []byte {
-		return signed(t, &sender, cfg, clock.Add(d+ahead), advert, signer4, GroupIPv4)
-	}
-	first := at(0)
-	if err := hear(&before, first, clock); err != nil {
-		t.Fatal(err)
-	}
-	saved, err := json.Marshal(before.Memory())
-	if err != nil {
-		t.Fatal(err)
-	}
-	caught := at(500 * time.Millisecond) // nobody here heard it, somebody caught it
-	now := clock.Add(3 * time.Second)
-	var memory Memory
-	if err := json.Unmarshal(saved, &memory); err != nil {
-		t.Fatal(err)
-	}
-	after.Restore(now, memory)
-	for name, b := range map[string][]byte{"heard before": first, "caught meanwhile": caught} {
-		if err := hear(&after, b, now); !errors.Is(err, ErrAuthReplay) {
-			t.Errorf("%s: error %v", name, err)
-		}
-	}
-	if err := hear(&after, at(3*time.Second), now); err != nil {
-		t.Errorf("the sender's next: %v", err)
-	}
-	// A sender whose clock was set back a little meanwhile is within the slack.
-	after = Authenticator{}
-	after.Restore(now, memory)
-	if err := hear(&after, at(3*time.Second-restoreSlack/2), now); err != nil {
-		t.Errorf("the next of one whose clock was adjusted: %v", err)
-	}
-	// Without the memory, only what is sent from now on counts.
-	lost := NewAuthenticator(now.Add(ahead))
-	if err := hear(&lost, caught, now); !errors.Is(err, ErrAuthReplay) {
-		t.Errorf("caught meanwhile, the memory lost: error %v", err)
-	}
-	if err := hear(&lost, at(3500*time.Millisecond), now); err != nil {
-		t.Errorf("the sender's next, the memory lost: %v", err)
-	}
-}
-
 // TestRestoredSequence: a host whose clock was set back while its daemon was down goes on after what it sent.
 func TestRestoredSequence(t *testing.T) {
 	var a, b Authenticator
@@ -227,34 +171,6 @@ func TestForgottenMarks(t *testing.T) {
 		}
 		if _, err := hearer.Verify(cfg, now, r); err != nil {
 			t.Errorf("at %s: %v", now, err)
-		}
-	}
-}
-
-// TestSendersAreBounded: a new sender costs the oldest its mark, and opens no way to replay what that one sent.
-func TestSendersAreBounded(t *testing.T) {
-	var a Authenticator
-	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
-	message := func(host int) Received {
-		from := netip.AddrFrom4([4]byte{198, 51, byte(100 + host>>8), byte(host)})
-		var sender Authenticator
-		r, err := Parse(signed(t, &sender, cfg, clock.Add(time.Duration(host)*time.Millisecond), advert, from, GroupIPv4), from, GroupIPv4, HopLimit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
-	}
-	for host := range 3 * maxSenders {
-		if _, err := a.Verify(cfg, clock.Add(time.Duration(host)*time.Millisecond), message(host)); err != nil {
-			t.Fatalf("host %d: %v", host, err)
-		}
-		if len(a.senders) > maxSenders {
-			t.Fatalf("%d marks", len(a.senders))
-		}
-	}
-	for host := range 3 * maxSenders {
-		if _, err := a.Verify(cfg, clock.Add(time.Second), message(host)); !errors.Is(err, ErrAuthReplay) {
-			t.Errorf("host %d again: error %v", host, err)
 		}
 	}
 }

@@ -98,6 +98,9 @@ func FuzzStep(f *testing.F) {
 	add(2, op(opStartup, 100), op(opHeard, 150, 0x40), op(opHeard, 0, 0x40), op(opReconfigure, 3), op(opElapse))
 	// A late waker listens and hears a lower master, a priority 0, a witness.
 	add(2, op(opStartup, 100), op(opPromote), op(opListen, 11), op(opHeard, 50, 0x42), op(opHeard, 0, 0x42), op(opWitnessed))
+	// What is early, to a backup, to a ready one, to one that follows a handover, to a master, to one at priority 1, to a leaving one.
+	add(2, op(opStartup, 100), op(opEarly, 150, 0x40), op(opEarly, 0, 0x40), op(opElapse), op(opEarly, 150, 0x42), op(opHeard, 150, 0x40), op(opHeard, 0, 0x40),
+		op(opEarly, 150, 0x42), op(opElapse), op(opPromote), op(opEarly, 200, 0x42), op(opPriority, 1), op(opEarly, 1, 0xc2), op(opPromote), op(opLeave, 0), op(opEarly, 50, 0x40))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) == 0 || len(b) > 3*300 {
 			return
@@ -128,6 +131,7 @@ const (
 	opWitnessed          //
 	opReconfigure        // interval
 	opSource             // last byte of our address
+	opEarly              // as opHeard
 	ops                  // how many there are
 )
 
@@ -176,7 +180,9 @@ func (r *run) op(code, a, b byte) {
 	case opElapsed:
 		r.step(Elapsed{})
 	case opHeard:
-		r.heard(a, b)
+		r.heard(a, b, false)
+	case opEarly:
+		r.heard(a, b, true)
 	case opStartup:
 		r.step(Startup{max(a, 1), source4})
 	case opShutdown:
@@ -211,7 +217,7 @@ func (r *run) op(code, a, b byte) {
 }
 
 // heard feeds an advert, as the daemon does: only when Refuse lets it pass.
-func (r *run) heard(priority, b byte) {
+func (r *run) heard(priority, b byte, early bool) {
 	cfg := r.m.Config()
 	a := Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: priority, Interval: fuzzInterval(cfg.Version, b), Addresses: addresses4}
 	from := netip.AddrFrom4([4]byte{192, 0, 2, 250 + b>>6})
@@ -219,6 +225,10 @@ func (r *run) heard(priority, b byte) {
 		return
 	}
 	r.widest = max(r.widest, a.Interval)
+	if early {
+		r.step(Early{a, from})
+		return
+	}
 	r.step(Heard{a, from})
 }
 

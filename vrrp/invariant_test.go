@@ -27,6 +27,8 @@ func (r *run) step(ev Event) {
 		if before.state == Backup {
 			r.checkBackupHeard(&before, ev)
 		}
+	case Early:
+		r.checkEarly(&before, actions)
 	}
 }
 
@@ -109,8 +111,12 @@ func (r *run) checkActions(before *Machine, ev Event, actions []Action) {
 }
 
 func isHeard(ev Event) bool {
-	_, heard := ev.(Heard)
-	return heard
+	switch ev.(type) {
+	case Heard, Early:
+		return true
+	default:
+		return false
+	}
 }
 
 // checkSend says who may send what.
@@ -168,6 +174,34 @@ func (r *run) checkBackupHeard(before *Machine, ev Heard) {
 	default:
 		if want := r.now.Add(r.m.masterDown()); !waits || !is.Equal(want) {
 			r.fail("an accepted advert made the wait %s, want %s", is, want)
+		}
+	}
+}
+
+// checkEarly: what may be an old advert never makes a router rise, or sooner, and moves no healthy master.
+func (r *run) checkEarly(before *Machine, actions []Action) {
+	r.t.Helper()
+	was, _ := before.Deadline()
+	is, waits := r.m.Deadline()
+	switch before.state {
+	case Initialize:
+		if len(actions) > 0 || r.m.state != Initialize {
+			r.fail("an early advert began something")
+		}
+	case Backup:
+		if len(actions) > 0 || r.m.state != Backup || waits && is.Before(was) && !before.listening() || r.m.ready != nil && before.ready == nil {
+			r.fail("an early advert moved a backup: the wait from %s to %s", was, is)
+		}
+		if moving := before.pending.why != "" && !before.listening(); moving && !reflect.DeepEqual(before, r.m) {
+			r.fail("an early advert ended a handover")
+		}
+	case Master:
+		if before.priority != PriorityIll && !reflect.DeepEqual(before, r.m) {
+			r.fail("an early advert moved a master")
+		}
+	case Leaving:
+		if r.m.state == Master {
+			r.fail("an early advert made a leaving router master")
 		}
 	}
 }

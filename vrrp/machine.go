@@ -156,6 +156,14 @@ type (
 		Advert Advert
 		From   netip.Addr
 	}
+	// Early is an advert that its sender may have sent before this host listened, so that somebody may have caught it and play it
+	// now (NewAuthenticator). It counts where it makes the router quieter: a backup waits for a master whom it would not
+	// preempt, a master at priority 1 gives way to who is better, and a leaving one is relieved. It ends no wait: its priority 0
+	// and its short interval are nothing, nor does it end a handover that is under way, or a healthy master.
+	Early struct {
+		Advert Advert
+		From   netip.Addr
+	}
 	// Elapsed says that Deadline may have come; it is a no-op when it has not.
 	Elapsed struct{}
 	// Promote makes a backup master.
@@ -199,6 +207,7 @@ type (
 func (Startup) event()     {}
 func (Shutdown) event()    {}
 func (Heard) event()       {}
+func (Early) event()       {}
 func (Elapsed) event()     {}
 func (Promote) event()     {}
 func (Assert) event()      {}
@@ -277,6 +286,8 @@ func (m *Machine) Step(now time.Time, ev Event) []Action {
 		return nil
 	case Reconfigure:
 		return m.reconfigure(now, ev.Config)
+	case Early:
+		return m.early(now, ev)
 	}
 	switch m.state {
 	case Initialize:
@@ -307,6 +318,27 @@ func (m *Machine) stepInitialize(now time.Time, ev Event) []Action {
 		return []Action{Entered{Initialize, Backup, "started"}}
 	}
 	return nil
+}
+
+// early is an advert that counts only where it makes the router quieter.
+func (m *Machine) early(now time.Time, ev Early) []Action {
+	a := ev.Advert
+	if a.Priority == PriorityRelease {
+		return nil
+	}
+	quieter := m.state == Leaving
+	switch m.state {
+	case Backup:
+		moving := m.ready != nil && m.ready.cause != Silence || m.pending.why != "" && !m.listening()
+		quieter = !moving && !m.preemptable(now, a.Priority)
+	case Master:
+		quieter = m.lastResort() && m.losesTo(a.Priority, ev.From)
+	}
+	if !quieter {
+		return nil
+	}
+	a.Interval = max(a.Interval, m.learned, m.cfg.Interval) // an offer's would make it hasty
+	return m.Step(now, Heard{a, ev.From})
 }
 
 // reconfigure takes a new configuration; a running timer follows a new interval.

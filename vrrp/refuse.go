@@ -52,7 +52,7 @@ var (
 	ErrFragment    = &Refusal{"fragment", "comes in fragments, which a shadow does not put together as the daemon does: advertise fewer addresses to have it judged"}
 
 	ErrUnknownVRID      = &Refusal{"unknown-vrid", "no instance on this interface has its VRID"}
-	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys"}
+	ErrTrailer          = &Refusal{"auth-unexpected", "carries an authentication trailer, and this instance has no auth block with keys; write the same auth block on all hosts"}
 	ErrOwnAdvert        = &Refusal{"own", "this host's own advert came back: a loop in the network, or a switch or host that reflects multicast"}
 	ErrSameAddress      = &Refusal{"same-address", "another host uses this host's own address; give each host an address of its own"}
 	ErrUnicast          = &Refusal{"unicast", "sent to this host alone, and this instance has no peers; write peers here too, or remove them there (keepalived: unicast_peer)"}
@@ -65,7 +65,7 @@ var (
 	ErrAuthStale        = &Refusal{"auth-stale", "its signature is of another time"}
 	ErrAuthKey          = &Refusal{"auth-key", "its key is not known here"}
 	ErrAuthMAC          = &Refusal{"auth-mac", "its signature is wrong"}
-	ErrAuthReplay       = &Refusal{"auth-replay", "it was sent before one that was heard already, or before this daemon started: it is replayed, or the network doubled it"}
+	ErrAuthReplay       = &Refusal{"auth-replay", "it is not newer than one that was heard from this sender already: it is replayed, or the network doubled it, or the sender was started again with its clock set back; set its clock by NTP"}
 	ErrPasswordMissing  = &Refusal{"password-missing", "carries no VRRPv2 password, and this instance has one; write the same auth block on all hosts"}
 	ErrPasswordWrong    = &Refusal{"password-wrong", "its VRRPv2 password is not this instance's; write the same auth block on all hosts"}
 	ErrIntervalMismatch = &Refusal{"interval-mismatch", "its VRRPv2 interval is not this instance's; VRRPv2 demands the same on all hosts"}

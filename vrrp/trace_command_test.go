@@ -43,7 +43,10 @@ func (tr *tracer) command(line string) error {
 		return tr.step(Elapsed{})
 	// heard 100 from 10.0.0.1 interval=2s: an advert that goes through Refuse, as in the daemon.
 	case "heard":
-		return tr.heard(args)
+		return tr.heard(args, func(a Advert, from netip.Addr) Event { return Heard{a, from} })
+	// early 100 from 10.0.0.1 interval=2s: one that may be old.
+	case "early":
+		return tr.heard(args, func(a Advert, from netip.Addr) Event { return Early{a, from} })
 	default:
 		ev, err := tr.event(name, rest)
 		if err != nil {
@@ -113,9 +116,9 @@ func (tr *tracer) at(offset string) error {
 	return nil
 }
 
-func (tr *tracer) heard(args []string) error {
+func (tr *tracer) heard(args []string, event func(Advert, netip.Addr) Event) error {
 	if len(args) < 3 || args[1] != "from" {
-		return fmt.Errorf("want: heard PRIORITY from ADDRESS [interval=1s] [version=3]")
+		return fmt.Errorf("want: heard|early PRIORITY from ADDRESS [interval=1s] [version=3]")
 	}
 	p, err := parsePriority(args[0])
 	if err != nil {
@@ -134,7 +137,7 @@ func (tr *tracer) heard(args []string) error {
 		tr.printf("%-12s refused (%s): %v", tr.since(tr.now), ReasonOf(err), err)
 		return nil
 	}
-	return tr.step(Heard{a, from})
+	return tr.step(event(a, from))
 }
 
 // configured changes a configuration by key=value.

@@ -14,6 +14,7 @@ import (
 const (
 	noticeUnsigned vrrp.Notice = "unsigned"
 	noticeSkew     vrrp.Notice = "clock-skew"
+	noticeEarly    vrrp.Notice = "early"
 )
 
 // memoryFor is how long the memory of a virtual router that is gone is kept: what was caught earlier is stale by then,
@@ -31,7 +32,7 @@ type RouterMemory struct {
 // memory is what the node remembers of virtual routers that it does not run now.
 type memory struct {
 	gone    map[memberKey]vrrp.Memory
-	began   time.Time // before it, there is nothing to remember
+	began   time.Time // when the first process of this node did
 	version uint64    // goes on with each change
 }
 
@@ -54,7 +55,7 @@ func (n *Node) register(now time.Time, m *member) {
 		n.forget(old)
 	}
 	n.byMember[m.key()] = m
-	m.auth = vrrp.NewAuthenticator(n.memory.began)
+	m.auth = vrrp.NewAuthenticator(now)
 	n.remind(now, m)
 }
 
@@ -129,6 +130,12 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 	case !proof.Signed:
 		m.counters.Unsigned++
 		m.notice(n, now, from, noticeUnsigned, func() string { return fmt.Sprintf("mode is %q here; give that host the same keys", auth.Mode) })
+	case proof.Early:
+		m.counters.Signed++
+		m.notice(n, now, from, noticeEarly, func() string {
+			return fmt.Sprintf("by its clock it was sent %s ago, before this host listened: that clock is behind (set both by NTP), or somebody caught it "+
+				"and plays it again; until that clock has passed the start it makes this host wait, and moves nothing", (-proof.Mark.Ahead()).Round(time.Millisecond))
+		})
 	default:
 		m.counters.Signed++
 		if ahead := proof.Mark.Ahead(); max(ahead, -ahead) > auth.Window/2 {
@@ -137,6 +144,17 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 			})
 		}
 	}
+}
+
+// early gives an advert that may be an old one to the virtual router that it is for. The instance hears of it only where that one
+// has become quieter for it.
+func (n *Node) early(now time.Time, m *member, ev Heard) {
+	n.perform(now, m, m.machine.Step(now, vrrp.Early{Advert: ev.Advert, From: ev.From}))
+	if p := m.machine.Peer(); p.Address == ev.From && p.Heard.Equal(now) {
+		n.afterHeard(now, m, ev)
+	}
+	n.settle(now, m.of.fate)
+	n.plan(m.of.fate)
 }
 
 // aheadOf is a difference of clocks in words.

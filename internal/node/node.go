@@ -167,6 +167,10 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	m.accepted(n, now, ev, cfg.Notices(ev.Advert, priority))
 	m.proven(n, now, ev.From, proof)
+	if proof.Early {
+		n.early(now, m, ev)
+		return
+	}
 	m.heard(now, ev.From, ev.Advert.Priority)
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)

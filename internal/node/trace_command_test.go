@@ -198,6 +198,10 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 	case "firewall": // firewall a WHY: its adverts do not leave it; firewall a: they do again; firewall a eth1 WHY: only there
 		h.Walled, rest = onLink(rest)
 		h.Firewall = rest
+	case "clock": // clock a -3s: what it shows beside the others', before its start
+		d, err := time.ParseDuration(rest)
+		h.SetClock(0, d)
+		return err
 	case "woke": // woke a 5s: the host was suspended, and the monotonic clock did not count it
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})

@@ -1,0 +1,129 @@
+package vrrp
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Limits of what is remembered of senders.
+const (
+	// maxSenders bounds the records: they are of hosts with the key, since nobody else gets one.
+	maxSenders = 32
+	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
+	// clocks are adjusted, and the network's delay differs. What is older is early.
+	restoreSlack = 100 * time.Millisecond
+	// startSlack is the same where nothing is known of the sender's clock.
+	startSlack = time.Second
+)
+
+// NewAuthenticator returns one that began to listen at an instant. What somebody caught before that instant and plays now has
+// the right signature, lies within the window, and has not been heard; only its time speaks against it. But so does that of a
+// living master whose clock is behind, and a host that refused to hear that one would become a second master. So what a
+// sender's clock says was sent before is neither refused nor believed: it is early (Proof), and Early lets it make this host
+// wait, but move nothing. How long is bounded: nothing counts twice, and what is older than the window is refused; so whoever
+// replays what a dead master sent holds up a host that was just started by a window, by what that master's clock was ahead, and
+// by one Master_Down_Interval at most. A clock that is behind by less than the window is believed as soon as it has passed the
+// start. keepalived 2.4 believes the first advert of each sender after its start, whatever it says, once; on the wire it is all
+// the same.
+//
+// The sender's clock is known where Restore has a mark of it. Of any other it is taken that it agrees with this host's, to
+// startSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
+func NewAuthenticator(began time.Time) Authenticator {
+	return Authenticator{floor: SequenceAt(began.Add(-startSlack))}
+}
+
+// Mark is the newest advert that a sender proved.
+type Mark struct {
+	Sender   netip.Addr `json:"sender"`
+	Sequence Sequence   `json:"sequence"`
+	Heard    time.Time  `json:"heard"` // wall clock
+	Key      uint8      `json:"key"`
+}
+
+// Ahead is how far the sender's clock is before this host's; negative: behind it.
+func (m Mark) Ahead() time.Duration { return -m.Sequence.behind(m.Heard) }
+
+// Memory is what an Authenticator remembers, for another one to go on with.
+type Memory struct {
+	Sent  Sequence `json:"sent"`
+	Marks []Mark   `json:"marks"`
+}
+
+// record is what is known of a sender. What was early leaves no mark: it says nothing certain about the sender's clock.
+type record struct {
+	newest Mark     // not early or early: what comes after it has not been heard yet
+	mark   Mark     // the newest that was not early; zero: there is none
+	floor  Sequence // what must be passed to be believed; 0: nothing
+}
+
+// weigh refuses what is not newer than what its sender sent before, and says of the rest whether it is early. What lies outside
+// the window is forgotten: what is older is stale, and what lies in the future was heard before this host's clock was set back.
+func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err error) {
+	passed := func(s Sequence) bool { return s == 0 || !s.within(cfg.Window, now) || m.Sequence.After(s) }
+	r, known := a.senders[m.Sender]
+	if !known {
+		r.floor = a.floor
+	}
+	if !passed(r.newest.Sequence) {
+		return false, ErrAuthReplay
+	}
+	r.newest = m
+	if early = !passed(r.floor); !early {
+		r.mark, r.floor = m, 0
+	}
+	a.keep(m.Sender, r)
+	return early, nil
+}
+
+// keep takes a record. Where there are too many, the one heard longest ago makes room, and nobody without a record is believed
+// before it.
+func (a *Authenticator) keep(sender netip.Addr, r record) {
+	if a.senders == nil {
+		a.senders = map[netip.Addr]record{}
+	}
+	if _, known := a.senders[sender]; !known && len(a.senders) >= maxSenders {
+		oldest := slices.MinFunc(slices.Collect(maps.Values(a.senders)), func(x, y record) int { return byHeard(x.newest, y.newest) }).newest
+		delete(a.senders, oldest.Sender)
+		if oldest.Sequence.After(a.floor) {
+			a.floor = oldest.Sequence
+		}
+	}
+	a.senders[sender] = r
+}
+
+// byHeard orders marks, the one that was heard longest ago first.
+func byHeard(x, y Mark) int {
+	return cmp.Or(x.Heard.Compare(y.Heard), x.Sender.Compare(y.Sender))
+}
+
+// Memory returns what is to outlive this Authenticator.
+func (a *Authenticator) Memory() Memory {
+	m := Memory{Sent: a.sent}
+	for _, r := range a.senders {
+		if !r.mark.Heard.IsZero() {
+			m.Marks = append(m.Marks, r.mark)
+		}
+	}
+	slices.SortFunc(m.Marks, byHeard)
+	return m
+}
+
+// Restore goes on with what an earlier Authenticator remembered, however long ago. What that one heard is refused. What each
+// sender sent after that and somebody caught is early: the sender's clock has gone on as this host's has. Where this host's was
+// set back since then, that is not known, and the sender's clock is taken for one that agrees.
+func (a *Authenticator) Restore(now time.Time, m Memory) {
+	a.sent = m.Sent
+	for _, mark := range m.Marks {
+		r := record{newest: mark, mark: mark}
+		switch since := now.Sub(mark.Heard); {
+		case since < 0:
+			r.floor = a.floor
+		case since > restoreSlack:
+			r.floor = mark.Sequence.add(since - restoreSlack)
+		}
+		a.keep(mark.Sender, r)
+	}
+}
