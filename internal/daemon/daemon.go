@@ -35,7 +35,7 @@ type Options struct {
 	Paths      []string // where the configuration was read from, and is read again
 	Config     config.Options
 	RuntimeDir string // held.json, the control socket
-	StateDir   string // the drains
+	StateDir   string // the drains, and what authentication remembers
 	Version    string
 	// Shadow makes it a silent observer: it decides and says what it would do, sends nothing and touches no address. It keeps
 	// its drains in the runtime directory: they are not those of a daemon of this host.
@@ -97,7 +97,7 @@ type Daemon struct {
 	systemd    *systemd
 	names      *names
 	drains     Drains
-	memory     *memoryKeeper
+	memory     memories
 	drained    []string // what was saved, at the start
 	remembered node.Remembered
 	adopt      []string      // instances whose addresses a dead daemon left here
@@ -148,7 +148,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.published.Store(new(make(chan struct{})))
 	d.loaded.Store(&node.ConfigReport{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
-	d.memory = newMemoryKeeper(o.RuntimeDir, d.log)
+	d.memory = newMemories(o.RuntimeDir, o.StateDir, d.log)
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
@@ -268,7 +268,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	task("addresses", d.addresses.run)
 	task("announcements", d.announcer.run)
 	task("hooks", d.notifier.Run)
-	task("memory", d.memory.run)
+	for _, k := range d.memory {
+		task("memory", k.run)
+	}
 	task("links", d.runPorts)
 	task("names", d.names.run)
 	task("checks", d.monitors.runAll)

@@ -2,8 +2,12 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,32 +16,77 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// memoryFile, in the runtime directory, is what authentication remembers: without it a restarted daemon would accept what
-// somebody caught before.
+// memoryFile is what authentication remembers: without it a daemon that is started again would not know what is replayed to it.
+// It is in the runtime directory, where a daemon that was killed leaves the newest, and in the state directory, for a start after
+// a stop or a reboot.
 const memoryFile = "auth.json"
 
-// memoryGap is the least time between two writes of it. What is sent after the last one is refused all the same: the next
-// daemon moves the marks on.
-const memoryGap = time.Second
+// The least time between two writes. What was heard after the last one is lost to a kill or a power cut, and not known to be
+// replayed; but the next daemon moves the marks on, so that it moves nothing (vrrp.NewAuthenticator). That needs no newer mark
+// either, since two clocks hardly drift apart within a minute: a disk is not to be kept busy for it.
+const (
+	memoryGap  = time.Second // in the runtime directory
+	durableGap = time.Minute // in the state directory
+)
+
+// clockJitter is by how much a clock may be adjusted that it is no news.
+const clockJitter = time.Second
 
 // remembered is the file.
 type remembered struct {
 	Routers []node.RouterMemory `json:"routers"`
 }
 
-// memoryKeeper writes the file in a goroutine of its own: the loop does not wait for a disk.
+// memories are the files, the newest first.
+type memories []*memoryKeeper
+
+// newMemories are of two directories, or of one that is both.
+func newMemories(runtimeDir, stateDir string, log hclog.Logger) memories {
+	all := memories{newMemoryKeeper(runtimeDir, log)}
+	if filepath.Clean(stateDir) != filepath.Clean(runtimeDir) {
+		durable := newMemoryKeeper(stateDir, log)
+		durable.gap, durable.write = durableGap, saveJSON
+		all = append(all, durable)
+	}
+	return all
+}
+
+// load reads what the daemon before this one wrote: the newest file that there is and that can be read. The error says of the
+// others what is wrong with them.
+func (all memories) load() (node.Remembered, error) {
+	var errs []error
+	for _, k := range all {
+		r, err := k.load()
+		if err == nil && r.Routers != nil {
+			return r, errors.Join(errs...)
+		}
+		errs = append(errs, err)
+	}
+	return node.Remembered{}, errors.Join(errs...)
+}
+
+// save has the newest memory written, by each keeper in its time. Only the loop calls it.
+func (all memories) save(routers []node.RouterMemory) {
+	for _, k := range all {
+		k.save(routers)
+	}
+}
+
+// memoryKeeper writes a file in a goroutine of its own: the loop does not wait for a disk.
 type memoryKeeper struct {
 	path   string
+	gap    time.Duration // from one write to the next, beyond memoryGap
+	write  func(path string, v any) error
 	latest chan []node.RouterMemory // one at most, the newest
 	failed string
 	log    hclog.Logger
 }
 
-func newMemoryKeeper(runtimeDir string, log hclog.Logger) *memoryKeeper {
-	return &memoryKeeper{path: filepath.Join(runtimeDir, memoryFile), latest: make(chan []node.RouterMemory, 1), log: log}
+func newMemoryKeeper(dir string, log hclog.Logger) *memoryKeeper {
+	return &memoryKeeper{path: filepath.Join(dir, memoryFile), write: writeJSON, latest: make(chan []node.RouterMemory, 1), log: log}
 }
 
-// load reads what the daemon before this one wrote.
+// load reads the file; no routers where there is none.
 func (k *memoryKeeper) load() (node.Remembered, error) {
 	var r remembered
 	if err := readJSON(k.path, &r); err != nil {
@@ -53,7 +102,7 @@ func (k *memoryKeeper) load() (node.Remembered, error) {
 	return node.Remembered{Routers: r.Routers}, nil
 }
 
-// save has the newest memory written soon. Only the loop calls it.
+// save leaves the newest memory to be written.
 func (k *memoryKeeper) save(routers []node.RouterMemory) {
 	select {
 	case <-k.latest: // nobody needs the older one
@@ -64,51 +113,101 @@ func (k *memoryKeeper) save(routers []node.RouterMemory) {
 
 // run writes until ctx ends, and what is left then.
 func (k *memoryKeeper) run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case routers := <-k.latest:
-			k.write(routers)
+			k.replace(routers)
 		case <-ctx.Done():
-			select {
-			case routers := <-k.latest:
-				k.write(routers)
-			default:
-			}
-			return nil
+		}
+		select {
+		case <-time.After(k.gap):
+		case <-ctx.Done():
 		}
 	}
+	select {
+	case routers := <-k.latest:
+		k.replace(routers)
+	default:
+	}
+	return nil
 }
 
-// write replaces the file; the same error is told once.
-func (k *memoryKeeper) write(routers []node.RouterMemory) {
-	err := writeJSON(k.path, remembered{routers})
+// replace writes the file; the same error is told once.
+func (k *memoryKeeper) replace(routers []node.RouterMemory) {
+	err := k.write(k.path, remembered{routers})
 	if err == nil {
 		k.failed = ""
 		return
 	}
 	if k.failed != err.Error() {
 		k.failed = err.Error()
-		k.log.Warn("after a restart, adverts that somebody caught could be accepted once more", "error", err)
+		k.log.Warn("what authentication remembers is not saved: when the daemon is started again, what somebody caught before can make it wait; "+
+			"let the daemon's user write there", "error", err)
 	}
 }
 
+// saveJSON replaces a file as a power cut leaves it, too: the old one or the new one.
+func saveJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
 // openMemory reads what authentication must not forget.
-func (d *Daemon) openMemory(cfg *config.Config) error {
+func (d *Daemon) openMemory(cfg *config.Config) (err error) {
 	if d.opts.Inherited != nil {
 		return nil // the node has it
 	}
-	var err error
-	if d.remembered, err = d.memory.load(); err == nil {
+	d.remembered, err = d.memory.load()
+	if !slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.Auth != nil }) {
 		return nil
 	}
-	for _, i := range cfg.Instances {
-		if i.Auth != nil {
-			d.log.Error("what authentication remembered is lost: adverts that were sent before this start are refused, and those of a host "+
-				"whose clock is behind until it reaches the time of this start, as at the first start of all; the file is written anew", "error", err)
-			break
-		}
+	switch {
+	case err == nil:
+	case d.remembered.Routers != nil:
+		d.log.Warn("what authentication remembered last is lost, and an older note counts; the file is written anew", "error", err)
+	default:
+		d.log.Error("what authentication remembered is lost: adverts that were sent before this start, by their senders' clocks, make this host wait and "+
+			"move nothing, as at the first start of all; the file is written anew", "error", err)
+	}
+	if last := lastHeard(d.remembered); last.Sub(d.started) > clockJitter {
+		d.log.Warn("this host's clock was set back since the daemon last ran: where it is wrong, the adverts of other hosts are refused; set it by NTP",
+			"now", d.started, "then", last)
 	}
 	return nil
+}
+
+// lastHeard is when the newest mark was made; zero: there is none.
+func lastHeard(r node.Remembered) (last time.Time) {
+	for _, router := range r.Routers {
+		for _, m := range router.Marks {
+			if m.Heard.After(last) {
+				last = m.Heard
+			}
+		}
+	}
+	return last
 }
 
 // remember sees to it that the node's memory is written when it has changed, but not at each advert.

@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,16 +90,16 @@ func TestDamagedMemory(t *testing.T) {
 			}
 			for _, auth := range []*vrrp.Auth{nil, anAuth} {
 				cfg := &config.Config{Instances: []node.Instance{{Auth: auth}}}
-				d := newDaemon(cfg, Options{RuntimeDir: dir, Log: hclog.New(&hclog.LoggerOptions{Output: log})})
+				d := newDaemon(cfg, Options{RuntimeDir: dir, StateDir: t.TempDir(), Log: hclog.New(&hclog.LoggerOptions{Output: log})})
 				if err := d.openMemory(cfg); err != nil || len(d.remembered.Routers) > 0 {
 					t.Errorf("error %v, remembered %+v", err, d.remembered)
 				}
-				if said := strings.Contains(log.String(), "adverts that were sent before this start are refused"); said != (auth != nil) {
+				if said := strings.Contains(log.String(), "make this host wait and move nothing"); said != (auth != nil) {
 					t.Errorf("with auth %v the log says %q", auth, log)
 				}
 			}
 			k := newMemoryKeeper(dir, hclog.NewNullLogger())
-			k.write(aMemory(time.Now()))
+			k.replace(aMemory(time.Now()))
 			if _, err := k.load(); (err == nil) != (tt.name != "a directory in its place") {
 				t.Errorf("written anew: %v", err)
 			}
@@ -154,40 +156,151 @@ func TestMemoryIsSavedOnceASecond(t *testing.T) {
 		if saves < 4 || saves > 6 {
 			t.Errorf("saved %d times in 5 s", saves)
 		}
-		if got := <-d.memory.latest; len(got) != 1 || len(got[0].Marks) != 1 || got[0].Marks[0].Sender != peer {
+		if got := <-d.memory[0].latest; len(got) != 1 || len(got[0].Marks) != 1 || got[0].Marks[0].Sender != peer {
 			t.Errorf("saved %+v", got)
 		}
 	})
 }
 
-// TestReplayAfterRestart: what the daemon before heard is refused by the next, with the file and with one that is damaged.
+// ends are the ways in which a daemon ends, by what they leave of the directories.
+var ends = []struct {
+	name  string
+	leave func(t *testing.T, runtimeDir, stateDir string)
+	knows bool   // what was heard
+	says  string // in the log; empty: nothing
+}{
+	{"killed", func(*testing.T, string, string) {}, true, ""},
+	{"stopped, and the service manager removed the runtime directory", func(t *testing.T, runtimeDir, _ string) { remove(t, runtimeDir) }, true, ""},
+	{"the newer file damaged", func(t *testing.T, runtimeDir, _ string) { damage(t, runtimeDir) }, true, "an older note counts"},
+	{"the older file damaged", func(t *testing.T, _, stateDir string) { damage(t, stateDir) }, true, ""},
+	{"both damaged", func(t *testing.T, runtimeDir, stateDir string) { damage(t, runtimeDir); damage(t, stateDir) }, false, "is lost: adverts that were sent before this start"},
+	{"both gone", func(t *testing.T, runtimeDir, stateDir string) { remove(t, runtimeDir); remove(t, stateDir) }, false, ""},
+}
+
+func remove(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(dir, memoryFile)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func damage(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, memoryFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplayAfterRestart: what the daemon before heard is refused by the next one, and without its files it moves nothing.
 func TestReplayAfterRestart(t *testing.T) {
-	dir := t.TempDir()
-	var signer vrrp.Authenticator
-	d := newDaemon(&config.Config{Node: "lb1"}, Options{RuntimeDir: dir, Log: hclog.NewNullLogger()})
-	now := time.Now()
-	n := node.New(authenticated(), now)
-	caught := heardAdvert(t, &signer, now.Add(-2*time.Second), 0)
-	n.Step(now, heardAdvert(t, &signer, now, 150))
-	d.memory.write(n.Memory(now))
-	for _, damaged := range []bool{false, true} {
-		if damaged {
-			if err := os.WriteFile(d.memory.path, []byte("{"), 0o600); err != nil {
+	for _, end := range ends {
+		t.Run(end.name, func(t *testing.T) {
+			o := Options{RuntimeDir: t.TempDir(), StateDir: filepath.Join(t.TempDir(), "state"), Log: hclog.NewNullLogger()}
+			var signer vrrp.Authenticator
+			d := newDaemon(&config.Config{Node: "lb1"}, o)
+			now := time.Now()
+			n := node.New(authenticated(), now)
+			caught := heardAdvert(t, &signer, now.Add(-2*time.Second), 0)
+			n.Step(now, heardAdvert(t, &signer, now, 150))
+			for _, k := range d.memory {
+				k.replace(n.Memory(now))
+			}
+			end.leave(t, o.RuntimeDir, o.StateDir)
+
+			log := &logs{}
+			o.Log = hclog.New(&hclog.LoggerOptions{Output: log})
+			cfg := &config.Config{Instances: authenticated().Instances}
+			d = newDaemon(cfg, o)
+			if err := d.openMemory(cfg); err != nil {
 				t.Fatal(err)
 			}
+			next := node.New(authenticated(), now)
+			next.Step(now, d.remembered)
+			next.Step(now, caught)
+			later := now.Add(time.Second)
+			next.Step(later, heardAdvert(t, &signer, later, 150))
+			r := next.Status(later).Instances[0].Routers[0]
+			refused, early := r.Refused[vrrp.ErrAuthReplay.Reason()], r.Notices["early"]
+			if (refused != nil) != end.knows || (early != nil) == end.knows || len(r.Auth.Senders) != 1 {
+				t.Errorf("refused %+v, early %+v, senders %+v", refused, early, r.Auth.Senders)
+			}
+			if got := log.String(); !strings.Contains(got, end.says) || (got == "") != (end.says == "") {
+				t.Errorf("the log says %q, want %q", got, end.says)
+			}
+		})
+	}
+}
+
+// TestDurableMemory is written at once, then once a minute, and at the end, whatever is heard.
+func TestDurableMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newMemories("/run/understudy", "/var/lib/understudy", hclog.NewNullLogger())
+		written := map[string][]time.Duration{}
+		begin := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		var tasks sync.WaitGroup
+		for _, k := range all {
+			k.write = func(path string, _ any) error {
+				written[filepath.Dir(path)] = append(written[filepath.Dir(path)], time.Since(begin))
+				return nil
+			}
+			tasks.Go(func() { _ = k.run(ctx) })
 		}
-		next := node.New(authenticated(), now)
-		ev, err := d.memory.load()
-		if (err != nil) != damaged {
-			t.Fatal(err)
+		for range 150 {
+			all.save(aMemory(time.Now()))
+			synctest.Wait()
+			time.Sleep(time.Second)
 		}
-		next.Step(now, ev)
-		next.Step(now, caught)
-		later := now.Add(time.Second)
-		next.Step(later, heardAdvert(t, &signer, later, 150))
-		r := next.Status(later).Instances[0].Routers[0]
-		if c := r.Refused[vrrp.ErrAuthReplay.Reason()]; c == nil || c.Count != 1 || r.Counters.Signed != 1 {
-			t.Errorf("damaged %t: refused %v, %d accepted; want the caught one refused, and the next accepted", damaged, r.Refused, r.Counters.Signed)
+		all.save(aMemory(time.Now()))
+		cancel()
+		tasks.Wait()
+		want := []time.Duration{0, time.Minute, 2 * time.Minute, 150 * time.Second}
+		if got := written["/var/lib/understudy"]; !slices.Equal(got, want) || len(written["/run/understudy"]) != 151 {
+			t.Errorf("the durable file is written at %v, want %v; the other one %d times", got, want, len(written["/run/understudy"]))
+		}
+	})
+}
+
+// TestMemoryThatCannotBeSaved is told once for each error, and what to do.
+func TestMemoryThatCannotBeSaved(t *testing.T) {
+	dir, log := filepath.Join(t.TempDir(), "state"), &logs{}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // root may write anywhere, but not below a file
+		t.Fatal(err)
+	}
+	k := newMemories(t.TempDir(), dir, hclog.New(&hclog.LoggerOptions{Output: log}))[1]
+	k.replace(aMemory(time.Now()))
+	k.replace(aMemory(time.Now()))
+	if got := log.String(); strings.Count(got, "let the daemon's user write there") != 1 || !strings.Contains(got, dir) {
+		t.Errorf("the log says %q", got)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	k.replace(aMemory(time.Now()))
+	info, err := os.Stat(k.path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, error %v", info, err)
+	}
+	if left, err := filepath.Glob(k.path + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("beside it lies %v, error %v", left, err)
+	}
+}
+
+// TestClockSetBack is told where there is authentication: without it no clock matters.
+func TestClockSetBack(t *testing.T) {
+	for ahead, want := range map[time.Duration]bool{time.Hour: true, -time.Hour: false, 100 * time.Millisecond: false} {
+		for _, auth := range []*vrrp.Auth{nil, anAuth} {
+			log := &logs{}
+			o := Options{RuntimeDir: t.TempDir(), StateDir: t.TempDir(), Log: hclog.New(&hclog.LoggerOptions{Output: log})}
+			cfg := &config.Config{Instances: []node.Instance{{Auth: auth}}}
+			d := newDaemon(cfg, o)
+			d.memory[0].replace(aMemory(time.Now().Add(ahead)))
+			if err := d.openMemory(cfg); err != nil {
+				t.Fatal(err)
+			}
+			if said := strings.Contains(log.String(), "clock was set back"); said != (want && auth != nil) {
+				t.Errorf("%s, with auth %v: the log says %q", ahead, auth, log)
+			}
 		}
 	}
 }
@@ -215,7 +328,7 @@ func FuzzMemory(f *testing.F) {
 		n.Step(now, ev)
 		var signer vrrp.Authenticator
 		n.Step(now, heardAdvert(t, &signer, now, 150))
-		k.write(n.Memory(now))
+		k.replace(n.Memory(now))
 		if _, err := k.load(); err != nil {
 			t.Fatalf("what was written from %q cannot be read: %v", b, err)
 		}
