@@ -92,7 +92,7 @@ type (
 		On  bool
 	}
 	// Remembered is the Memory of the process before this one. Of senders that it does not know, nothing is believed that was
-	// sent before this process began.
+	// sent before this process began; see vrrp.NewAuthenticator.
 	Remembered struct{ Routers []RouterMemory }
 	// Stop begins the daemon's end: every instance hands over.
 	Stop struct{}
