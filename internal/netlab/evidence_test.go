@@ -12,7 +12,7 @@ import (
 // shownIn are the packages whose tests STORIES.md names, and where they are.
 var shownIn = map[string]string{
 	"mechanisms": "mechanisms", "stories": "stories", "bench": "bench", "checks": "../../checks", "daemon": "../daemon",
-	"linux": "../linux", "sim": "../sim", "vrrp": "../../vrrp",
+	"linux": "../linux", "node": "../node", "sim": "../sim", "vrrp": "../../vrrp",
 }
 
 // TestStoriesExist holds that STORIES.md shows every rule by something, and that what it names is there.
