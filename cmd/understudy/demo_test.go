@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
@@ -186,27 +187,12 @@ func TestDemoWithADaemonThatDoesNotRunSaysSo(t *testing.T) {
 	}
 }
 
-// buildUnderstudy builds the program, as the demo runs itself as the daemon.
-func buildUnderstudy(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "understudy")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return path
-}
-
 func TestDemoNeedsRoot(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), buildUnderstudy(t), "demo")
+	dir := commandtest.Dir(t) // open to nobody
+	cmd := exec.CommandContext(t.Context(), copyOfSelf(t, dir), "demo")
+	cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
 	if os.Geteuid() == 0 {
 		const nobody = 65534
-		// The way to the program must be open to nobody.
-		for dir := filepath.Dir(cmd.Path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-			if err := os.Chmod(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	out, err := cmd.CombinedOutput()
@@ -217,11 +203,12 @@ func TestDemoNeedsRoot(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	labtest.Root(t)
 	labtest.Require(t, "ip", "nginx")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, buildUnderstudy(t), "demo")
+	cmd := exec.CommandContext(ctx, shipped(t, t.TempDir()), "demo")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("ended with %v\n%s", err, out)
@@ -243,9 +230,10 @@ func TestDemo(t *testing.T) {
 
 // TestInterruptedDemo runs it with its own web server up to the third step, in which it is interrupted or loses its reader.
 func TestInterruptedDemo(t *testing.T) {
+	t.Parallel()
 	labtest.Root(t)
 	labtest.Require(t, "ip")
-	program := buildUnderstudy(t)
+	program := shipped(t, t.TempDir())
 	tests := []struct {
 		name      string
 		interrupt func(t *testing.T, cmd *exec.Cmd, out io.Closer)
@@ -272,6 +260,7 @@ func TestInterruptedDemo(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, program, "demo", "--without-nginx")

@@ -41,12 +41,7 @@ func newUnprivileged(t *testing.T, text string) *unprivileged {
 	t.Helper()
 	u := &unprivileged{t: t, dir: commandtest.Dir(t)} // removed when the daemon is gone, so made before the host is
 	u.host = labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")
-	u.program = filepath.Join(u.dir, "understudy")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", u.program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
-	}
+	u.program = shipped(t, u.dir)
 	own := filepath.Join(u.dir, "own")
 	if err := errors.Join(os.Mkdir(own, 0o755), os.Chown(own, daemonUID, daemonUID)); err != nil {
 		t.Fatal(err)
@@ -253,7 +248,8 @@ var nothing = strings.Repeat(strings.Repeat("0", 16)+"\n", 4)
 
 // TestCommandsHaveNoCapability: the shipped program, as its unit starts it, without a helper.
 func TestCommandsHaveNoCapability(t *testing.T) {
-	labtest.Require(t, "go", "setpriv")
+	t.Parallel()
+	labtest.Require(t, "setpriv")
 	u := newUnprivileged(t, `
 check "script" "shown" {
   command = [`+capabilities+`, "DIR/own/check"]
@@ -325,7 +321,8 @@ notify "script" "hangs" {
 
 // TestThroughTheDoor: hooks run as root and checks as their users although the daemon is neither, with real nginx.
 func TestThroughTheDoor(t *testing.T) {
-	labtest.Require(t, "go", "setpriv", "nginx")
+	t.Parallel()
+	labtest.Require(t, "setpriv", "nginx")
 	u := newUnprivileged(t, "")
 	nginx, err := u.host.Nginx(t.Context(), netlab.NginxOptions{})
 	if err != nil {

@@ -40,6 +40,7 @@ func (s *single) compared(agrees bool, why string) {
 
 // TestShadow tells of a shadow beside a daemon of the same host: it judges it, is steered like one, and changes nothing.
 func TestShadow(t *testing.T) {
+	t.Parallel()
 	s := newSingle(t, 150)
 	shadow := *s
 	shadow.run = "shadow"

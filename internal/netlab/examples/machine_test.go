@@ -164,7 +164,7 @@ func (m *machine) read(t testing.TB, path string) string {
 // inside is the command line that runs a command on the machine.
 func (m *machine) inside(argv []string) []string {
 	enter := []string{"nsenter", "--target", strconv.Itoa(m.first), "--mount", "--uts", "--pid", "--root", "--"}
-	return slices.Concat(enter, []string{"env", "-C", "/root", "-i", path, "HOME=/root", "LANG=C.UTF-8"}, argv)
+	return slices.Concat(enter, []string{"env", "-C", "/root", "-i", path, "HOME=/root", "LANG=C.UTF-8", "GORACE=" + os.Getenv("GORACE")}, argv)
 }
 
 // sh runs shell commands on the machine, as an administrator types them, and returns what they print.

@@ -11,8 +11,7 @@ import (
 // labsAtOnce is how many labs run at a time.
 const labsAtOnce = 4
 
-// program is the daemon, shipped the same without the race detector: that takes a second to end, and cannot change the capabilities of
-// all threads.
+// program is the daemon, shipped the same without the race detector, which cannot change the capabilities of all threads.
 var program, shipped string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

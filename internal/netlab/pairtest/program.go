@@ -1,6 +1,7 @@
 package pairtest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +10,9 @@ import (
 	"strconv"
 	"testing"
 )
+
+// endAtOnce is the race detector's setting for daemons and commands: else each of them would sleep for a second before it ends.
+const endAtOnce = "atexit_sleep_ms=0"
 
 // Build builds the daemon for tests, with the race detector where they have it, and returns the way to it and what removes it.
 // The environment variable UNDERSTUDY names one that is there already. Without root, which its hosts need, it builds nothing.
@@ -23,13 +27,14 @@ func Build(race bool) (program string, remove func(), err error) {
 	remove = func() { _ = os.RemoveAll(dir) }
 	program = filepath.Join(dir, "understudy")
 	args := []string{"build", "-buildvcs=false", "-o", program}
+	var env []string
 	if race {
 		args = append(args, "-race")
+	} else { // as it is shipped; what make build has compiled is there already
+		args, env = append(args, "-trimpath"), append(os.Environ(), "CGO_ENABLED=0")
 	}
 	cmd := exec.Command("go", append(args, "github.com/understudy-ha/understudy/cmd/understudy")...)
-	if !race {
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
-	}
+	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		remove()
 		return "", nil, fmt.Errorf("build the daemon: %w\n%s", err, out)
@@ -44,7 +49,7 @@ func Main(m *testing.M, race bool, labsAtOnce int, program *string) int {
 	path, remove, err := Build(race)
 	if err == nil {
 		defer remove()
-		err = flag.Set("test.parallel", strconv.Itoa(labsAtOnce))
+		err = errors.Join(flag.Set("test.parallel", strconv.Itoa(labsAtOnce)), os.Setenv("GORACE", endAtOnce))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
