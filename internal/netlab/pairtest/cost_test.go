@@ -84,6 +84,32 @@ func TestSlack(t *testing.T) {
 	}
 }
 
+// TestEve takes no excuse from long before a move.
+func TestEve(t *testing.T) {
+	history := netlab.History{
+		{At: at(0), Host: "lb1", Addr: vip, Held: true},
+		{At: at(4000), Host: "lb2", Addr: vip, Held: true},
+		{At: at(4010), Host: "lb1", Addr: vip},
+	}
+	tests := []struct {
+		name string
+		from int
+		host string
+		want int
+	}{
+		{"long after the beginning", 1000, "lb2", 4000 - int(Lingers/time.Millisecond)},
+		{"soon after the beginning", 3900, "lb2", 3900},
+		{"never", 1000, "lb3", 1000},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := eve(history, vip, at(tt.from), at(5000), tt.host); !got.Equal(at(tt.want)) {
+				t.Errorf("from %v on, want %v", got, at(tt.want))
+			}
+		})
+	}
+}
+
 func TestJudged(t *testing.T) {
 	clean, gap, loss := cost{}, cost{gap: 20 * time.Millisecond, slack: 50 * time.Millisecond}, cost{lost: 1, slack: 50 * time.Millisecond}
 	tests := []struct {
