@@ -10,6 +10,7 @@ import (
 )
 
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	labtest.Root(t)
 	labtest.Require(t, "nginx")
 	l := labtest.New(t)

@@ -115,6 +115,7 @@ func (p *pair) wantMAC(t *testing.T, h *netlab.Host) {
 
 // TestPeer moves an address between two keepalived hosts in every way that the lab knows: one pair, one story after another.
 func TestPeer(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	lost := 3*interval + interval // Master_Down_Interval and its skew, at most
 	const noise = 500 * time.Millisecond
@@ -176,6 +177,7 @@ func TestPeer(t *testing.T) {
 }
 
 func TestLossIsSeenByTheClient(t *testing.T) {
+	t.Parallel()
 	l := labtest.New(t)
 	labtest.Require(t, "nft", "nginx")
 	server := labtest.Host(t, l, "server", "10.0.0.1/24", "fd00::1/64")

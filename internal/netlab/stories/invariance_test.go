@@ -21,6 +21,7 @@ import (
 // TestHostIsUntouched moves addresses 50 times, and asserts that the hosts' own addresses, routes and choice of source
 // addresses are the same as before: those that an administrator wrote, and those that a router advertises.
 func TestHostIsUntouched(t *testing.T) {
+	t.Parallel()
 	for _, promote := range []string{"0", "1"} {
 		t.Run("promote_secondaries "+promote, func(t *testing.T) {
 			t.Parallel()

@@ -1,10 +1,11 @@
 package stories
 
 import (
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // The pair's addresses.
@@ -86,9 +87,41 @@ var pairScripts = map[string]string{
 	"hang": `exec sleep 60`,
 }
 
-// TestPair tells what happens to a pair, one story after another. Each begins and ends with everything on lb1.
+// pairStory is what happens to the pair. It begins and ends with everything on lb1.
+type pairStory struct {
+	name string
+	tell func(*testing.T, *pairtest.Cluster)
+}
+
+// TestPair tells what happens to the daemons and the hosts of a pair.
 func TestPair(t *testing.T) {
 	t.Parallel()
+	tellOfPair(t, []pairStory{
+		{"an address is deleted by hand", deletedByHand},
+		{"the daemon is stopped", daemonStopped},
+		{"the daemon is killed", daemonKilled},
+		{"the daemon is killed and started again", daemonRestarted},
+		{"the host is cut off and healed", hostCutOff},
+		{"the cable is pulled", carrierLost},
+		{"packets that are no adverts of a peer", strangePackets},
+	})
+}
+
+// TestPairsNginx tells what happens to the nginx that they serve with.
+func TestPairsNginx(t *testing.T) {
+	t.Parallel()
+	tellOfPair(t, []pairStory{
+		{"nginx is killed", nginxKilled},
+		{"nginx on the backup is killed", backupKilled},
+		{"the health page answers 500", healthPage500},
+		{"nginx hangs", nginxHangs},
+		{"nginx is upgraded", nginxUpgraded},
+	})
+}
+
+// tellOfPair tells stories of one pair, one after another.
+func tellOfPair(t *testing.T, stories []pairStory) {
+	t.Helper()
 	c := newCluster(t, pairShape, pairScripts)
 	from := time.Now()
 	c.Start(t)
@@ -100,23 +133,7 @@ func TestPair(t *testing.T) {
 		}
 		c.Overlap(t, vip, from, pairtest.Lingers)
 	}
-	for _, story := range []struct {
-		name string
-		tell func(*testing.T, *pairtest.Cluster)
-	}{
-		{"an address is deleted by hand", deletedByHand},
-		{"nginx is killed", nginxKilled},
-		{"nginx on the backup is killed", backupKilled},
-		{"the health page answers 500", healthPage500},
-		{"nginx hangs", nginxHangs},
-		{"nginx is upgraded", nginxUpgraded},
-		{"the daemon is stopped", daemonStopped},
-		{"the daemon is killed", daemonKilled},
-		{"the daemon is killed and started again", daemonRestarted},
-		{"the host is cut off and healed", hostCutOff},
-		{"the cable is pulled", carrierLost},
-		{"packets that are no adverts of a peer", strangePackets},
-	} {
+	for _, story := range stories {
 		ok := t.Run(story.name, func(t *testing.T) {
 			story.tell(t, c)
 			c.Settled(t, "lb1")
