@@ -16,7 +16,8 @@ const module = "github.com/understudy-ha/understudy/"
 
 // arrows are DESIGN.md section 2: which packages of ours a package may import. checks and notify import internal/command,
 // which is how both run programs, and config asks it as whom they can be run: the one deviation. internal/door is what a daemon
-// that is not root has of the helper that is, and the helper. pairtest is for tests alone, and reads the daemons' reports. What is below a folder has the folder's arrows, unless it is listed.
+// that is not root has of the helper that is, and the helper. pairtest and bench are for tests alone, and read
+// the daemons' reports. What is below a folder has the folder's arrows, unless it is listed.
 var arrows = map[string][]string{
 	"vrrp":                         {},
 	"internal/command":             {},
@@ -24,6 +25,7 @@ var arrows = map[string][]string{
 	"internal/linux":               {},
 	"internal/netlab":              {},
 	"internal/netlab/pairtest":     {"internal/netlab", "internal/netlab/labtest", "internal/control", "internal/node"},
+	"internal/netlab/bench":        {"internal/netlab", "internal/netlab/labtest", "internal/control", "internal/node"},
 	"checks":                       {"internal/command"},
 	"notify":                       {"internal/command"},
 	"internal/node":                {"vrrp"},

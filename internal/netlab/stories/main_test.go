@@ -9,7 +9,7 @@ import (
 )
 
 // labsAtOnce is how many labs run at a time.
-const labsAtOnce = 4
+const labsAtOnce = 3
 
 // noise is by how much the machine may delay what takes milliseconds.
 const noise = pairtest.Noise
