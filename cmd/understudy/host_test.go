@@ -283,16 +283,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	s.logged(daemon, "stopping: why=")
 	s.signal(daemon, syscall.SIGHUP) // no reason to die
 	s.logged(daemon, "to=leaving")
-	// On a busy machine one that comes within moments of the first is still taken together with it.
-	labtest.Eventually(t, hostBound, func() (bool, string) {
-		select {
-		case <-daemon.Done():
-			return true, ""
-		default:
-			_ = daemon.Signal(syscall.SIGTERM) // it may have ended
-			return false, "it has not ended"
-		}
-	})
+	s.signal(daemon, syscall.SIGTERM)
 	err = s.ends(daemon)
 	e, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || !e.Sys().(syscall.WaitStatus).Signaled() || e.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {

@@ -68,9 +68,8 @@ func runDaemon(cmd *cobra.Command, f *runFlags) error {
 	defer signal.Stop(hangups)
 	signal.Notify(ignored, syscall.SIGPIPE)
 	defer signal.Stop(ignored)
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal(cmd.Context())
 	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal is not ours to wait for
 
 	program, err := linux.Program() // at once: a package may replace it
 	if err != nil {
@@ -160,4 +159,24 @@ func newLog(w io.Writer, c config.Log) hclog.Logger {
 		Name: "understudy", Output: w, Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json",
 		DisableTime: os.Getenv("JOURNAL_STREAM") != "", TimeFormat: stamp,
 	})
+}
+
+// untilSignal is done at the first signal that asks the daemon to end. The next one ends it at once: nothing is told of the first
+// before the next one is no longer ours.
+func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		defer close(done)
+		var why error
+		select {
+		case s := <-signals:
+			why = fmt.Errorf("signal: %s", s)
+		case <-ctx.Done():
+		}
+		signal.Stop(signals)
+		cancel(why)
+	}()
+	return ctx, func() { cancel(nil); <-done }
 }
