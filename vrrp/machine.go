@@ -123,6 +123,13 @@ type Machine struct {
 	repeats      int       // priority-0 adverts still to send while leaving
 	asserted     time.Time // the last answer to a lower advert
 	tie          tie
+	claim        claim
+}
+
+// claim is our last advert above priority 0: a lower master gives way once it hears it; see crossed.
+type claim struct {
+	at       time.Time
+	priority uint8
 }
 
 // tie is another master of our priority that has the higher address, and was not given way to yet; see Config.TieWait.
@@ -367,6 +374,9 @@ func (m *Machine) advert(priority uint8, interval time.Duration) Advert {
 
 // send makes an advert that is stale after one interval: a later one says more.
 func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Send {
+	if priority != PriorityRelease {
+		m.claim = claim{now, priority}
+	}
 	return Send{m.advert(priority, interval), now.Add(m.cfg.Interval)}
 }
 

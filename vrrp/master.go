@@ -90,7 +90,20 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 
 // losesTo compares priorities, then addresses, unsigned and in network order (RFC 9568 section 6.4.3).
 func (m *Machine) losesTo(priority uint8, from netip.Addr) bool {
-	return priority > m.priority || priority == m.priority && plain(from).Compare(plain(m.source)) > 0
+	return m.loses(m.priority, priority, from)
+}
+
+// loses compares one of our priorities.
+func (m *Machine) loses(ours, priority uint8, from netip.Addr) bool {
+	return priority > ours || priority == ours && plain(from).Compare(plain(m.source)) > 0
+}
+
+// crossed says whether an advert was sent before its sender can have heard our last one above priority 0. Who loses to that one
+// gives way when it hears it, so its advert relieves nobody yet: letting go for it would leave the addresses to nobody until the
+// sender's skew after our priority 0 is over. A successor does not come sooner than that skew, which a handover's interval makes.
+func (m *Machine) crossed(now time.Time, ev Heard) bool {
+	soonest := time.Duration(256-int(ev.Advert.Priority)) * handoverInterval / 256 // also in VRRPv2, where a skew is longer
+	return now.Sub(m.claim.at) < soonest && !m.loses(m.claim.priority, ev.Advert.Priority, ev.From)
 }
 
 // tieLasts says whether a master of equal priority and higher address goes on for so long that this router must give way.
@@ -155,7 +168,7 @@ func (m *Machine) stepLeaving(now time.Time, ev Event) []Action {
 	case Shutdown:
 		return []Action{m.enter(Initialize, ev.Why)}
 	case Heard:
-		if ev.Advert.Priority == PriorityRelease {
+		if ev.Advert.Priority == PriorityRelease || m.crossed(now, ev) {
 			return nil
 		}
 		m.lastPeer = Peer{ev.From, ev.Advert.Priority, ev.Advert.Interval, now}
