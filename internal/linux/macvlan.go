@@ -36,7 +36,7 @@ const (
 //
 // It is there as long as the instance takes part, as backup too, since making one takes time and needs the lock over all
 // interfaces. While it has no address it is mute (see hush): a frame from it would take the switch's port away from the
-// master.
+// master; and deaf (see deafen): what is for the virtual MAC is the master's.
 type Macvlan struct {
 	Parent string `json:"parent"`
 	VRID   uint8  `json:"vrid"`
@@ -206,7 +206,7 @@ func (s *Macvlans) ours(link netlink.Link) bool {
 	return strings.HasPrefix(at.Alias, macvlanAlias) || link.Type() == "macvlan" && s.book.has(at.Name)
 }
 
-// make makes the device, mute and off.
+// make makes the device, mute, deaf and off.
 //
 // Its mode is bridge: in private mode the kernel hands every frame that has the device's MAC as its source to the device
 // alone, so that the parent would hear none of the other hosts' adverts and announcements. Macvlans that containers of this host
@@ -230,6 +230,9 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	err = s.settle(m, link)
 	if err == nil {
 		err = s.kernel.hush(link.Attrs().Index)
+	}
+	if err == nil {
+		err = s.deafenIfNeeded(m, link.Attrs().Index)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.kernel.handle.LinkDel(link))

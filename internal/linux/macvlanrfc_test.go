@@ -2,6 +2,7 @@ package linux
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -48,16 +49,9 @@ func TestMacvlanAdvertsAreFramedAsTheRFCWants(t *testing.T) {
 	}
 }
 
-// TestMacvlanOfABackupDiscards tells what becomes of a packet for a virtual address that reaches a backup by the virtual MAC
-// address: nothing (RFC 9568 section 6.4.2). A host that forwards forwards it too, which shows that the packet is one.
+// TestMacvlanOfABackupDiscards tells what becomes of a packet for another host that reaches this one by the virtual MAC address. A
+// backup discards it (RFC 9568 section 6.4.2), also where the host forwards: the master does.
 func TestMacvlanOfABackupDiscards(t *testing.T) {
-	// UDP from 10.9.0.2 to port 9 of 10.9.0.100, and from 2001:db8::2 to that of 2001:db8::100.
-	strays := map[bool][]byte{
-		false: unhex("00005e00014702000000000208004500001c000000004011665a" + "0a0900020a090064" + "0009000900080000"),
-		true: unhex("00005e00024702000000000286dd6000000000081140" + "20010db8000000000000000000000002" + "20010db8000000000000000000000100" +
-			"0009000900080000"),
-	}
-	selfMAC := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	for _, forwards := range []bool{false, true} {
 		self, peer := pair(t)
 		withIPv6(self, peer)
@@ -72,32 +66,60 @@ func TestMacvlanOfABackupDiscards(t *testing.T) {
 		var tap *packet.Conn
 		peer.do(func() { tap = must(packet.Listen(must(interfaceByName("v1")), packet.Raw, unix.ETH_P_ALL, nil)) })
 		defer tap.Close()
-		for v6, stray := range strays {
-			asks := "10.9.0.100"
-			if v6 {
-				asks = "2001:db8::100"
+		host := byte(80)
+		discards := func(who string, want bool) {
+			host++
+			for _, s := range strays(host) {
+				if wentOn := s.goesOn(t, peer, tap); wentOn == want {
+					t.Errorf("a host that forwards (%t) and %s: the packet for %s went on: %t", forwards, who, s.to, wentOn)
+				}
 			}
-			peer.do(func() {
-				must(tap.WriteTo(stray, &packet.Addr{HardwareAddr: net.HardwareAddr(stray[:6])}))
-				a := openAnnouncer(t, "v1")
-				if err := a.Probe(ips("10.9.0.1")[0], netip.Addr{}); err != nil {
-					t.Fatal(err)
-				}
-			})
-			// A host that forwards it asks who has the address, before it answers the probe.
-			nextFrame(t, tap, func(f []byte) bool {
-				if !bytes.Equal(f[6:12], selfMAC) {
-					return false
-				}
-				asked := bytes.Contains(f[ethernetHeader:], ips(asks)[0].AsSlice())
-				if asked && !forwards {
-					t.Errorf("the packet for %s went on", asks)
-				}
-				const reply = 2
-				return forwards && asked || !forwards && etherTypeOf(f) == etherTypeARP && f[ethernetHeader+7] == reply
-			})
 		}
+		discards("is a backup", true)
+		setAll(t, a, virtual())
+		discards("is master", !forwards)
+		setAll(t, a, Want{Owner: "web", Interface: "v0"})
+		discards("is a backup again", true)
 	}
+}
+
+// stray is a packet to the virtual MAC address, for a host that is not there.
+type stray struct {
+	to    string
+	frame []byte
+}
+
+// strays are UDP from 10.9.0.2 to port 9 of 10.9.0.host, and from 2001:db8::2 to that of 2001:db8::host. Whoever was asked for is asked
+// for again a second later, so each packet is for another host.
+func strays(host byte) []stray {
+	return []stray{
+		{fmt.Sprintf("10.9.0.%d", host), unhex(fmt.Sprintf("00005e00014702000000000208004500001c0000000040116%03x0a0900020a0900%02x0009000900080000", 0x6be-int(host), host))},
+		{fmt.Sprintf("2001:db8::%x", host), unhex("00005e00024702000000000286dd6000000000081140" + "20010db8000000000000000000000002" +
+			fmt.Sprintf("20010db80000000000000000000000%02x0009000900080000", host))},
+	}
+}
+
+// goesOn sends it from the peer, and says whether this host forwards it: it asks who has the address then, before it answers a probe
+// that comes after the packet.
+func (s *stray) goesOn(t *testing.T, peer *host, tap *packet.Conn) (asked bool) {
+	t.Helper()
+	const reply = 2
+	selfMAC := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	peer.do(func() {
+		must(tap.WriteTo(s.frame, &packet.Addr{HardwareAddr: net.HardwareAddr(s.frame[:6])}))
+		a := openAnnouncer(t, "v1")
+		if err := a.Probe(ips("10.9.0.1")[0], netip.Addr{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	nextFrame(t, tap, func(f []byte) bool {
+		if !bytes.Equal(f[6:12], selfMAC) {
+			return false
+		}
+		asked = asked || bytes.Contains(f[ethernetHeader:], ips(s.to)[0].AsSlice())
+		return etherTypeOf(f) == etherTypeARP && f[ethernetHeader+7] == reply
+	})
+	return asked
 }
 
 // nextFrame reads frames until one is of a kind.

@@ -1,6 +1,9 @@
 package linux
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // indices finds interfaces by name, each once.
 type indices struct {
@@ -38,7 +41,7 @@ func (l *indices) make(m Macvlan) {
 	l.known[m.Name()] = found{state.Index, err}
 }
 
-// speak lets the macvlans of the targets send, now that their addresses are there: not before, or the switches would send
+// speak lets the macvlans of the targets hear and send, now that their addresses are there: not before, or the switches would send
 // what is for the addresses to a host that does not have them yet.
 func (a *Addresses) speak(targets []target) (failed []AddressError) {
 	for _, t := range targets {
@@ -46,7 +49,7 @@ func (a *Addresses) speak(targets []target) (failed []AddressError) {
 		if t.ParentIndex == 0 || r == nil || !r.sure || a.speaking[t.Index] {
 			continue
 		}
-		if err := a.kernel.unhush(t.Index); err != nil {
+		if err := cmp.Or(a.kernel.undeafen(t.Index), a.kernel.unhush(t.Index)); err != nil {
 			failed = append(failed, AddressError{Owner: t.Owner, IP: t.IP, Err: fmt.Errorf("set %s on %q: %w", t.IP, t.Interface, explain(err))})
 			continue
 		}
@@ -55,7 +58,7 @@ func (a *Addresses) speak(targets []target) (failed []AddressError) {
 	return failed
 }
 
-// hush makes the macvlans mute that will have no address without the stale records. One that cannot be made so is no worse
+// hush makes the macvlans mute and deaf that will have no address without the stale records. One that cannot be made so is no worse
 // than before: the addresses go all the same.
 func (a *Addresses) hush(stale []*record) {
 	looked := map[int]bool{}
@@ -66,6 +69,7 @@ func (a *Addresses) hush(stale []*record) {
 		looked[r.Index] = true
 		if !a.wantedOn(r.Index) {
 			_ = a.kernel.hush(r.Index) // gone with its interface, at most
+			_ = a.kernel.deafen(r.Index)
 			delete(a.speaking, r.Index)
 		}
 	}
