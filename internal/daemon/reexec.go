@@ -90,12 +90,9 @@ func (d *Daemon) exchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.monitors.pause()
 	defer d.monitors.resume()
 	defer d.notifier.Resume()
-	hooks, cancel := context.WithTimeoutCause(ctx, hooksBound, fmt.Errorf("a hook still runs after %s; try again when it has ended", hooksBound))
-	defer cancel()
-	if err := d.notifier.Hold(hooks); err != nil {
+	if err := d.quiet(ctx); err != nil {
 		return err
 	}
 	return d.seal(ctx, func(s *sealedState) error {
@@ -108,6 +105,18 @@ func (d *Daemon) exchange(ctx context.Context) error {
 		}
 		return d.execute(s)
 	})
+}
+
+// quiet waits until no hook and no check runs any more, and begins none. The hooks are first: they may take seconds, in which the
+// checks go on, and hooks for what they find wait.
+func (d *Daemon) quiet(ctx context.Context) error {
+	hooks, cancel := context.WithTimeoutCause(ctx, hooksBound, fmt.Errorf("a hook still runs after %s; try again when it has ended", hooksBound))
+	defer cancel()
+	if err := d.notifier.Hold(hooks); err != nil {
+		return err
+	}
+	d.monitors.pause()
+	return nil
 }
 
 // patience is how long the other hosts wait for an advert of this one at least, for ever where it is no master.
