@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -73,6 +74,23 @@ func (c *Commands) Check(name string) (k Check, err error) {
 	return k, err
 }
 
+// Has says that there is no block of a type by a name. Where a file cannot be read there may be one.
+func (c *Commands) Has(what, name string) error {
+	var known []string
+	for _, b := range c.blocks.OfType(what) {
+		known = append(known, b.Labels[len(b.Labels)-1])
+	}
+	if c.files.broken || slices.Contains(known, name) {
+		return nil
+	}
+	return c.missing(what, name, known)
+}
+
+// missing is the error of a name that no block has.
+func (c *Commands) missing(what, name string, known []string) error {
+	return fmt.Errorf("the configuration of this host has no %s named %q%s", what, name, didYouMean(name, known))
+}
+
 // one evaluates the block of a type that has a name.
 func (c *Commands) one(what, name string, decode func(*loader, *hcl.Block)) error {
 	l, taken, known := c.loader(), map[string]hcl.Range{}, []string(nil)
@@ -88,7 +106,7 @@ func (c *Commands) one(what, name string, decode func(*loader, *hcl.Block)) erro
 		if c.files.broken {
 			return fmt.Errorf("no %s named %q can be read: %s", what, name, c.text(c.files.found))
 		}
-		return fmt.Errorf("the configuration of this host has no %s named %q%s", what, name, didYouMean(name, known))
+		return c.missing(what, name, known)
 	}
 	decode(l, block)
 	if c.files.untrusted != nil { // what the function file was to read

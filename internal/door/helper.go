@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/command"
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/notify"
 )
 
 // The bounds of the helper's waits.
@@ -157,11 +158,14 @@ func (s *session) hook(ctx context.Context, r request, commands *config.Commands
 		return answer{}, err
 	}
 	t := r.Transition.told()
+	stranger := unknown(t, commands)
 	switch {
 	case !hook.RunsCommand():
 		return answer{}, fmt.Errorf("notify %q runs no command, so that it needs no helper", r.Hook)
 	case t.Node != commands.Node():
 		return answer{}, fmt.Errorf("the daemon is node %q, and this helper %q; give both the same --node", t.Node, commands.Node())
+	case stranger != nil:
+		return answer{}, stranger
 	case !hook.Wants(t):
 		return answer{}, fmt.Errorf("notify %q is not for %q of %q in the configuration of this host; if that changed, run: understudy reload",
 			r.Hook, t.State, t.Instance)
@@ -172,6 +176,26 @@ func (s *session) hook(ctx context.Context, r request, commands *config.Commands
 	start := time.Now()
 	outcome, err := hook.Run(ctx, t)
 	return s.ran(start, err, answer{Output: outcome.Output}), nil
+}
+
+// unknown says why a transition is of none that the configuration names. An instance or a group that a reload removed stops after
+// that: its last hook names what is no longer there.
+func unknown(t notify.Transition, commands *config.Commands) error {
+	if t.State == notify.Stop {
+		return nil
+	}
+	what := "instance"
+	if t.Group {
+		what = "group"
+	}
+	err := commands.Has(what, t.Instance)
+	if err == nil && t.MemberOf != "" {
+		err = commands.Has("group", t.MemberOf)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; if that changed, run: understudy reload", err)
+	}
+	return nil
 }
 
 // check runs a check once.

@@ -264,12 +264,26 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// TestTheLastHookOfWhatIsRemoved: the file names the instance no longer when it has handed over.
+func TestTheLastHookOfWhatIsRemoved(t *testing.T) {
+	h := withScripts(t, newHelper(t, hooks))
+	removed := become(notify.Stop)
+	removed.Instance, removed.MemberOf = "old", "edge"
+	if o, err := h.Hook(t.Context(), "tell", removed); err != nil || !strings.Contains(o.Output, "INSTANCE old STOP 150") {
+		t.Errorf("%q, %v", o.Output, err)
+	}
+}
+
 // TestABrokenFileKeepsNoOtherHookFromRunning: somebody edits, and a master dies.
 func TestABrokenFileKeepsNoOtherHookFromRunning(t *testing.T) {
 	h := withScripts(t, newHelper(t, hooks))
 	h.write(t, "conf.d/broken.hcl", "notify {{")
-	if _, err := h.Hook(t.Context(), "tell", become(notify.Master)); err != nil {
-		t.Error(err)
+	for _, instance := range []string{"web", "there"} { // the file may name it
+		m := become(notify.Master)
+		m.Instance = instance
+		if _, err := h.Hook(t.Context(), "tell", m); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

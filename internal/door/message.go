@@ -67,13 +67,23 @@ const (
 	maxTimeout   = 24 * time.Hour // the longest interval of a check; a hook's timeout has a smaller bound
 )
 
-// toldFrom is what is sent of a transition. A reason that is too long loses its end.
+// toldFrom is what is sent of a transition. A reason that is too long loses its end, and one of several lines becomes one.
 func toldFrom(t notify.Transition) *transition {
 	return &transition{
 		Group: t.Group, Instance: t.Instance, MemberOf: t.MemberOf, State: string(t.State), Previous: string(t.Previous), Priority: t.Priority,
-		Reason: strings.ToValidUTF8(t.Reason[:min(len(t.Reason), maxReason)], ""), Addresses: t.Addresses[:min(len(t.Addresses), maxAddresses)],
+		Reason: oneLine(strings.ToValidUTF8(t.Reason[:min(len(t.Reason), maxReason)], "")), Addresses: t.Addresses[:min(len(t.Addresses), maxAddresses)],
 		Interface: t.Interface, Node: t.Node, Generation: t.Generation, Peer: t.Peer, PeerMAC: t.PeerMAC, Reassert: t.Reassert,
 	}
+}
+
+// oneLine puts a blank in the place of each control character, as the environment of a hook has it.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // told is the transition that was sent, once it is judged.
@@ -118,6 +128,8 @@ func (t transition) judge() error {
 		return fmt.Errorf("priority %d; allowed: 0..%d", t.Priority, maxPriority)
 	case len(t.Reason) > maxReason:
 		return fmt.Errorf("a reason of %d bytes; allowed: at most %d", len(t.Reason), maxReason)
+	case oneLine(t.Reason) != t.Reason:
+		return fmt.Errorf("%s is no reason: it has control characters", quote(t.Reason))
 	case !config.ValidName(t.Node):
 		return fmt.Errorf("%s is no name of a node", quote(t.Node))
 	case !interfaceName(t.Interface):

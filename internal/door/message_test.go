@@ -44,6 +44,16 @@ func TestTheLongestTransitionFits(t *testing.T) {
 	}
 }
 
+func TestAReasonOfLinesIsSentInOne(t *testing.T) {
+	lines := become(notify.Master)
+	lines.Reason = "check nginx: one\r\ntwo\x00"
+	r := asked()
+	r.Transition = toldFrom(lines)
+	if got := r.Transition.Reason; got != "check nginx: one  two " || r.judge() != nil {
+		t.Errorf("sent as %q: %v", got, r.judge())
+	}
+}
+
 func TestWhatNoDaemonWouldAsk(t *testing.T) {
 	long := strings.Repeat("x", 65)
 	tests := []struct {
@@ -68,6 +78,8 @@ func TestWhatNoDaemonWouldAsk(t *testing.T) {
 		{"a priority above", func(_ *request, t *transition) { t.Priority = 256 }, "priority 256; allowed: 0..255"},
 		{"a priority below", func(_ *request, t *transition) { t.Priority = -1 }, "priority -1; allowed: 0..255"},
 		{"a reason that is too long", func(_ *request, t *transition) { t.Reason = strings.Repeat("x", maxReason+1) }, "a reason of 16385 bytes; allowed: at most 16384"},
+		{"a reason of two lines", func(_ *request, t *transition) { t.Reason = "ill\nLD_PRELOAD=x" }, `"ill\nLD_PRELOAD=x" is no reason: it has control characters`},
+		{"a reason with a NUL", func(_ *request, t *transition) { t.Reason = "ill\x00" }, `"ill\x00" is no reason: it has control characters`},
 		{"no node", func(_ *request, t *transition) { t.Node = "" }, `"" is no name of a node`},
 		{"an interface with a slash", func(_ *request, t *transition) { t.Interface = "../eth0" }, `"../eth0" is no name of an interface`},
 		{"an interface that is too long", func(_ *request, t *transition) { t.Interface = "eth0123456789abc" }, `"eth0123456789abc" is no name of an interface`},

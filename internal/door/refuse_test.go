@@ -23,6 +23,16 @@ func hook(name string, state notify.State) func(*realHelper, context.Context) er
 	}
 }
 
+// told asks for a hook with a transition to master that is changed first.
+func told(name string, change func(*notify.Transition)) func(*realHelper, context.Context) error {
+	return func(h *realHelper, ctx context.Context) error {
+		t := become(notify.Master)
+		change(&t)
+		_, err := h.Hook(ctx, name, t)
+		return err
+	}
+}
+
 func check(name string) func(*realHelper, context.Context) error {
 	return func(h *realHelper, ctx context.Context) error {
 		_, err := h.Check(ctx, name)
@@ -43,6 +53,18 @@ var refusals = []struct {
 	{
 		name: "a hook for another state", ask: hook("tell", notify.Backup),
 		want: `notify "tell" is not for "backup" of "web" in the configuration of this host; if that changed, run: understudy reload`,
+	},
+	{
+		name: "an instance that there is not", ask: told("tell", func(t *notify.Transition) { t.Instance = "wep" }),
+		want: `the configuration of this host has no instance named "wep"; did you mean "web"?; if that changed, run: understudy reload`,
+	},
+	{
+		name: "a group that there is not", ask: told("tell", func(t *notify.Transition) { t.Group, t.Instance, t.MemberOf = true, "web", "" }),
+		want: `the configuration of this host has no group named "web"; if that changed, run: understudy reload`,
+	},
+	{
+		name: "a member of a group that there is not", ask: told("tell", func(t *notify.Transition) { t.MemberOf = "edge" }),
+		want: `the configuration of this host has no group named "edge"; if that changed, run: understudy reload`,
 	},
 	{name: "a check that runs no command", ask: check("site"), want: `check "site" runs no command, so that it needs no helper`},
 	{
