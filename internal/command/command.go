@@ -28,6 +28,9 @@ type Spec struct {
 	// OnlyRoot wants a program that nobody but root can replace, not even User: what asks for the run is trusted less than
 	// the user that it would run as.
 	OnlyRoot bool
+	// Data says that no argument is a script, so that none is judged: the configuration of nginx, which its master reads as root
+	// whoever may write it.
+	Data bool
 }
 
 // Outcome is what is known of a command after it ran.
@@ -45,7 +48,8 @@ func (o Outcome) LastLine() string {
 }
 
 // Verify tells what can be known before a command runs: an empty argv, no such file, a directory, a file that is not
-// executable, an unknown user, and permissions that let somebody else decide what runs. Run makes the same checks.
+// executable, an unknown user, and permissions that let somebody else decide what runs: of the program, and as root of each argument
+// that is a file. Run makes the same checks.
 func Verify(s Spec) error {
 	_, err := prepare(s)
 	return err
@@ -74,7 +78,28 @@ func prepare(s Spec) (prepared, error) {
 	if p.path, err = find(s.Argv[0], p.env); err != nil {
 		return prepared{}, err
 	}
-	return p, checkPermissions(p.path, writersOf(s, acc))
+	return p, judge(p.path, s, acc)
+}
+
+// judge refuses a program that somebody else could replace, and as root also an argument that is a file: what runs may be the script
+// of an interpreter.
+func judge(program string, s Spec, acc account) error {
+	w := writersOf(s, acc)
+	if err := checkPermissions(program, w); err != nil || acc.uid != 0 || s.Data {
+		return err
+	}
+	for _, arg := range s.Argv[1:] {
+		if !filepath.IsAbs(arg) {
+			continue
+		}
+		if info, err := os.Stat(arg); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if err := checkPermissions(arg, w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // find gives the absolute path of a program, which exists and has an execute bit. Whether the user may execute it, the

@@ -40,6 +40,49 @@ func TestOnlyRoot(t *testing.T) {
 	}
 }
 
+// TestScriptsAmongTheArguments: what runs is the interpreter's script.
+func TestScriptsAmongTheArguments(t *testing.T) {
+	needRoot(t)
+	dir := commandtest.Dir(t)
+	safe, loose := commandtest.Script(t, dir, "safe", "true"), commandtest.Script(t, dir, "loose", "true")
+	if err := os.Chmod(loose, 0o757); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("loose", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	everybody := " is unsafe to run: everybody may write to " + loose + " (mode 0757); chmod o-w " + loose
+	tests := []struct {
+		name string
+		spec command.Spec
+		want string // "" for none
+	}{
+		{"a safe script", command.Spec{Argv: []string{"/bin/sh", safe}}, ""},
+		{"an unsafe one", command.Spec{Argv: []string{"/bin/sh", loose}}, loose + everybody},
+		{"by a link", command.Spec{Argv: []string{"sh", "-e", dir + "/link"}}, dir + "/link" + everybody},
+		{"behind another argument", command.Spec{Argv: []string{"/usr/bin/env", safe, loose}}, loose + everybody},
+		{"as root by name", command.Spec{Argv: []string{"/bin/sh", loose}, User: "root", OnlyRoot: true}, loose + everybody},
+		{"as another user", command.Spec{Argv: []string{"/bin/sh", loose}, User: "nobody"}, ""},
+		{"no script, but data", command.Spec{Argv: []string{"/bin/sh", loose}, Data: true}, ""},
+		{"a program's text", command.Spec{Argv: []string{"/bin/sh", "-c", loose + "; true"}}, ""},
+		{"a directory", command.Spec{Argv: []string{"ls", "/tmp"}}, ""},
+		{"a device", command.Spec{Argv: []string{"cat", "/dev/null"}}, ""},
+		{"nothing that is there", command.Spec{Argv: []string{"test", "-e", "/tmp/understudy-no-such"}}, ""},
+	}
+	for _, tt := range tests {
+		got := ""
+		if err := command.Verify(tt.spec); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if _, err := command.Run(t.Context(), command.Spec{Argv: []string{"/bin/sh", loose}}); err == nil || err.Error() != loose+everybody {
+		t.Errorf("run: %v", err)
+	}
+}
+
 func TestUsers(t *testing.T) {
 	needRoot(t)
 	if !command.MaySwitch() {

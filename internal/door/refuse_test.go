@@ -123,6 +123,14 @@ var refusals = []struct {
 		want: "DIR/tell is unsafe to run: DIR/tell (mode 0755) belongs to nobody, not to root; only what nobody else can replace is run through the helper; chown root DIR/tell",
 	},
 	{
+		name: "a script of an interpreter that everybody can write", ask: hook("shell", notify.Master), run: true,
+		prepare: func(t *testing.T, h *realHelper) {
+			h.write(t, "conf.d/shell.hcl", "notify \"script\" \"shell\" {\n  on = [\"master\"]\n  command = [\"/bin/sh\", \"DIR/tell\"]\n}\n")
+			chmod(t, h.dir+"/tell", 0o757)
+		},
+		want: "DIR/tell is unsafe to run: everybody may write to DIR/tell (mode 0757); chmod o-w DIR/tell",
+	},
+	{
 		name: "a mistake in the block itself", ask: hook("tell", notify.Master),
 		prepare: func(t *testing.T, h *realHelper) {
 			h.write(t, "understudy.hcl", "notify \"script\" \"tell\" {\n  on = [\"master\"]\n  command = []\n}\n")
