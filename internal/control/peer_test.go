@@ -176,11 +176,14 @@ func TestPeerOfSomethingElseMayNotSteer(t *testing.T) {
 	one, other := net.Pipe()
 	defer func() { _, _ = one.Close(), other.Close() }()
 	p := peerOf(one)
-	if err := p.maySteer("adm"); err == nil || err.Error() != "*net.pipe is not a unix socket" {
+	if err := p.maySteer("adm", nobody); err == nil || err.Error() != "*net.pipe is not a unix socket" {
 		t.Errorf("error %v", err)
 	}
-	if err := (peer{uid: nobody}).maySteer(""); err == nil {
+	if err := (peer{uid: nobody}).maySteer("", 0); err == nil {
 		t.Error("a peer without groups may steer")
+	}
+	if err := (peer{uid: nobody}).maySteer("", nobody); err != nil {
+		t.Errorf("the daemon's own user may not steer: %v", err)
 	}
 }
 

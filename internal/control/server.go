@@ -189,7 +189,7 @@ func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
 	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
 		p, _ := r.Context().Value(peerKey{}).(peer)
-		if err := p.maySteer(*s.steer.Load()); err != nil {
+		if err := p.maySteer(*s.steer.Load(), uint32(os.Geteuid())); err != nil {
 			reply(w, http.StatusForbidden, failure{err.Error()})
 			return
 		}
