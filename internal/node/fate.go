@@ -14,7 +14,8 @@ import (
 //
 // While a fate takes part in the election its instances do, but for two kinds: one whose interface fell away cannot even hand
 // over, so it lets go at once (fault) while the others hand over for all; and one that a reload added, of which too little is
-// known yet, waits (init). Both join as soon as they can: a backup as backup, a master as master at once.
+// known yet, waits (init). Both join as soon as they can: a backup as backup, a master as master, for which one that was added
+// listens first (see newcomer).
 type fate struct {
 	group     string // its name; empty: the one instance is in none
 	instances []*instance
@@ -224,6 +225,7 @@ func (n *Node) join(now time.Time, f *fate) {
 		if i.state.takesPart() || i.standing.cannot != "" || i.standing.pending != "" {
 			continue
 		}
+		i.newcomer = newcomer{}
 		for _, m := range i.members {
 			n.startup(now, m, f.advertises())
 			if f.state == Master {
@@ -239,7 +241,7 @@ func (n *Node) join(now time.Time, f *fate) {
 	}
 }
 
-// joined is why an instance or a family is master at once.
+// joined is why an instance or a family is master without a wait for its own timer.
 const joined = "added to a running master"
 
 // settleBackup is a fate that waits; it may still hold the addresses that it hands to another master.

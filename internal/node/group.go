@@ -168,6 +168,7 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (better string) {
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
+	i.newcomer.known = true
 	return better
 }
 

@@ -35,6 +35,7 @@ type instance struct {
 	renewal    time.Time                // when the lease is renewed next
 	failure    failure
 	wary       wary
+	newcomer   newcomer
 	mute       mute
 	repair     repair
 
@@ -90,7 +91,7 @@ func (i *instance) deadline() time.Time {
 			d = earliest(d, at)
 		}
 	}
-	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.calm, i.compared.at} {
+	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomer.until, i.calm, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d
@@ -107,6 +108,7 @@ func (n *Node) tickInstance(now time.Time, i *instance) {
 	n.reassert(now, i)
 	n.tickMute(now, i)
 	n.tickWary(now, i)
+	i.tickNewcomer(now)
 	n.tickAddresses(now, i)
 }
 

@@ -174,6 +174,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	m.heard(now, ev.From, ev.Advert.Priority)
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)
+		n.newcomerHears(now, m, ev)
 		return
 	}
 	f := m.of.fate

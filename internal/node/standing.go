@@ -121,6 +121,7 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	n.assessWary(now, i, &s)
 	n.assessChecks(i, &s)
 	n.assessAdopted(i, &s)
+	n.assessNewcomer(now, i, &s)
 	if i.repair.yields(now) {
 		s.ill = append(s.ill, "its addresses keep being deleted by something else")
 	}
