@@ -39,16 +39,21 @@ func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *lin
 		case s.Passed:
 			return // the socket's reader has it too
 		}
-		vrid, err := dropped(s.Packet)
+		vrid, err := dropped(s)
+		if err == nil { // a peer that speaks another version, or has no key, is told of as any other
+			k.judge(ctx, ifName, s.Packet, refused)
+			return
+		}
 		refused.add(s.At, node.Refused{Interface: ifName, VRID: vrid, From: s.Source, MAC: s.MAC.String(), Err: err})
 	}, func(packets uint64) {
 		k.post(ctx, node.Overlooked{Interface: ifName, Packets: packets})
 	})
 }
 
-// dropped says why the VRRP socket's filter drops a packet: it looks no further than these.
-func dropped(p linux.Packet) (vrid uint8, err error) {
-	r, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
+// dropped says why the VRRP socket's filter drops a packet: it looks no further than these. Where that is only because of what the
+// instance wants, there is no error: the node knows more about that.
+func dropped(s linux.Sighting) (vrid uint8, err error) {
+	r, err := vrrp.Parse(s.Payload, s.Source, s.Destination, s.TTL)
 	for _, first := range []error{vrrp.ErrCARP, vrrp.ErrType, vrrp.ErrVRID} {
 		if errors.Is(err, first) {
 			return r.VRID, err
@@ -56,12 +61,14 @@ func dropped(p linux.Packet) (vrid uint8, err error) {
 	}
 	const header = 8 // RFC 9568 section 5.1
 	switch {
-	case len(p.Payload) < header:
+	case len(s.Payload) < header:
 		return r.VRID, vrrp.ErrShort
 	case errors.Is(err, vrrp.ErrVersion):
-		return r.VRID, vrrp.ErrVersion.Because("it is of VRRP version %d, which does not exist over %s", r.Version, vrrp.FamilyOf(p.Source))
-	case p.TTL != vrrp.HopLimit:
-		return r.VRID, vrrp.ErrHopLimit.Because("its TTL or hop limit is %d, not 255: it was forwarded by a router, or forged; VRRP works on one link only", p.TTL)
+		return r.VRID, vrrp.ErrVersion.Because("it is of VRRP version %d, which does not exist over %s", r.Version, vrrp.FamilyOf(s.Source))
+	case s.Misfit:
+		return r.VRID, err
+	case s.TTL != vrrp.HopLimit:
+		return r.VRID, vrrp.ErrHopLimit.Because("its TTL or hop limit is %d, not 255: it was forwarded by a router, or forged; VRRP works on one link only", s.TTL)
 	default:
 		return r.VRID, vrrp.ErrUnknownVRID
 	}

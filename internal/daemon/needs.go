@@ -57,7 +57,10 @@ func (d *Daemon) needsOf(ifName string) needs {
 
 // accept is whose adverts an instance wants in a family.
 func (d *Daemon) accept(i *node.Instance, f vrrp.Family) linux.Accept {
-	a := linux.Accept{VRID: i.VRID, Unicast: len(i.Peers) > 0, MinTTL: i.MinTTL}
+	a := linux.Accept{
+		VRID: i.VRID, Version: uint8(i.Version), Unicast: len(i.Peers) > 0, MinTTL: i.MinTTL,
+		Signed: i.Auth != nil && i.Auth.Mode == vrrp.Enforce && i.Auth.Password.Empty(),
+	}
 	for _, p := range i.Peers {
 		ips := []netip.Addr{p.IP}
 		if p.Name != "" {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,13 +36,17 @@ func TestNeedsOfAnInterface(t *testing.T) {
 		}
 		return list
 	}
-	accepts := func(v4, v6 []uint8) map[vrrp.Family][]linux.Accept {
+	// Of what leaves the version is not known any more.
+	accepts := func(v4, v6 []uint8, leaving ...uint8) map[vrrp.Family][]linux.Accept {
 		all := map[vrrp.Family][]linux.Accept{}
-		for _, vrid := range v4 {
-			all[vrrp.IPv4] = append(all[vrrp.IPv4], linux.Accept{VRID: vrid})
-		}
-		for _, vrid := range v6 {
-			all[vrrp.IPv6] = append(all[vrrp.IPv6], linux.Accept{VRID: vrid})
+		for f, list := range map[vrrp.Family][]uint8{vrrp.IPv4: v4, vrrp.IPv6: v6} {
+			for _, vrid := range list {
+				a := linux.Accept{VRID: vrid, Version: 3}
+				if slices.Contains(leaving, vrid) {
+					a.Version = 0
+				}
+				all[f] = append(all[f], a)
+			}
 		}
 		return all
 	}
@@ -59,8 +64,8 @@ func TestNeedsOfAnInterface(t *testing.T) {
 		{"what a reload removes is needed until it has handed over", &config.Config{Node: "lb1", Instances: []node.Instance{
 			on("mail", "eth0", 72, "192.0.2.12"), on("new", "eth2", 73, "10.8.0.1"),
 		}}, map[string]needs{
-			"eth0": {accepts([]uint8{72, 71}, []uint8{71}), ips("192.0.2.10", "192.0.2.11", "192.0.2.12", "198.51.100.7", "2001:db8::10")},
-			"eth1": {accepts([]uint8{71}, nil), ips("10.9.0.1")},
+			"eth0": {accepts([]uint8{72, 71}, []uint8{71}, 71), ips("192.0.2.10", "192.0.2.11", "192.0.2.12", "198.51.100.7", "2001:db8::10")},
+			"eth1": {accepts([]uint8{71}, nil, 71), ips("10.9.0.1")},
 			"eth2": {accepts([]uint8{73}, nil), ips("10.8.0.1")},
 		}, []string{"eth0", "eth1", "eth2"}},
 	}
@@ -112,6 +117,34 @@ func TestSummaryIsShort(t *testing.T) {
 			l := &loop{Daemon: newDaemon(&config.Config{Instances: tt.instances}, Options{Log: hclog.NewNullLogger()}), statuses: tt.statuses}
 			if got := l.summary(); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestAcceptsOnlySigned: the kernel drops what is not signed where nothing else would be accepted.
+func TestAcceptsOnlySigned(t *testing.T) {
+	password, err := vrrp.NewPassword("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		auth *vrrp.Auth
+		want bool
+	}{
+		{"no keys", nil, false},
+		{"keys", &vrrp.Auth{Mode: vrrp.Enforce, Active: 1}, true},
+		{"keys that are being rolled out", &vrrp.Auth{Mode: vrrp.Permissive, Active: 1}, false},
+		{"keys that do not sign yet", &vrrp.Auth{Mode: vrrp.ReceiveOnly, Active: 1}, false},
+		{"VRRPv2's password", &vrrp.Auth{Password: password}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			i := on("web", "eth0", 71, "192.0.2.10")
+			i.Auth = tt.auth
+			if a := new(Daemon).accept(&i, vrrp.IPv4); a.Signed != tt.want {
+				t.Errorf("only signed: %t, want %t", a.Signed, tt.want)
 			}
 		})
 	}

@@ -106,31 +106,39 @@ func TestRefusals(t *testing.T) {
 func TestDropped(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fe80::9")
 	advert := func(first, vrid byte) []byte { return []byte{first, vrid, 100, 1, 0, 100, 0, 0, 192, 0, 2, 10} }
+	good, err := vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{v4}}.Append(nil, v4, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	carp := append([]byte{0x21, 71, 0, 7, 0, 1, 0, 0}, make([]byte, 28)...)
 	tests := []struct {
 		name    string
 		from    netip.Addr
 		hops    int
 		payload []byte
+		misfit  bool
 		vrid    uint8
-		want    *vrrp.Refusal
+		want    error
 		text    string // if it knows the packet
 	}{
-		{"another VRID", v4, 255, advert(0x31, 9), 9, vrrp.ErrUnknownVRID, ""},
-		{"forwarded", v4, 254, advert(0x31, 71), 71, vrrp.ErrHopLimit, "its TTL or hop limit is 254, not 255: it was forwarded by a router, or forged; VRRP works on one link only"},
-		{"forwarded over IPv6", v6, 1, advert(0x31, 71), 71, vrrp.ErrHopLimit, "its TTL or hop limit is 1, not 255: it was forwarded by a router, or forged; VRRP works on one link only"},
-		{"version 4", v4, 255, advert(0x41, 71), 71, vrrp.ErrVersion, "it is of VRRP version 4, which does not exist over IPv4"},
-		{"version 2 over IPv6", v6, 255, advert(0x21, 71), 71, vrrp.ErrVersion, "it is of VRRP version 2, which does not exist over IPv6"},
-		{"type 2", v4, 255, advert(0x32, 71), 71, vrrp.ErrType, ""},
-		{"VRID 0", v4, 255, advert(0x31, 0), 0, vrrp.ErrVRID, ""},
-		{"seven bytes", v4, 255, advert(0x31, 71)[:7], 71, vrrp.ErrShort, ""},
-		{"nothing", v4, 255, nil, 0, vrrp.ErrShort, ""},
-		{"CARP of another number", v4, 255, carp, 71, vrrp.ErrCARP, ""},
-		{"CARP over IPv6", v6, 255, carp, 71, vrrp.ErrCARP, ""},
+		{"another VRID", v4, 255, advert(0x31, 9), false, 9, vrrp.ErrUnknownVRID, ""},
+		{"forwarded", v4, 254, advert(0x31, 71), false, 71, vrrp.ErrHopLimit, "its TTL or hop limit is 254, not 255: it was forwarded by a router, or forged; VRRP works on one link only"},
+		{"forwarded over IPv6", v6, 1, advert(0x31, 71), false, 71, vrrp.ErrHopLimit, "its TTL or hop limit is 1, not 255: it was forwarded by a router, or forged; VRRP works on one link only"},
+		{"version 4", v4, 255, advert(0x41, 71), true, 71, vrrp.ErrVersion, "it is of VRRP version 4, which does not exist over IPv4"},
+		{"version 2 over IPv6", v6, 255, advert(0x21, 71), true, 71, vrrp.ErrVersion, "it is of VRRP version 2, which does not exist over IPv6"},
+		{"type 2", v4, 255, advert(0x32, 71), true, 71, vrrp.ErrType, ""},
+		{"VRID 0", v4, 255, advert(0x31, 0), false, 0, vrrp.ErrVRID, ""},
+		{"seven bytes", v4, 255, advert(0x31, 71)[:7], true, 71, vrrp.ErrShort, ""},
+		{"nothing", v4, 255, nil, false, 0, vrrp.ErrShort, ""},
+		{"CARP of another number", v4, 255, carp, true, 71, vrrp.ErrCARP, ""},
+		{"CARP over IPv6", v6, 255, carp, true, 71, vrrp.ErrCARP, ""},
+		{"shorter than it says", v4, 255, good[:10], true, 71, vrrp.ErrChecksum, ""},
+		{"of another version, or not signed", v4, 255, good, true, 71, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			vrid, err := dropped(linux.Packet{Payload: tt.payload, Source: tt.from, Destination: vrrp.FamilyOf(tt.from).Group(), TTL: tt.hops})
+			packet := linux.Packet{Payload: tt.payload, Source: tt.from, Destination: vrrp.FamilyOf(tt.from).Group(), TTL: tt.hops}
+			vrid, err := dropped(linux.Sighting{Packet: packet, Misfit: tt.misfit})
 			if vrid != tt.vrid || !errors.Is(err, tt.want) {
 				t.Errorf("VRID %d, %v; want %d, %v", vrid, err, tt.vrid, tt.want)
 			}

@@ -282,7 +282,7 @@ func TestReceivingAllocatesNothing(t *testing.T) {
 		var from *Conn
 		peer.do(func() { from = open(t, "v1", w.v6, 7) })
 		for range packets {
-			if err := from.Send([]byte{0x31, 7, 100, 1, 0, 100, 0, 0, 10, 9, 0, 100}, w.peer, w.group); err != nil {
+			if err := from.Send(advert(0x31, 7), w.peer, w.group); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -81,7 +81,10 @@ func TestConnDeliversWhatAPeerSends(t *testing.T) {
 		got := collect(t, self)
 		peer.do(func() {
 			c := open(t, "v1", w.v6, 7)
-			for _, to := range []netip.Addr{w.group, w.self} {
+			for to, accept := range map[netip.Addr]Accept{w.group: {VRID: 7}, w.self: {VRID: 7, Unicast: true, Peers: []netip.Addr{w.peer}, MinTTL: 255}} {
+				if err := self.Accept([]Accept{accept}); err != nil {
+					t.Fatal(err)
+				}
 				before := time.Now()
 				send(t, c, advert(0x31, 7), w.peer, to)
 				p := receive(t, got)
@@ -118,7 +121,7 @@ func TestConnFiltersInTheKernel(t *testing.T) {
 			send(t, c, advert(0x41, 7), w.peer, w.group)
 			send(t, c, advert(0x32, 7), w.peer, w.group)
 			send(t, c, advert(0x31, 7)[:7], w.peer, w.group)
-			last := append(advert(0x31, 7), 1, 2, 3)
+			last := long(0x31, 7, 0, trailer)
 			send(t, c, last, w.peer, w.group)
 			if p := receive(t, got); !bytes.Equal(p.Payload, last) {
 				t.Errorf("passed the filter: %x", p.Payload)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"golang.org/x/net/bpf"
@@ -18,8 +19,10 @@ const (
 	hopsVRRP = 255
 	// Version and type share the first byte: version 2 or 3, type 1 (ADVERTISEMENT).
 	firstByteV2, firstByteV3 = 0x21, 0x31
-	// lastFixedByte is the offset of the last byte that every advertisement has.
-	lastFixedByte = 7
+	// fixedPart is what every advertisement begins with; addresses follow, as many as its byte countByte says, and in version 2
+	// dataV2 bytes. An authentication trailer may be the last of it.
+	fixedPart, countByte = 8, 3
+	dataV2, trailer      = 8, 28
 	// networkHeader makes the kernel count an absolute load from the network header (SKF_NET_OFF). A raw IPv6 socket's
 	// filter otherwise begins behind it.
 	networkHeader = 0xfff00000
@@ -42,11 +45,18 @@ const (
 	slotSource      = 0 // its words, from here on
 	slotDestination = 4 // its first byte
 	slotHops        = 5
+	slotFirst       = 6 // the message's first byte
+	slotVRID        = 7
+	slotRest        = 8 // how long the message is without its addresses and VRRPv2's data
 )
 
 // Accept says whose adverts are let through for one virtual router.
 type Accept struct {
-	VRID    uint8
+	VRID uint8
+	// Version is the only one of VRRP that is let through; 0: every one.
+	Version uint8
+	// Signed says that only messages with an authentication trailer are.
+	Signed  bool
 	Unicast bool
 	// Peers are the only senders of a unicast router, and MinTTL is the least TTL or hop limit of what they send. Adverts of
 	// a multicast router come from anybody on the link, with 255.
@@ -55,7 +65,8 @@ type Accept struct {
 }
 
 // vrrpFilter drops in the kernel what cannot be an advertisement for one of the routers. A load beyond the packet's end drops
-// it. Without senders those of unicast routers are left to the reader.
+// it. Without senders those of unicast routers are left to the reader. (Checksums it leaves to the reader, too: a program without
+// loops would need a few instructions for every byte.)
 func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	var p program
 	if v6 {
@@ -73,39 +84,110 @@ func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 		p.keep(16, 1, slotDestination)
 		p.add(bpf.LoadMemShift{Off: 0}) // X = the IP header's length
 	}
-	p.add(bpf.LoadIndirect{Off: lastFixedByte, Size: 1},
-		bpf.LoadIndirect{Off: 0, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherFirstByte(v6), SkipTrue: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV3, SkipTrue: 1}, drop,
-		bpf.LoadIndirect{Off: 1, Size: 1})
+	p.measure(v6)
 	for _, a := range accepts {
 		switch {
 		case !a.Unicast:
-			p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, toMulticast)
+			p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, a.toForm())
 		case !senders:
 			p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, accept)
 		default:
-			body := a.body(v6)
+			body := append(a.form(), a.body(v6)...)
 			p.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(a.VRID), SkipTrue: 1}, bpf.Jump{Skip: uint32(len(body))})
 			p.add(body...)
 		}
 	}
 	p.add(drop)
-	p.land(toMulticast, bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: hopsVRRP, SkipTrue: 1}, drop, accept)
+	for _, a := range forms {
+		p.land(a.toForm(), append(a.form(), toMulticast)...)
+	}
+	p.land(toMulticast, bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: hopsVRRP, SkipTrue: 2},
+		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 1}, drop, accept)
 	// Nearly everything is dropped: the reader shall be able to tell of a peer that is refused, and not have to look at a flood.
 	p.land(toSample, bpf.LoadExtension{Num: bpf.ExtRand}, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: sampled - 1, SkipFalse: 1}, accept, drop)
 	return p
 }
 
+// measure drops what is of no version, and what is not as long as it says. It leaves the VRID in the register.
+func (p *program) measure(v6 bool) {
+	addressBits := uint32(2) // of an address's length
+	if v6 {
+		addressBits = 4
+	}
+	p.add(bpf.LoadIndirect{Off: 0, Size: 1}, bpf.StoreScratch{Src: bpf.RegA, N: slotFirst},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherFirstByte(v6), SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV3, SkipTrue: 1}, drop,
+		bpf.LoadIndirect{Off: 1, Size: 1}, bpf.StoreScratch{Src: bpf.RegA, N: slotVRID},
+		bpf.LoadIndirect{Off: countByte, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: addressBits},
+		bpf.ALUOpX{Op: bpf.ALUOpAdd}, // and the IP header
+		bpf.TAX{},
+		bpf.LoadScratch{Dst: bpf.RegA, N: slotFirst},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: firstByteV2, SkipTrue: 3},
+		bpf.TXA{}, bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: dataV2}, bpf.TAX{},
+		bpf.LoadExtension{Num: bpf.ExtLen},
+		bpf.ALUOpX{Op: bpf.ALUOpSub},
+		bpf.StoreScratch{Src: bpf.RegA, N: slotRest},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: fixedPart, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: fixedPart + trailer, SkipTrue: 1}, drop,
+		bpf.LoadScratch{Dst: bpf.RegA, N: slotVRID})
+}
+
+// forms are all that a multicast router may ask of a message. Each stands once in a filter, whoever asks.
+var forms = []Accept{{}, {Version: 2}, {Version: 3}, {Signed: true}, {Version: 2, Signed: true}, {Version: 3, Signed: true}}
+
+// toForm leads to the form of a multicast router's messages.
+func (a *Accept) toForm() bpf.Jump {
+	n := slices.IndexFunc(forms, func(f Accept) bool { return f.Version == a.Version && f.Signed == a.Signed })
+	return bpf.Jump{Skip: math.MaxUint32 - 2 - uint32(n)}
+}
+
+// form drops messages of another version, or without a trailer.
+func (a *Accept) form() (out []bpf.Instruction) {
+	if a.Version != 0 {
+		first := map[uint8]uint32{2: firstByteV2, 3: firstByteV3}[a.Version]
+		out = append(out, bpf.LoadScratch{Dst: bpf.RegA, N: slotFirst}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: first, SkipTrue: 1}, drop)
+	}
+	if a.Signed {
+		out = append(out, bpf.LoadScratch{Dst: bpf.RegA, N: slotRest}, bpf.JumpIf{Cond: bpf.JumpEqual, Val: fixedPart + trailer, SkipTrue: 1}, drop)
+	}
+	return out
+}
+
+// fits says of a message what measure and form say.
+func (a *Accept) fits(b []byte, v6 bool) bool {
+	if !whole(b, v6) {
+		return false
+	}
+	return (a.Version == 0 || b[0]>>4 == a.Version) && (!a.Signed || rest(b, v6) == fixedPart+trailer)
+}
+
+// whole says whether a message is of a version, and as long as it says.
+func whole(b []byte, v6 bool) bool {
+	if len(b) < fixedPart || b[0] != firstByteV3 && uint32(b[0]) != otherFirstByte(v6) {
+		return false
+	}
+	n := rest(b, v6)
+	return n == fixedPart || n == fixedPart+trailer
+}
+
+// rest is how long a message is without its addresses and VRRPv2's data.
+func rest(b []byte, v6 bool) int {
+	address, data := 4, 0
+	if v6 {
+		address = 16
+	}
+	if b[0] == firstByteV2 {
+		data = dataV2
+	}
+	return len(b) - int(b[countByte])*address - data
+}
+
 // body decides about a packet with the unicast router's VRID.
 func (a *Accept) body(v6 bool) []bpf.Instruction {
-	multicast := uint32(0xe0)
-	if v6 {
-		multicast = 0xff
-	}
 	// Another program may have made this host a member of the group, and a raw IPv6 socket hears the group all the same.
 	body := []bpf.Instruction{
-		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: multicast, SkipTrue: 2},
+		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 2},
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: uint32(a.MinTTL), SkipTrue: 1},
 		toSample,
 	}
@@ -113,6 +195,22 @@ func (a *Accept) body(v6 bool) []bpf.Instruction {
 		body = append(body, fromPeer(p)...)
 	}
 	return append(body, toSample)
+}
+
+// firstMulticast is the least first byte of a multicast address.
+func firstMulticast(v6 bool) uint32 {
+	if v6 {
+		return 0xff
+	}
+	return 0xe0
+}
+
+// toGroup says of an address what the filter looks for: that it is nobody's own.
+func toGroup(ip netip.Addr) bool {
+	if ip.Is4() {
+		return uint32(ip.As4()[0]) >= firstMulticast(false)
+	}
+	return uint32(ip.As16()[0]) >= firstMulticast(true)
 }
 
 // fromPeer accepts a packet from one address, and goes on with what follows for any other.

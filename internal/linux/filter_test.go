@@ -22,8 +22,21 @@ func from4(ttl byte, source string) []byte {
 	return b
 }
 
-// advert is the fixed part of an advertisement.
-func advert(first, vrid byte) []byte { return []byte{first, vrid, 100, 1, 0, 100, 0, 0} }
+// advert is the least of an advertisement: one without addresses.
+func advert(first, vrid byte) []byte {
+	b := []byte{first, vrid, 100, 0, 0, 100, 0, 0}
+	if first == firstByteV2 {
+		b = append(b, make([]byte, dataV2)...)
+	}
+	return b
+}
+
+// long is an advertisement that claims to have some addresses, and what follows the fixed part.
+func long(first, vrid, count byte, more int) []byte {
+	b := append(advert(first, vrid)[:fixedPart], make([]byte, more)...)
+	b[countByte] = count
+	return b
+}
 
 // multicast accepts the adverts of anybody on the link.
 func multicast(vrids ...uint8) []Accept {
@@ -66,6 +79,24 @@ func TestFilterIPv4(t *testing.T) {
 		{"type 2", multicast(7), header4(255, 112, advert(0x32, 7)...), false},
 		{"seven bytes", multicast(7), header4(255, 112, advert(0x31, 7)[:7]...), false},
 		{"no message", multicast(7), header4(255, 112), false},
+		{"as many addresses as it says", multicast(7), header4(255, 112, long(0x31, 7, 3, 12)...), true},
+		{"one less", multicast(7), header4(255, 112, long(0x31, 7, 3, 8)...), false},
+		{"a byte less", multicast(7), header4(255, 112, long(0x31, 7, 3, 11)...), false},
+		{"a byte more", multicast(7), header4(255, 112, long(0x31, 7, 3, 13)...), false},
+		{"255 addresses that are not there", multicast(7), header4(255, 112, long(0x31, 7, 255, 4)...), false},
+		{"with a trailer", multicast(7), header4(255, 112, long(0x31, 7, 1, 32)...), true},
+		{"version 2 with one address", multicast(7), header4(255, 112, long(0x21, 7, 1, 12)...), true},
+		{"version 2 without its data", multicast(7), header4(255, 112, long(0x21, 7, 1, 4)...), false},
+		{"CARP", multicast(7), header4(255, 112, long(0x21, 7, 7, 28)...), false},
+		{"to this host", multicast(7), from4(255, "10.9.0.2"), false},
+		{"version 3 where that is wanted", []Accept{{VRID: 7, Version: 3}}, header4(255, 112, advert(0x31, 7)...), true},
+		{"version 2 where that is wanted", []Accept{{VRID: 7, Version: 2}}, header4(255, 112, advert(0x21, 7)...), true},
+		{"version 2 where 3 is", []Accept{{VRID: 7, Version: 3}}, header4(255, 112, advert(0x21, 7)...), false},
+		{"version 3 where 2 is", []Accept{{VRID: 7, Version: 2}}, header4(255, 112, advert(0x31, 7)...), false},
+		{"not signed where that is wanted", []Accept{{VRID: 7, Version: 3, Signed: true}}, header4(255, 112, long(0x31, 7, 1, 4)...), false},
+		{"signed where that is wanted", []Accept{{VRID: 7, Version: 3, Signed: true}}, header4(255, 112, long(0x31, 7, 1, 32)...), true},
+		{"not signed beside one that wants it", []Accept{{VRID: 6, Version: 3, Signed: true}, {VRID: 7, Version: 3}}, header4(255, 112, advert(0x31, 7)...), true},
+		{"not signed by a peer where that is wanted", []Accept{{VRID: 7, Signed: true, Unicast: true, MinTTL: 255, Peers: ips("10.9.0.2")}}, from4(255, "10.9.0.2"), false},
 		{"a cut header", multicast(7), header4(255, 112)[:9], false},
 		{"an unknown VRID", multicast(6, 8), header4(255, 112, advert(0x31, 7)...), false},
 		{"no VRID at all", nil, header4(255, 112, advert(0x31, 7)...), false},
@@ -80,7 +111,7 @@ func TestFilterIPv4(t *testing.T) {
 		{"a peer of another VRID", []Accept{unicast(7, 255, "10.9.0.2"), unicast(8, 255, "10.9.0.3")}, from4(255, "10.9.0.3"), false},
 		{"a peer that multicasts", []Accept{unicast(7, 255, "10.9.0.1")}, header4(255, 112, advert(0x31, 7)...), false},
 		{"anybody while no peer is known", []Accept{unicast(7, 255)}, from4(255, "10.9.0.2"), false},
-		{"anybody on a multicast VRID between unicast ones", mixed, from4(255, "10.9.0.77"), true},
+		{"anybody on a multicast VRID between unicast ones", mixed, header4(255, 112, advert(0x31, 7)...), true},
 		{"forwarded on a multicast VRID between unicast ones", mixed, from4(254, "10.9.0.2"), false},
 	}
 	for _, tt := range tests {
@@ -108,6 +139,11 @@ func TestFilterIPv6(t *testing.T) {
 		{"type 2", 255, "fe80::9", multicast(7), advert(0x32, 7), false, true},
 		{"seven bytes", 255, "fe80::9", multicast(7), advert(0x31, 7)[:7], false, true},
 		{"an unknown VRID", 255, "fe80::9", multicast(8), advert(0x31, 7), false, true},
+		{"as many addresses as it says", 255, "fe80::9", multicast(7), long(0x31, 7, 2, 32), true, true},
+		{"one less", 255, "fe80::9", multicast(7), long(0x31, 7, 2, 16), false, true},
+		{"with a trailer", 255, "fe80::9", multicast(7), long(0x31, 7, 2, 60), true, true},
+		{"not signed where that is wanted", 255, "fe80::9", []Accept{{VRID: 7, Signed: true}}, long(0x31, 7, 2, 32), false, true},
+		{"to this host", 255, "fe80::9", multicast(7), advert(0x31, 7), false, false},
 		{"the first peer", 255, "fd00::3", peers, advert(0x31, 7), true, false},
 		{"a link-local peer", 255, "fe80::2", peers, advert(0x31, 7), true, false},
 		{"the last peer", 255, "fd00::2", peers, advert(0x31, 7), true, false},
@@ -168,7 +204,7 @@ func TestFilterFitsTheKernel(t *testing.T) {
 			c := must(Listen("v0", w.v6))
 			defer c.Close()
 			for name, accepts := range map[string][]Accept{
-				"multicast": every(Accept{}), "one peer": every(unicast(1, 255, peers[0])), "several peers": every(unicast(1, 255, peers...)),
+				"multicast": every(Accept{}), "signed": every(Accept{Version: 3, Signed: true}), "one peer": every(unicast(1, 255, peers[0])), "several peers": every(unicast(1, 255, peers...)),
 			} {
 				if err := c.Accept(accepts); err != nil {
 					t.Errorf("every VRID, %s: %v", name, err)

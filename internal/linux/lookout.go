@@ -36,6 +36,9 @@ type Sighting struct {
 	// Passed says that the VRRP socket's filter lets the packet through: whoever reads that socket has it too. (Of what is
 	// sent to a unicast router and is no peer's, it has a part.)
 	Passed bool
+	// Misfit says that the filter drops it for its form alone: its length, its version, the want of a signature, or because it
+	// is for this host alone.
+	Misfit bool
 }
 
 // Lookout has a second look at the VRRP packets that an interface receives in one address family: it tells who sends them,
@@ -48,17 +51,9 @@ type Lookout struct {
 	v6     bool
 	conn   *packet.Conn
 	raw    syscall.RawConn
-	kinds  atomic.Pointer[[256]kind] // by VRID
+	// routers are those that the VRRP socket is for, by VRID.
+	routers atomic.Pointer[[256]*Accept]
 }
-
-// kind is what sort of virtual router a VRID is.
-type kind uint8
-
-const (
-	notOurs kind = iota
-	multicastRouter
-	unicastRouter
-)
 
 // OpenLookout opens a lookout. Before Accept no VRID is ours.
 func OpenLookout(ifName string, v6 bool) (*Lookout, error) {
@@ -78,7 +73,7 @@ func (l *Lookout) open() error {
 	if err != nil {
 		return fmt.Errorf("assemble packet filter: %w", err)
 	}
-	l.kinds.Store(new([256]kind))
+	l.routers.Store(new([256]*Accept))
 	etherType := etherTypeIPv4
 	if l.v6 {
 		etherType = etherTypeIPv6
@@ -117,7 +112,7 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.PACKET_MULTICAST, SkipTrue: 1}, drop, // to another host, or from this one
 		bpf.LoadExtension{Num: bpf.ExtLen},
 		bpf.ALUOpX{Op: bpf.ALUOpSub},
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: lastFixedByte, SkipTrue: 1}, accept,
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: fixedPart, SkipTrue: 1}, accept,
 		bpf.LoadIndirect{Off: 0, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherFirstByte(v6), SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV3, SkipTrue: 1}, accept,
@@ -142,32 +137,30 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 
 // Accept says for which virtual routers the VRRP socket is. It may be called while Run runs.
 func (l *Lookout) Accept(accepts []Accept) error {
-	kinds := new([256]kind)
+	routers := new([256]*Accept)
 	for _, a := range accepts {
-		kinds[a.VRID] = multicastRouter
-		if a.Unicast {
-			kinds[a.VRID] = unicastRouter
-		}
+		routers[a.VRID] = &a
 	}
-	l.kinds.Store(kinds)
+	l.routers.Store(routers)
 	if err := attachFilter(l.raw, lookoutFilter(l.v6, accepts)); err != nil {
 		return fmt.Errorf("filter of the lookout on %q: %w", l.ifName, err)
 	}
 	return nil
 }
 
-// passed says whether the VRRP socket's filter lets a packet through.
-func (l *Lookout) passed(p Packet) bool {
-	if len(p.Payload) <= lastFixedByte || p.Payload[0] != firstByteV3 && uint32(p.Payload[0]) != otherFirstByte(l.v6) {
-		return false
+// sort says whether the VRRP socket's filter lets a packet through, and if not, whether that is only because of its form.
+func (l *Lookout) sort(p Packet) (passed, misfit bool) {
+	if len(p.Payload) < 2 {
+		return false, false
 	}
-	switch l.kinds.Load()[p.Payload[1]] {
-	case unicastRouter:
-		return true
-	case multicastRouter:
-		return p.TTL == hopsVRRP
+	a := l.routers.Load()[p.Payload[1]]
+	switch {
+	case a == nil, !a.Unicast && p.TTL != hopsVRRP:
+		return false, false
+	case !a.fits(p.Payload, l.v6), !a.Unicast && !toGroup(p.Destination):
+		return false, true
 	default:
-		return false
+		return true, false
 	}
 }
 
@@ -239,8 +232,13 @@ func (l *Lookout) sighting(b []byte, from unix.Sockaddr) (Sighting, bool) {
 		parse = header6
 	}
 	p, ok := parse(b)
+	if !ok {
+		return Sighting{}, false
+	}
 	p.At = time.Now()
-	return Sighting{p, frame.Addr[:frame.Halen], ok && l.passed(p)}, ok
+	s := Sighting{Packet: p, MAC: frame.Addr[:frame.Halen]}
+	s.Passed, s.Misfit = l.sort(p)
+	return s, true
 }
 
 // Close releases the socket. Run must have ended.

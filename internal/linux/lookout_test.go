@@ -38,22 +38,27 @@ var peerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
 func TestLookoutSeesWhatTheSocketDrops(t *testing.T) {
 	onWires(t, func(t *testing.T, w wire, peer *host) {
 		open(t, "v0", w.v6, 7) // joins the group
-		seen, _ := lookOut(t, w, Accept{VRID: 7}, Accept{VRID: 6, Unicast: true})
+		seen, _ := lookOut(t, w, Accept{VRID: 7}, Accept{VRID: 6, Unicast: true}, Accept{VRID: 5, Version: 3, Signed: true})
 		tests := []struct {
 			name    string
 			hops    int
 			payload []byte
 			passed  bool
+			misfit  bool
 		}{
-			{"ours", 255, advert(0x31, 7), true},
-			{"another VRID", 255, advert(0x31, 8), false},
-			{"forwarded", 254, advert(0x31, 7), false},
-			{"a unicast router's", 254, advert(0x31, 6), true},
-			{"another version", 255, advert(0x41, 7), false},
-			{"version 2", 255, advert(0x21, 7), !w.v6},
-			{"another type", 255, advert(0x32, 7), false},
-			{"VRID 0", 255, advert(0x31, 0), false},
-			{"short", 255, advert(0x31, 7)[:3], false},
+			{"ours", 255, advert(0x31, 7), true, false},
+			{"another VRID", 255, advert(0x31, 8), false, false},
+			{"forwarded", 254, advert(0x31, 7), false, false},
+			{"a unicast router's", 254, advert(0x31, 6), true, false},
+			{"a version that does not exist", 255, advert(0x41, 7), false, true},
+			{"version 2", 255, advert(0x21, 7), !w.v6, w.v6},
+			{"version 2 where 3 is wanted", 255, advert(0x21, 5), false, true},
+			{"not signed where that is wanted", 255, advert(0x31, 5), false, true},
+			{"signed where that is wanted", 255, long(0x31, 5, 0, trailer), true, false},
+			{"another type", 255, advert(0x32, 7), false, true},
+			{"VRID 0", 255, advert(0x31, 0), false, false},
+			{"short", 255, advert(0x31, 7)[:3], false, true},
+			{"longer than it says", 255, append(advert(0x31, 7), 0), false, true},
 		}
 		peer.do(func() {
 			c := open(t, "v1", w.v6, 7)
@@ -63,7 +68,7 @@ func TestLookoutSeesWhatTheSocketDrops(t *testing.T) {
 				}
 				send(t, c, tt.payload, w.peer, w.group)
 				s := receive(t, seen)
-				if s.Passed != tt.passed || s.TTL != tt.hops || s.Source != w.peer || s.Destination != w.group || !bytes.Equal(s.Payload, tt.payload) {
+				if s.Passed != tt.passed || s.Misfit != tt.misfit || s.TTL != tt.hops || s.Source != w.peer || s.Destination != w.group || !bytes.Equal(s.Payload, tt.payload) {
 					t.Errorf("%s: saw %+v", tt.name, s)
 				}
 				if !bytes.Equal(s.MAC, peerMAC) {
@@ -232,13 +237,19 @@ func tame(program []bpf.Instruction, kind uint32) []bpf.Instruction {
 func FuzzSighting(f *testing.F) {
 	f.Add(header4(255, 112, advert(0x31, 7)...), false)
 	f.Add(header4(254, 112, advert(0x21, 7)...), false)
+	f.Add(header4(255, 112, long(0x31, 255, 1, 32)...), false)
+	f.Add(header4(255, 112, long(0x31, 255, 1, 4)...), false)
+	broadcast := header4(255, 112, advert(0x31, 7)...)
+	broadcast[16] = 0xff // is no multicast
+	f.Add(broadcast, false)
 	f.Add([]byte{0x4f, 0, 0xff, 0xff}, false)
 	f.Add(header6Bytes(255, advert(0x31, 7)...), true)
 	f.Add(header6Bytes(64), true)
 	f.Add([]byte{0x60, 0, 0, 0, 0xff, 0xff, 112}, true)
+	accepts := []Accept{{VRID: 7}, {VRID: 255, Version: 3, Signed: true}}
 	l := map[bool]*Lookout{false: {}, true: {v6: true}}
 	for _, l := range l {
-		l.kinds.Store(&[256]kind{7: multicastRouter, 255: multicastRouter})
+		l.routers.Store(&[256]*Accept{7: &accepts[0], 255: &accepts[1]})
 	}
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
 		s, ok := l[v6].sighting(b, &unix.SockaddrLinklayer{Halen: 6})
@@ -251,7 +262,7 @@ func FuzzSighting(f *testing.F) {
 		if v6 || b[9] != protocolVRRP {
 			return // the socket's filter for IPv6 looks before the packet
 		}
-		if want := passes(t, vrrpFilter(false, []Accept{{VRID: 7}, {VRID: 255}}, true), b[:int(b[2])<<8|int(b[3])]); s.Passed != want {
+		if want := passes(t, vrrpFilter(false, accepts, true), b[:int(b[2])<<8|int(b[3])]); s.Passed != want {
 			t.Errorf("%x: passed %t, and the socket's filter says %t", b, s.Passed, want)
 		}
 	})

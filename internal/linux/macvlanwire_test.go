@@ -60,7 +60,7 @@ func TestMacvlansOfTwoHosts(t *testing.T) {
 			if v6 {
 				group = netip.MustParseAddr("ff02::12")
 			}
-			if err := senders[v6].Send([]byte{0x31, 71, 100, 1, 0, 100, 0, 0}, source, group); err != nil {
+			if err := senders[v6].Send(advert(0x31, 71), source, group); err != nil {
 				t.Fatal(err)
 			}
 			if p := receive(t, heard); p.Source != source {
@@ -154,7 +154,7 @@ func TestMacvlanOfABackupIsMute(t *testing.T) {
 		setAll(t, a, onPeer())
 		conn := must(Listen("us4-71-v1", false))
 		defer conn.Close()
-		if err := conn.Send([]byte{0x31, 71, 100, 1, 0, 100, 0, 0}, netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("224.0.0.18")); err != nil {
+		if err := conn.Send(advert(0x31, 71), netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("224.0.0.18")); err != nil {
 			t.Error(err)
 		}
 	})

@@ -135,7 +135,7 @@ func (t *Tap) wants(p Tapped) bool {
 	if p.Destination.IsMulticast() && p.Destination != group {
 		return false
 	}
-	return len(p.Payload) > lastFixedByte && t.vrids.Load()[family][p.Payload[1]]
+	return len(p.Payload) >= fixedPart && t.vrids.Load()[family][p.Payload[1]]
 }
 
 // Run delivers each message until ctx ends. What is delivered is valid only during the call.

@@ -28,7 +28,7 @@ func TestConnHearsItsPeers(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := collect(t, self)
-		last := append(advert(0x31, 7), 1, 2, 3)
+		last := long(0x31, 7, 0, trailer)
 		peer.do(func() {
 			c := open(t, "v1", w.v6)
 			send(t, c, advert(0x31, 7), w.peer, w.group)
