@@ -75,6 +75,16 @@ func (w *wire) heal() error {
 	return nil
 }
 
+// NoMulticast has the switch send the host no multicast any more, as one that snoops and knows of no member there. (The host then
+// answers for none of its IPv6 addresses.)
+func (h *Host) NoMulticast(ctx context.Context) error {
+	_, err := run(ctx, "", "bridge", "-n", h.wire.bridge.name, "link", "set", "dev", h.wire.port, "mcast_flood", "off")
+	if err != nil {
+		return fmt.Errorf("keep multicast from %s: %w", h.name, err)
+	}
+	return nil
+}
+
 // CarrierDown takes the host's interface the carrier, as a pulled cable does.
 func (h *Host) CarrierDown() error { return h.setPort(false) }
 

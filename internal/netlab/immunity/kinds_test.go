@@ -1,0 +1,189 @@
+package immunity
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// way is how the adverts of two instances of the pair go: one has no keys, the other has.
+type way struct {
+	name         string
+	family       vrrp.Family
+	unicast      bool
+	vrid, signed uint8
+}
+
+var ways = []way{
+	{"IPv4 multicast", vrrp.IPv4, false, 71, 81},
+	{"IPv6 multicast", vrrp.IPv6, false, 72, 82},
+	{"IPv4 unicast", vrrp.IPv4, true, 73, 83},
+	{"IPv6 unicast", vrrp.IPv6, true, 74, 84},
+}
+
+// kind is one sort of packets that no peer sends.
+type kind struct {
+	name       string
+	at, reason string // the host that is asked, and what it counts them as
+	// kernel says that the kernel drops nearly all of them: the daemon counts a few.
+	kernel bool
+	// frames makes them at the moment: a signature is of its time.
+	frames func(t *testing.T) [][]byte
+}
+
+// scene is where packets go and whom they pretend to come from.
+type scene struct {
+	way
+	stranger, lb1, lb2 end
+}
+
+// ends are the hosts of the pair.
+func (s scene) ends() []end { return []end{s.lb1, s.lb2} }
+
+// targets are where the adverts of this way go.
+func (s scene) targets() []end {
+	if s.unicast {
+		return s.ends()
+	}
+	return []end{group(s.family)}
+}
+
+// others are where adverts of this way do not go.
+func (s scene) others() []end {
+	if s.unicast {
+		return []end{group(s.family)}
+	}
+	return s.ends()
+}
+
+// maker makes a packet of somebody to somebody.
+type maker func(source netip.Addr, to end) forged
+
+// from makes the frames of what some senders would send to some targets.
+func from(senders, targets []end, makers ...maker) func(*testing.T) [][]byte {
+	return func(*testing.T) (frames [][]byte) {
+		for _, to := range targets {
+			for _, sender := range senders {
+				for _, m := range makers {
+					frames = append(frames, m(sender.ip, to).frame())
+				}
+			}
+		}
+		return frames
+	}
+}
+
+// all makes the frames of what everybody would send this way. A unicast instance takes adverts of its peers only, so there a
+// stranger is a kind of its own.
+func (s scene) all(makers ...maker) func(*testing.T) [][]byte {
+	senders := s.ends()
+	if !s.unicast {
+		senders = append(senders, s.stranger)
+	}
+	return from(senders, s.targets(), makers...)
+}
+
+// plain makes an advert that moves everything if it is a peer's.
+func (s scene) plain(v vrrp.Version, priority uint8) maker {
+	return func(source netip.Addr, to end) forged { return advert(v, s.vrid, priority, source, to, nil) }
+}
+
+// best is an advert that beats every other, release one by which a master gives up.
+func (s scene) best() maker    { return s.plain(vrrp.V3, 255) }
+func (s scene) release() maker { return s.plain(vrrp.V3, 0) }
+
+// but changes what is made.
+func (m maker) but(change func(forged) forged) maker {
+	return func(source netip.Addr, to end) forged { return change(m(source, to)) }
+}
+
+// carp is what ucarp sends, but for its VHID.
+func carp(vhid uint8) []byte {
+	b, err := hex.DecodeString("2147c8070001c2fa83d93de5845697ba50e669d248f5a38440996c63a4554ef377868923")
+	if err != nil {
+		panic(err)
+	}
+	b[1] = vhid
+	return b
+}
+
+// kinds are all that can be told from a peer's advert without authentication.
+func (s scene) kinds() []kind {
+	best, release := s.best(), s.release()
+	cut := func(n int) maker { return best.but(func(p forged) forged { return p.cut(n) }) }
+	summed := func(m maker) maker { return m.but(forged.summed) }
+	first := func(b byte) maker { return summed(best.but(func(p forged) forged { return p.set(0, b) })) }
+	counting := func(n byte) maker { return summed(best.but(func(p forged) forged { return p.set(3, n) })) }
+	forwarded := func(p forged) forged { return p.hops(254) }
+	ttl := "ttl"
+	if s.unicast {
+		ttl = "min-ttl"
+	}
+	list := []kind{
+		{"bad checksums", "lb1", "checksum", false, s.all(best.but(forged.damaged), release.but(forged.damaged))},
+		{"TTL 254", "lb1", ttl, true, s.all(best.but(forwarded), release.but(forwarded))},
+		{"versions that do not exist", "lb1", "version", true, s.all(first(0x41), first(0x11))},
+		{"no adverts", "lb1", "type", true, s.all(first(0x32))},
+		{"truncated", "lb1", "short", true, s.all(cut(7), summed(cut(8)), summed(cut(10)))},
+		{"addresses that are not there", "lb1", "short", true, s.all(counting(255), counting(2))},
+		{"reflected", "lb1", "same-address", false, from([]end{s.lb1}, s.reflections(), s.plain(vrrp.V3, 150))},
+		{"CARP", "lb1", "carp", true, s.all(best.but(func(p forged) forged { p.payload = carp(s.vrid); return p }))},
+	}
+	if s.family == vrrp.IPv4 {
+		list = append(list, kind{"the other version", "lb1", "version-mismatch", true, s.all(s.plain(vrrp.V2, 255), s.plain(vrrp.V2, 0))})
+	}
+	if s.unicast {
+		return append(list,
+			kind{"a host that is no peer", "lb1", "not-a-peer", true, from([]end{s.stranger}, s.targets(), best, release, s.plain(vrrp.V3, 150), s.plain(vrrp.V3, 1))},
+			kind{"to the group", "lb1", "multicast", true, from([]end{s.stranger, s.lb1, s.lb2}, s.others(), best, release)})
+	}
+	return append(list, kind{"to one host", "lb1", "unicast", true, from([]end{s.stranger, s.lb2}, s.others(), best, release)})
+}
+
+// reflections are where a host's own adverts come back to it.
+func (s scene) reflections() []end {
+	if s.unicast {
+		return []end{s.lb1}
+	}
+	// A loop brings the group's frame back; only the host that sent it takes it for its own.
+	back := group(s.family)
+	back.mac = s.lb1.mac
+	return []end{back}
+}
+
+// key is the pair's.
+const key = "a key that both hosts of the pair have"
+
+// signer is somebody with a key.
+func signer(id uint8, text string) *vrrp.Auth {
+	return &vrrp.Auth{Active: id, Window: 5 * time.Second, Keys: []vrrp.Key{{ID: id, Secret: vrrp.NewSecret([]byte(text))}}}
+}
+
+// signedKinds are what is told from a peer's advert by its key. backup is lb2, where adverts of lb1 can be caught.
+func (s scene) signedKinds(backup *netlab.Host) []kind {
+	s.vrid = s.signed
+	proved := func(id uint8, text string) func(*testing.T) [][]byte {
+		makers := make([]maker, 2)
+		for n, priority := range []uint8{255, 0} {
+			makers[n] = func(source netip.Addr, to end) forged {
+				return advert(vrrp.V3, s.vrid, priority, source, to, signer(id, text))
+			}
+		}
+		return s.all(makers...)
+	}
+	return []kind{
+		{"not signed", "lb2", "auth-missing", true, s.all(s.best(), s.release())},
+		{"the wrong key", "lb1", "auth-mac", false, proved(1, "a key that neither host of the pair has")},
+		{"an unknown key", "lb1", "auth-key", false, proved(2, key)},
+		{"replayed", "lb2", "auth-replay", false, func(t *testing.T) [][]byte {
+			frame := slices.Clone(catch(t, backup, s.lb1.mac, s.family == vrrp.IPv6, s.vrid))
+			copy(frame[6:], strangerMAC)
+			return [][]byte{frame}
+		}},
+	}
+}
