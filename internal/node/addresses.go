@@ -117,7 +117,7 @@ func (n *Node) release(i *instance) {
 
 // addressesSet is the kernel's word that they are there: now they can be announced, and the hooks be told.
 func (n *Node) addressesSet(now time.Time, i *instance) {
-	if !i.holding || i.confirmed || i.fate.doubtful(now) { // who woke late does not know whether they are there still
+	if late := i.fate.doubtful(now) || due(now, i.rising); late || !i.holding || i.confirmed { // who woke late does not know whether they are there still
 		return
 	}
 	i.confirmed = true

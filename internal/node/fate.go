@@ -28,6 +28,7 @@ type fate struct {
 	told       State // the state that the group's hooks were told last
 	lastChange Change
 
+	ticking bool      // this step is its Elapsed: the sockets were read dry, so what it waited for is over
 	probed  time.Time // when the probe of a last resort has been waited for; zero: none is out
 	leave   *leave
 	linger  *linger
@@ -113,7 +114,7 @@ func (f *fate) deadline() time.Time {
 
 // tick does what is due.
 func (n *Node) tick(now time.Time, f *fate) {
-	f.woken = time.Time{}
+	f.woken, f.ticking = time.Time{}, true
 	if f.doubtful(now) {
 		n.wake(now, f)
 	}
@@ -125,6 +126,7 @@ func (n *Node) tick(now time.Time, f *fate) {
 	}
 	n.tickHandover(now, f)
 	n.settle(now, f)
+	f.ticking = false
 }
 
 // due says whether an instant has come; zero never comes.

@@ -27,7 +27,7 @@ func (n *Node) rise(now time.Time, f *fate) {
 				n.do(Probe{i.cfg.Interface, i.ips(), n.links[i.cfg.Interface].Source6})
 			}
 		}
-		if now.Before(f.probed) {
+		if now.Before(f.probed) || !f.ticking {
 			return
 		}
 	}

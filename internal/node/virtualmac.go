@@ -110,7 +110,7 @@ func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 			f.probed, i.rising = time.Time{}, now.Add(riseWait)
 			n.take(now, i)
 		}
-		waits = waits || now.Before(i.rising)
+		waits = waits || now.Before(i.rising) || !f.ticking
 	}
 	return waits
 }
