@@ -97,8 +97,14 @@ func (m *Machine) backupReleased(now time.Time, ev Heard) {
 		return
 	}
 	m.lastPeer = Peer{ev.From, PriorityRelease, ev.Advert.Interval, now}
-	again := m.releasedAgain(now)
-	if m.ready != nil || m.lastResort() && !again {
+	if again := m.releasedAgain(now); m.lastResort() && !again {
+		return
+	}
+	why := fmt.Sprintf("handed over by %s", ev.From)
+	if m.ready != nil {
+		if m.ready.cause == Silence {
+			m.ready = &readiness{Handover, why} // it was no deafness; another member of the group still waits
+		}
 		return
 	}
 	wait := m.skewTime()
@@ -111,7 +117,7 @@ func (m *Machine) backupReleased(now time.Time, ev Heard) {
 	if down := m.heard.Add(m.masterDown()); down.Before(m.deadline) {
 		m.deadline = later(now, down)
 	}
-	m.pending = readiness{Handover, fmt.Sprintf("handed over by %s", ev.From)}
+	m.pending = readiness{Handover, why}
 }
 
 // releasedAgain says whether a master that goes was relieved by nobody: its second priority 0, with no advert since the
