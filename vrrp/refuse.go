@@ -186,7 +186,7 @@ func (c *Config) Notices(a Advert, priority uint8) []Notice {
 	if c.otherInterval(a) {
 		ns = append(ns, NoticeInterval)
 	}
-	if a.Priority == priority && priority != PriorityIll {
+	if a.Priority == priority && priority != PriorityIll && priority != PriorityRelease { // who takes no part yet has 0
 		ns = append(ns, NoticeSameOwn)
 	}
 	return ns

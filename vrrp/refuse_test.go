@@ -66,6 +66,7 @@ func refuseTests() []refuseTest {
 		{"IPv6, global first", config6(false), a(V3, 50, second, global), netip.MustParseAddr("fe80::c9"), 100, nil, []Notice{NoticeLinkLocal}},
 		{"IPv6, global first, strict", config6(true), a(V3, 50, second, global), netip.MustParseAddr("fe80::c9"), 100, ErrStrictLinkLocal, nil},
 		{"our priority", config4(V3, true), a(V3, 100, second, addresses4), peer4, 100, nil, []Notice{NoticeSameOwn}},
+		{"a release while we take no part", config4(V3, true), a(V3, 0, second, addresses4), peer4, 0, nil, nil},
 		{"both unhealthy", config4(V3, true), a(V3, 1, second, addresses4), peer4, 1, nil, nil},
 		{"all that is odd at once", config6(false), a(V3, 255, 2*second, global[:1]), netip.MustParseAddr("fe80::c9"), 255, nil,
 			[]Notice{NoticeOwner, NoticeStranger, NoticeLinkLocal, NoticeInterval, NoticeSameOwn}},
