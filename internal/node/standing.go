@@ -128,6 +128,9 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	for _, who := range slices.Sorted(maps.Keys(n.drains)) {
 		s.ill = append(s.ill, "drained by "+who)
 	}
+	if i.state == Fault && i.fate.running() && s.pending != "" {
+		s.ill = append(s.ill, s.pending) // it fell away, and has not joined again: another host has it at once
+	}
 	s.sum(i.cfg.Priority)
 	i.standing = s
 }
