@@ -35,6 +35,17 @@ func boundsOf(i node.Instance, interval, slack time.Duration) bounds {
 	return b
 }
 
+// boundsOfGroup computes them for instances with one fate. They are weaker than those of a fast instance alone: whoever is to rise
+// waits on every link, so that the slowest one's hold for all; and a cut on one link moves the whole group, so that all links must be
+// calm. Beyond that a group owes what an instance owes.
+func boundsOfGroup(instances []node.Instance, interval, slack time.Duration) bounds {
+	b := boundsOf(slowestOf(instances), interval, slack)
+	for _, i := range instances {
+		b.delay = max(b.delay, i.PreemptDelay)
+	}
+	return b
+}
+
 // drift makes room for clocks that run apart.
 func (b bounds) drift(d time.Duration) time.Duration { return d + d/500 + b.slack }
 
@@ -58,8 +69,10 @@ func (b bounds) prompt() time.Duration {
 func (b bounds) idle() time.Duration { return b.drift(b.down) }
 
 // gap is how long nobody may have an address while a healthy backup is there: its timer. It may follow a master that rose
-// and died unseen, which is one interval more.
-func (b bounds) gap() time.Duration { return b.drift(b.down + b.interval) }
+// and died unseen, which is one interval more. Or it was the last master itself, and woke late: then it listens.
+func (b bounds) gap() time.Duration {
+	return b.drift(b.interval + max(b.down, 100*time.Millisecond))
+}
 
 // silence is how long a last resort waits: its Master_Down_Interval, never less than an interval and 200 ms, and the probe.
 func (b bounds) silence() time.Duration {

@@ -42,13 +42,27 @@ func (h *Host) Cleanup() {
 	for _, ip := range h.kernel.list() {
 		h.kernel.add(h.kernel.addrs[ip].owners[0], ip, cleanupExtends)
 	}
-	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held})
+	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held, Groups: groupsOf(h.cfg.Groups, held)})
 	h.cleaning = true
+	h.feed(node.Remembered{Routers: h.memory})
 	for _, i := range held {
 		h.feed(node.Adopt{Instance: i.Name})
 	}
 	h.feed(node.Stop{})
 	h.look()
+}
+
+// groupsOf are the groups as far as they are of some instances.
+func groupsOf(groups []node.Group, instances []node.Instance) (left []node.Group) {
+	for _, g := range groups {
+		g.Instances = slices.DeleteFunc(slices.Clone(g.Instances), func(name string) bool {
+			return !slices.ContainsFunc(instances, func(i node.Instance) bool { return i.Name == name })
+		})
+		if len(g.Instances) > 0 {
+			left = append(left, g)
+		}
+	}
+	return left
 }
 
 // leave takes note of what a cleanup that ends leaves to the next process.

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"net/netip"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -22,6 +24,7 @@ type kind struct {
 	name   string
 	weight int
 	unrest unrest
+	groups bool // only for them
 	do     func(*scenario, dice, *Host)
 }
 
@@ -30,33 +33,34 @@ var kinds []kind
 
 func init() {
 	kinds = []kind{
-		{"yield", 8, gentle, func(s *scenario, d dice, h *Host) { s.verdict(h, yields, d.chance(0.5)) }},
-		{"weight", 3, gentle, func(s *scenario, d dice, h *Host) { s.verdict(h, weighs, d.chance(0.5)) }},
-		{"release", 4, planned, func(s *scenario, d dice, h *Host) { s.verdict(h, releases, d.chance(0.5)) }},
-		{"drain", 5, gentle, func(s *scenario, d dice, h *Host) { s.drain(h, d.chance(0.6)) }},
-		{"flap", 2, gentle, (*scenario).flap},
-		{"stop", 4, planned, (*scenario).stop},
-		{"priority", 3, gentle, (*scenario).reprioritize},
-		{"rollout", 3, gentle, (*scenario).rollout},
-		{"absence", 2, planned, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
-		{"noise", 3, gentle, (*scenario).noise},
-		{"reexec", 5, planned, (*scenario).reexec},
-		{"overhaul", 2, hard, (*scenario).overhaul},
-		{"kill", 3, hard, (*scenario).kill},
-		{"crash", 3, hard, (*scenario).crash},
-		{"pause", 3, hard, (*scenario).pause},
-		{"freeze", 3, hard, (*scenario).freeze},
-		{"link", 3, hard, (*scenario).flapLink},
-		{"bare", 1, hard, (*scenario).bare},
-		{"mac", 1, hard, (*scenario).remac},
-		{"cut", 6, hard, (*scenario).cut},
-		{"heal", 3, hard, func(s *scenario, _ dice, _ *Host) { s.c.Heal() }},
-		{"storm", 2, hard, (*scenario).storm},
-		{"lag", 2, hard, (*scenario).lag},
-		{"firewall", 2, hard, (*scenario).firewall},
-		{"refuse", 1, hard, (*scenario).refuseAddress},
-		{"delete", 3, hard, (*scenario).delete},
-		{"slow reexec", 2, hard, (*scenario).slowReexec},
+		{"yield", 8, gentle, false, func(s *scenario, d dice, h *Host) { s.verdict(h, yields, d.chance(0.5)) }},
+		{"weight", 3, gentle, false, func(s *scenario, d dice, h *Host) { s.verdict(h, weighs, d.chance(0.5)) }},
+		{"release", 4, planned, false, func(s *scenario, d dice, h *Host) { s.verdict(h, releases, d.chance(0.5)) }},
+		{"drain", 5, gentle, false, func(s *scenario, d dice, h *Host) { s.drain(h, d.chance(0.6)) }},
+		{"flap", 2, gentle, false, (*scenario).flap},
+		{"stop", 4, planned, false, (*scenario).stop},
+		{"priority", 3, gentle, false, (*scenario).reprioritize},
+		{"rollout", 3, gentle, false, (*scenario).rollout},
+		{"absence", 2, planned, false, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
+		{"noise", 3, gentle, false, (*scenario).noise},
+		{"reexec", 5, planned, false, (*scenario).reexec},
+		{"overhaul", 2, hard, false, (*scenario).overhaul},
+		{"kill", 3, hard, false, (*scenario).kill},
+		{"crash", 3, hard, false, (*scenario).crash},
+		{"pause", 3, hard, false, (*scenario).pause},
+		{"freeze", 3, hard, false, (*scenario).freeze},
+		{"link", 3, hard, false, (*scenario).flapLink},
+		{"bare", 1, hard, false, (*scenario).bare},
+		{"mac", 1, hard, false, (*scenario).remac},
+		{"cut", 6, hard, false, (*scenario).cut},
+		{"heal", 3, hard, false, func(s *scenario, _ dice, _ *Host) { s.c.Heal() }},
+		{"storm", 2, hard, false, (*scenario).storm},
+		{"lag", 2, hard, false, (*scenario).lag},
+		{"firewall", 2, hard, false, (*scenario).firewall},
+		{"refuse", 1, hard, false, (*scenario).refuseAddress},
+		{"delete", 3, hard, false, (*scenario).delete},
+		{"slow reexec", 2, hard, false, (*scenario).slowReexec},
+		{"ungroup", 6, hard, true, (*scenario).ungroup},
 	}
 }
 
@@ -129,11 +133,11 @@ func (s *scenario) intrude(d dice, h *Host) {
 	if x.absent || len(h.cfg.Instances) == 0 || !sound(h) {
 		return
 	}
-	i := h.cfg.Instances[0]
+	i := pick(d, h.cfg.Instances...)
 	family := i.Families()[0]
-	from, own := netip.MustParseAddr("10.0.0.99"), h.Link().Source4
+	from, own := netip.MustParseAddr("10.0.0.99"), h.LinkOn(i.Interface).Source4
 	if family == vrrp.IPv6 {
-		from, own = netip.MustParseAddr("fe80::99"), h.Link().Source6
+		from, own = netip.MustParseAddr("fe80::99"), h.LinkOn(i.Interface).Source6
 	}
 	a := vrrp.Advert{Version: i.Version, VRID: i.VRID, Priority: pick[uint8](d, 255, 254, 0), Interval: i.Interval}
 	for _, w := range i.Addresses {
@@ -166,12 +170,12 @@ func (s *scenario) intrude(d dice, h *Host) {
 		panic(err)
 	}
 	damage(b)
-	h.Intrude(b[:len(b)-short], from, family.Group(), hops)
+	h.Intrude(i.Interface, b[:len(b)-short], from, family.Group(), hops)
 }
 
 // kill ends a process (SIGKILL); a cleanup may run after it.
 func (s *scenario) kill(d dice, h *Host) {
-	if !s.common.Lease {
+	if slices.ContainsFunc(s.o.siblings(s.common), func(i node.Instance) bool { return !i.Lease }) {
 		s.crash(d, h) // its addresses would stay for ever
 		return
 	}
@@ -208,55 +212,61 @@ func (s *scenario) freeze(d dice, h *Host) {
 	})
 }
 
-// setLink changes the link and tells the trace.
-func (s *scenario) setLink(h *Host, change func(*node.Link)) {
-	l := h.Link()
-	change(&l)
-	s.c.Note("** link %s up %t, %s, %s, %s", h.Name, l.Up, l.MAC, l.Source4, l.Source6)
+// setLink changes a link and tells the trace.
+func (s *scenario) setLink(h *Host, l node.Link) {
+	s.c.Note("** link %s of %s up %t, %s, %s, %s", l.Name, h.Name, l.Up, l.MAC, l.Source4, l.Source6)
 	h.SetLink(l)
 }
 
-// mend makes a host's link what it was.
+// mend makes a host's links what they were, but for their MACs.
 func (s *scenario) mend(h *Host) {
-	l := newHost(s.c, s.number(h), node.Config{}).Link()
-	if h.Link().Up && h.Link().Source4 == l.Source4 && h.Link().Source6 == l.Source6 {
-		return
+	for _, l := range s.plights[h].links {
+		if l.MAC = h.LinkOn(l.Name).MAC; !reflect.DeepEqual(l, h.LinkOn(l.Name)) {
+			s.setLink(h, l)
+		}
 	}
-	s.setLink(h, func(now *node.Link) { now.Up, now.Reason, now.Source4, now.Source6 = true, "", l.Source4, l.Source6 })
 }
+
+// anyLink draws one of a host's.
+func anyLink(d dice, h *Host) node.Link { return pick(d, h.links...) }
 
 // number is a host's, from which its addresses come.
 func (s *scenario) number(h *Host) int { return int(h.Name[0]-'a') + 1 }
 
 func (s *scenario) flapLink(d dice, h *Host) {
-	s.setLink(h, func(l *node.Link) { l.Up, l.Reason = false, "no carrier" })
+	l := anyLink(d, h)
+	l.Up, l.Reason = false, "no carrier"
+	s.setLink(h, l)
 	s.then(s.some(d), hard, func() { s.mend(h) })
 }
 
 // bare takes the interface's own addresses away, as a network manager that starts again does.
 func (s *scenario) bare(d dice, h *Host) {
-	which := d.IntN(3)
-	s.setLink(h, func(l *node.Link) {
-		if which != 0 {
-			l.Source4 = netip.Addr{}
-		}
-		if which != 1 {
-			l.Source6 = netip.Addr{}
-		}
-	})
+	l, which := anyLink(d, h), d.IntN(3)
+	if which != 0 {
+		l.Source4 = netip.Addr{}
+	}
+	if which != 1 {
+		l.Source6 = netip.Addr{}
+	}
+	s.setLink(h, l)
 	s.then(s.some(d), hard, func() { s.mend(h) })
 }
 
 func (s *scenario) remac(d dice, h *Host) {
-	mac := "02:00:00:00:01:" + string("0123456789abcdef"[d.IntN(16)]) + "0"
-	s.setLink(h, func(l *node.Link) { l.MAC = mac })
+	l := anyLink(d, h)
+	l.MAC = "02:00:00:00:01:" + string("0123456789abcdef"[d.IntN(16)]) + "0"
+	s.setLink(h, l)
 }
 
 // cut stops some traffic of a host, one way or both.
 func (s *scenario) cut(d dice, h *Host) {
 	what := pick(d, Everything, Everything, AdvertsIPv4, AdvertsIPv6, Announcements)
-	other := s.c.hosts[d.IntN(len(s.c.hosts))].Name
-	cuts := []Cut{{From: h.Name, What: what}, {To: h.Name, What: what}, {From: h.Name, To: other, What: what}}
+	other, link := s.c.hosts[d.IntN(len(s.c.hosts))].Name, ""
+	if s.o.grouped() && d.chance(0.8) {
+		link = anyLink(d, h).Name
+	}
+	cuts := []Cut{{h.Name, "", what, link}, {"", h.Name, what, link}, {h.Name, other, what, link}}
 	if d.chance(0.5) {
 		cuts = cuts[:2]
 	} else {
@@ -264,7 +274,7 @@ func (s *scenario) cut(d dice, h *Host) {
 		cuts = cuts[k : k+1]
 	}
 	for _, c := range cuts {
-		s.c.Note("** cut %q %q %s", c.From, c.To, c.What)
+		s.c.Note("** cut %q %q %s %s", c.From, c.To, c.What, c.Link)
 		s.c.Cut(c)
 	}
 	if d.chance(0.7) {
@@ -299,14 +309,17 @@ func (s *scenario) lag(d dice, h *Host) {
 
 // firewall keeps a host's adverts from leaving it.
 func (s *scenario) firewall(d dice, h *Host) {
-	h.Firewall = "operation not permitted"
+	h.Firewall, h.Walled = "operation not permitted", ""
+	if s.o.grouped() {
+		h.Walled = anyLink(d, h).Name
+	}
 	s.then(s.some(d), hard, func() { h.Firewall = "" })
 }
 
 // refuse makes the kernel refuse a host's addresses, or take them again.
 func (s *scenario) refuse(h *Host, why string) {
 	s.plights[h].refused = why != ""
-	for _, i := range siblings(s.common, s.o.instances) {
+	for _, i := range s.o.siblings(s.common) {
 		h.Refuse(i.Addresses[0].IP, why)
 	}
 }
@@ -326,7 +339,7 @@ func (s *scenario) delete(d dice, h *Host) {
 	if d.chance(0.2) && s.common.Interval >= 300*time.Millisecond {
 		times = 6
 	}
-	ip := s.common.Addresses[d.IntN(len(s.common.Addresses))].IP
+	ip := pick(d, pick(d, s.o.siblings(s.common)...).Addresses...).IP
 	for k := range times {
 		s.then(time.Duration(k)*(60*time.Millisecond+d.upTo(time.Second)), hard, func() {
 			if h.Has(ip) {

@@ -151,7 +151,7 @@ func TestIntrusionIsSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Intrude(payload, from, vrrp.GroupIPv4, tt.hops)
+		b.Intrude(Interface, payload, from, vrrp.GroupIPv4, tt.hops)
 		if len(c.Faults()) != tt.want {
 			t.Errorf("with hop limit %d: faults %q, want %d", tt.hops, c.Faults(), tt.want)
 		}

@@ -7,17 +7,18 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// Intrude gives the host a packet that no node may act upon, whoever sends it: it is counted, perhaps told, and that is all.
-func (h *Host) Intrude(payload []byte, from, to netip.Addr, hopLimit int) {
-	if h.node == nil || h.paused || h.frozen || !h.Linked() {
+// Intrude gives the host a packet that no node may act upon, whoever sends it, on a link: it is counted, perhaps told, and that is
+// all.
+func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimit int) {
+	if h.node == nil || h.paused || h.frozen || !h.LinkOn(link).Up {
 		return
 	}
 	var ev node.Event
 	received, err := vrrp.Parse(payload, from, to, hopLimit)
 	if err != nil {
-		ev = node.Refused{Interface: Interface, VRID: received.VRID, From: from, Err: err}
+		ev = node.Refused{Interface: link, VRID: received.VRID, From: from, Err: err}
 	} else {
-		ev = node.Heard{Interface: Interface, Received: received}
+		ev = node.Heard{Interface: link, Received: received}
 	}
 	before, _ := h.node.Deadline()
 	actions := h.node.Step(h.now(), ev)

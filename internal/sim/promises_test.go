@@ -190,7 +190,7 @@ func (p *promises) waits(name string) (since time.Time) {
 func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	h := p.c.Host(host)
 	if h.node == nil && len(p.c.cuts) == 0 {
-		p.unrest = p.c.now // a dead process's lease ran out: until now there were two
+		p.unrest, p.moves = p.c.now, p.c.now // a dead process's lease ran out: until now there were two, or its kernel answered probes
 	}
 	name := ""
 	for n, first := range p.first {

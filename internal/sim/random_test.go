@@ -35,14 +35,24 @@ func TestRandom(t *testing.T) {
 	if n == 0 {
 		n = defaultRuns
 	}
-	explore(t, n, *budget-*budget/groupTime, func(s uint64) []string { return play(s, false, nil).c.Faults() }, explain)
+	explore(t, n, *budget-*budget/groupTime, single)
 }
 
-// explore tries so many seeds, until a time is over if there is one. explain tells all of a seed if it is the only one.
-func explore(t *testing.T, n int, budget time.Duration, faults func(seed uint64) []string, explain func(seed uint64, whole bool) string) {
+// species is a kind of clusters.
+type species string
+
+// The kinds: hosts with instances that have nothing to do with each other, and with a group of them. They are named after their
+// tests.
+const (
+	single species = "TestRandom$"
+	groups species = "TestRandomGroups"
+)
+
+// explore tries so many seeds, until a time is over if there is one.
+func explore(t *testing.T, n int, budget time.Duration, k species) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // the runs are short and leave much behind
-	x := exploration{name: t.Name(), faults: faults, budget: budget, next: *seed, end: *seed + uint64(n), began: time.Now()}
+	x := exploration{name: t.Name(), species: k, budget: budget, next: *seed, end: *seed + uint64(n), began: time.Now()}
 	var wg sync.WaitGroup
 	for range min(workers, n) {
 		wg.Go(x.work)
@@ -51,7 +61,7 @@ func explore(t *testing.T, n int, budget time.Duration, faults func(seed uint64)
 	go func() { wg.Wait(); close(done) }()
 	x.report(t, n, done)
 	for _, s := range x.failed {
-		t.Errorf("%s", explain(s, n == 1))
+		t.Errorf("%s", explain(s, k, n == 1))
 	}
 	if x.more > 0 {
 		t.Errorf("and %d more seeds failed", x.more)
@@ -60,16 +70,16 @@ func explore(t *testing.T, n int, budget time.Duration, faults func(seed uint64)
 
 // exploration is one seed after the other, by several workers.
 type exploration struct {
-	name   string
-	faults func(seed uint64) []string
-	budget time.Duration
-	began  time.Time
-	end    uint64
-	mu     sync.Mutex // guards what follows
-	next   uint64
-	failed []uint64
-	more   int
-	runs   atomic.Int64
+	name    string
+	species species
+	budget  time.Duration
+	began   time.Time
+	end     uint64
+	mu      sync.Mutex // guards what follows
+	next    uint64
+	failed  []uint64
+	more    int
+	runs    atomic.Int64
 }
 
 // take gives out the next seed.
@@ -91,7 +101,7 @@ func (x *exploration) work() {
 		if !ok {
 			return
 		}
-		if faults := x.faults(s); len(faults) > 0 {
+		if faults := play(s, x.species, false, nil).c.Faults(); len(faults) > 0 {
 			x.fail(s, faults[0])
 		}
 		x.runs.Add(1)
@@ -132,30 +142,30 @@ func (x *exploration) report(t *testing.T, n int, done <-chan struct{}) {
 	}
 }
 
-// explain tells what is wrong with a seed, by the fewest of its faults that show it.
-func explain(seed uint64, whole bool) string {
-	skip := shrink(seed)
-	s := play(seed, true, skip)
+// explain tells what is wrong with a seed, by the fewest of its faults that show it; all of it if it is the only one.
+func explain(seed uint64, k species, whole bool) string {
+	skip := shrink(seed, k)
+	s := play(seed, k, true, skip)
 	trace := s.c.Trace()
 	if !whole {
 		trace = trace[max(0, len(trace)-60):]
 	}
-	return fmt.Sprintf("seed %d, %d of %d faults left out: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run 'TestRandom$' -runs 1 -seed %d",
-		seed, len(skip), s.o.faults, s, strings.Join(s.c.Faults(), "\n"), strings.Join(trace, "\n"), seed)
+	return fmt.Sprintf("seed %d, %d of %d faults left out: %s\n%s\nthe end of its trace:\n%s\nrepeat with: go test ./internal/sim -run '%s' -runs 1 -seed %d",
+		seed, len(skip), s.o.faults, s, strings.Join(s.c.Faults(), "\n"), strings.Join(trace, "\n"), k, seed)
 }
 
 // shrink leaves out one fault after the other, as long as something is still wrong.
-func shrink(seed uint64) map[int]bool {
+func shrink(seed uint64, k species) map[int]bool {
 	skip := map[int]bool{}
 	for again := true; again; {
 		again = false
-		for k := range play(seed, false, nil).o.faults {
-			if skip[k] {
+		for fault := range play(seed, k, false, nil).o.faults {
+			if skip[fault] {
 				continue
 			}
 			try := maps.Clone(skip)
-			try[k] = true
-			if len(play(seed, false, try).c.Faults()) > 0 {
+			try[fault] = true
+			if len(play(seed, k, false, try).c.Faults()) > 0 {
 				skip, again = try, true
 			}
 		}
@@ -165,20 +175,22 @@ func shrink(seed uint64) map[int]bool {
 
 // TestSameSeedSameTrace keeps the runs repeatable: without that a seed proves nothing.
 func TestSameSeedSameTrace(t *testing.T) {
-	for s := *seed; s < *seed+20; s++ {
-		one, two := play(s, true, nil), play(s, true, nil)
-		if diff := cmp.Diff(one.c.Trace(), two.c.Trace()); diff != "" {
-			t.Fatalf("seed %d (-first +second):\n%s", s, diff)
-		}
-		if len(one.c.Trace()) < 10 {
-			t.Fatalf("seed %d: a trace of %d lines proves nothing", s, len(one.c.Trace()))
+	for _, k := range []species{single, groups} {
+		for s := *seed; s < *seed+20; s++ {
+			one, two := play(s, k, true, nil), play(s, k, true, nil)
+			if diff := cmp.Diff(one.c.Trace(), two.c.Trace()); diff != "" {
+				t.Fatalf("%s, seed %d (-first +second):\n%s", k, s, diff)
+			}
+			if len(one.c.Trace()) < 10 {
+				t.Fatalf("%s, seed %d: a trace of %d lines proves nothing", k, s, len(one.c.Trace()))
+			}
 		}
 	}
 }
 
 // play runs the scenario of one seed: the faults, and the time after them. A panic is as wrong as anything.
-func play(seed uint64, trace bool, skip map[int]bool) (s *scenario) {
-	s = draw(seed, trace, skip)
+func play(seed uint64, k species, trace bool, skip map[int]bool) (s *scenario) {
+	s = draw(seed, k, trace, skip)
 	defer func() {
 		if r := recover(); r != nil {
 			s.c.Fault("panic: %v\n%s", r, debug.Stack())

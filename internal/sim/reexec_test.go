@@ -14,7 +14,7 @@ const maxCalmTries = 20
 
 // reexec exchanges a process at the first calm moment, as fast as it is meant to be.
 func (s *scenario) reexec(d dice, h *Host) {
-	s.exchange(h, d.upTo(min(100*time.Millisecond, s.common.Interval/2)), planned, maxCalmTries)
+	s.exchange(h, d.upTo(min(100*time.Millisecond, fastestOf(s.o.siblings(s.common)).Interval/2)), planned, maxCalmTries)
 }
 
 // slowReexec exchanges one that is away for as long as it likes.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -32,33 +33,40 @@ type plight struct {
 	stopping bool
 	drained  bool
 	refused  bool
+	links    []node.Link     // as they are when nothing is wrong with them
 	exchange unrest          // what an exchange of its process is
 	sick     map[string]bool // the checks that fail
 	deleted  []time.Time
 }
 
+// unlike is the version of a configuration that is not like the others'.
+const unlike = -1
+
 // draw makes a cluster from a seed. The faults of skip are left out.
-func draw(seed uint64, trace bool, skip map[int]bool) *scenario {
+func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	d := newDice(seed, 1)
 	s := &scenario{seed: seed, common: drawInstance(d), plights: map[*Host]*plight{}}
-	s.o = drawOptions(d, s.common.Interval)
-	if d.chance(0.2) {
-		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts), vrrp.HopLimit
+	var kin []kin
+	if k == groups {
+		kin = drawKin(newDice(seed, 4), s.common)
 	}
-	s.widest = s.common.Interval
+	s.o = drawOptions(d, s.common, kin)
+	if d.chance(0.2) {
+		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0), vrrp.HopLimit
+	}
 	cfg := Config{
 		Seed: seed, Trace: trace, Kernel: s.o.kernel, KernelMore: s.o.busy, Jitter: s.o.jitter, Network: s.o.network,
 		LeaseEarly: 600 * time.Millisecond, LeaseLate: 500 * time.Millisecond, // measured: 1.4 to 2.5 s for a lease of 2 s
 	}
 	for k := range s.o.hosts {
-		i := s.common
-		i.Priority = s.o.priority[k]
-		cfg.Hosts = append(cfg.Hosts, node.Config{Name: string(rune('a' + k)), Instances: siblings(i, s.o.instances)})
+		cfg.Hosts = append(cfg.Hosts, node.Config{Name: string(rune('a' + k)), Instances: s.o.siblings(s.common)})
 	}
 	s.c = New(cfg)
+	s.shuffle(newDice(seed, 5))
 	for k, h := range s.c.hosts {
-		s.plights[h] = &plight{priority: s.o.priority[k], sick: map[string]bool{}}
+		s.plights[h] = &plight{priority: s.o.priority[k], links: h.Links(), sick: map[string]bool{}}
 		h.SetClock(d.IntN(2*s.o.drift+1)-s.o.drift, d.upTo(time.Hour))
+		h.Reconfigure(s.config(h, s.common))
 	}
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm)
@@ -71,11 +79,11 @@ func draw(seed uint64, trace bool, skip map[int]bool) *scenario {
 	return s
 }
 
-// everyHost is one list of peers for all hosts.
-func everyHost(hosts int) []node.Peer {
+// everyHost is one list of peers for all hosts on a link.
+func everyHost(hosts, link int) []node.Peer {
 	var peers []node.Peer
 	for k := range hosts {
-		l := newHost(nil, k+1, node.Config{}).Link()
+		l := newLink("", link, k+1)
 		peers = append(peers, node.Peer{IP: l.Source4}, node.Peer{IP: l.Source6})
 	}
 	return peers
@@ -153,8 +161,17 @@ func (s *scenario) start(h *Host) {
 
 // renewed takes note of a new configuration of the first instance.
 func (s *scenario) renewed() {
-	s.widest = max(s.widest, s.common.Interval)
-	s.p.lookAfter(siblings(s.common, s.o.instances), boundsOf(s.common, s.widest, s.w.slack))
+	instances := s.o.siblings(s.common)
+	s.widest = max(s.widest, slowestOf(instances).Interval)
+	s.p.lookAfter(instances, s.bounds())
+}
+
+// bounds are those of the newest configuration.
+func (s *scenario) bounds() bounds {
+	if s.o.grouped() {
+		return boundsOfGroup(s.o.siblings(s.common), s.widest, s.w.slack)
+	}
+	return boundsOf(s.common, s.widest, s.w.slack)
 }
 
 // configure gives a host the newest configuration, or none.
@@ -164,9 +181,8 @@ func (s *scenario) configure(h *Host, absent bool) {
 	cfg := node.Config{Name: h.Name}
 	if !absent {
 		i := s.common
-		i.Priority = x.priority
 		i.Checks = maps.Clone(i.Checks)
-		cfg.Instances = siblings(i, s.o.instances)
+		cfg = s.config(h, i)
 	}
 	if h.Cleaning() {
 		h.cfg = cfg // a cleanup has the configuration of the dead process
@@ -190,7 +206,8 @@ func (s *scenario) health(h *Host) health {
 
 // sound says whether a host can hear and be heard.
 func sound(h *Host) bool {
-	return h.Link().Up && h.Link().Source4.IsValid() && h.Link().Source6.IsValid() && h.Firewall == "" && h.Lag == 0
+	dumb := func(l node.Link) bool { return !l.Up || !l.Source4.IsValid() || !l.Source6.IsValid() }
+	return h.Firewall == "" && h.Lag == 0 && !slices.ContainsFunc(h.links, dumb)
 }
 
 // worn says whether so many addresses of a host were deleted that it may offer them to others for a minute.

@@ -20,11 +20,12 @@ func (s *scenario) settle() {
 	for _, x := range s.plights {
 		x.deleted = nil
 	}
-	b := boundsOf(s.common, s.widest, s.w.slack)
-	for _, i := range siblings(s.common, s.o.instances) {
+	b := s.bounds()
+	for _, i := range s.o.siblings(s.common) {
 		s.p.first[i.Name] = i.Addresses[0].IP
 	}
 	if s.o.ill {
+		s.expire() // until then the kernel of a dead process answers the probes of a last resort
 		s.c.Run(b.rest())
 		s.judge(b.rest(), s.running())
 		s.expire()
@@ -45,7 +46,7 @@ func (s *scenario) settle() {
 
 // recover lets time pass until every host that is to take part does: from then on its time counts.
 func (s *scenario) recover() {
-	step := max(s.common.Interval/8, 2*time.Millisecond)
+	step := max(fastestOf(s.o.siblings(s.common)).Interval/8, 2*time.Millisecond)
 	for waited := time.Duration(0); waited < maxRecovery; waited += step {
 		if s.recovered() {
 			return
@@ -87,7 +88,7 @@ func (s *scenario) recovered() bool {
 
 // judge checks that each instance has one master, of those that it may be.
 func (s *scenario) judge(bound time.Duration, want []*Host) {
-	for _, i := range siblings(s.common, s.o.instances) {
+	for _, i := range s.o.siblings(s.common) {
 		var masters []*Host
 		for _, h := range s.c.hosts {
 			if st := h.State(i.Name); st == node.Master || s.o.ill && st == node.Leaving { // one that offers its addresses again
@@ -148,7 +149,7 @@ func (s *scenario) rest(d time.Duration, ill bool) {
 	since := s.c.Now()
 	s.c.Run(d)
 	wanted := map[netip.Addr]bool{}
-	for _, i := range siblings(s.common, s.o.instances) {
+	for _, i := range s.o.siblings(s.common) {
 		for _, ip := range ips(i) {
 			wanted[ip] = true
 			if periods := s.c.Owners.Periods(ip, since); len(periods) != 1 || len(periods[0].Hosts) != 1 {
@@ -186,10 +187,13 @@ func (s *scenario) idle(d time.Duration, ill bool) {
 	}
 	// Each advert is one step of its sender and one of each other host; a renewal two (Elapsed, AddressesSet); a round of
 	// announcements, of which there are few, one for each address and host.
-	hosts := len(s.c.hosts) + 1
-	beats := (int(d/s.common.Interval)+1)*hosts*len(s.common.Families()) + 2*int(d/min(s.common.Interval, 500*time.Millisecond))
-	rounds := 10 * hosts * len(ips(s.common))
-	if limit := s.o.instances * (2*beats + rounds + 300); s.w.steps > limit {
+	hosts, limit := len(s.c.hosts)+1, 0
+	for _, i := range s.o.siblings(s.common) {
+		beats := (int(d/i.Interval)+1)*hosts*len(i.Families()) + 2*int(d/min(i.Interval, 500*time.Millisecond))
+		rounds := 10 * hosts * len(ips(i))
+		limit += 2*beats + rounds + 300
+	}
+	if s.w.steps > limit {
 		s.c.Fault("%d steps within %s although nothing happens, %d are enough", s.w.steps, d, limit)
 	}
 }

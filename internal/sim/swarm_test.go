@@ -38,8 +38,9 @@ const (
 type options struct {
 	hosts     int
 	instances int
-	ill       bool // it ends with every host unhealthy
-	absent    bool // some hosts may be away at the end
+	kin       []kin // of a group: how the instances after the first differ from it
+	ill       bool  // it ends with every host unhealthy
+	absent    bool  // some hosts may be away at the end
 	priority  []uint8
 	drift     int // parts per million, either way
 	chaos     time.Duration
@@ -51,20 +52,23 @@ type options struct {
 	jitter    time.Duration
 }
 
-// drawOptions draws everything but what happens when.
-func drawOptions(d dice, interval time.Duration) options {
-	o := options{hosts: 2 + d.IntN(4), instances: pick(d, 1, 1, 1, 2, 3), ill: d.chance(0.3), absent: d.chance(0.3), drift: pick(d, 0, 50, 1000)}
-	step := min(2*time.Millisecond, interval/10)
+// drawOptions draws everything but what happens when. Without kin it is no group.
+func drawOptions(d dice, web node.Instance, kin []kin) options {
+	o := options{hosts: 2 + d.IntN(4), instances: pick(d, 1, 1, 1, 2, 3), kin: kin, ill: d.chance(0.3), absent: d.chance(0.3), drift: pick(d, 0, 50, 1000)}
+	if o.grouped() {
+		o.instances = 1 + len(kin)
+	}
+	step := min(2*time.Millisecond, fastestOf(o.siblings(web)).Interval/10)
 	o.kernel, o.jitter = d.upTo(2*time.Millisecond), d.upTo(step)
 	o.busy = pick(d, 0, time.Millisecond, 40*time.Millisecond) // measured on a busy host: 37 to 48 ms
 	o.network = Network{MinDelay: 50 * time.Microsecond, MaxDelay: 50*time.Microsecond + d.upTo(step), InOrder: d.chance(0.6)}
-	o.chaos = 1500*time.Millisecond + time.Duration(5+d.IntN(30))*interval
+	o.chaos = 1500*time.Millisecond + time.Duration(5+d.IntN(30))*web.Interval
 	o.faults = 1 + d.IntN(pick(d, 3, 8, 16, 30))
 	o.priority = drawPriorities(d, o.hosts)
 	planned := d.chance(0.3) // orderly administrators, and nothing that breaks
 	share := pick(d, 0.2, 0.5, 1)
 	for _, k := range kinds {
-		if (!planned || k.unrest < hard) && d.chance(share) {
+		if (!planned || k.unrest < hard) && (o.grouped() || !k.groups) && d.chance(share) {
 			o.kinds = append(o.kinds, k)
 		}
 	}
@@ -152,16 +156,19 @@ func drawAddresses(d dice, v vrrp.Version) []node.Address {
 	return as
 }
 
-// siblings are the instances of a host: they differ in nothing but their identity.
-func siblings(web node.Instance, n int) []node.Instance {
+// siblings are the instances of a host: they differ in nothing but their identity, or, in a group, as kin does.
+func (o *options) siblings(web node.Instance) []node.Instance {
 	out := []node.Instance{web}
-	for k := 1; k < n; k++ {
+	for k := 1; k < o.instances; k++ {
 		i := web
 		i.Name, i.VRID, i.Addresses, i.Unadvertised = fmt.Sprintf("inside%d", k), web.VRID+uint8(k), nil, nil
 		for _, a := range web.Addresses {
 			ip := a.IP.As16()
 			ip[14] += byte(k)
 			i.Addresses = append(i.Addresses, node.Address{IP: netip.AddrFrom16(ip).Unmap()})
+		}
+		if o.grouped() {
+			o.kin[k-1].become(&i, o.hosts)
 		}
 		out = append(out, i)
 	}
@@ -176,6 +183,9 @@ func (s *scenario) String() string {
 		s.o.hosts, s.o.instances, i.Version, i.Interval, i.DeadAdverts, i.Preempt, i.PreemptDelay, i.LinkDelay, i.Lease, len(i.Addresses), s.o.drift, s.o.network.Loss, s.o.ill)
 	for k, h := range s.c.hosts {
 		fmt.Fprintf(&text, " %s %d", h.Name, s.o.priority[k])
+	}
+	for _, i := range s.o.siblings(s.common)[1:] {
+		fmt.Fprintf(&text, "; %s on %s every %s with %d addresses", i.Name, i.Interface, i.Interval, len(ips(i)))
 	}
 	return text.String()
 }
