@@ -24,43 +24,53 @@ type kind struct {
 	name   string
 	weight int
 	unrest unrest
-	groups bool // only for them
+	only   trait
 	do     func(*scenario, dice, *Host)
 }
+
+// trait is what a cluster must have for a kind of fault.
+type trait uint8
+
+const (
+	anyOf trait = iota
+	grouped
+	signed
+)
 
 // kinds are all of them. A fault that lasts ends by itself, or with the others.
 var kinds []kind
 
 func init() {
 	kinds = []kind{
-		{"yield", 8, gentle, false, func(s *scenario, d dice, h *Host) { s.verdict(h, yields, d.chance(0.5)) }},
-		{"weight", 3, gentle, false, func(s *scenario, d dice, h *Host) { s.verdict(h, weighs, d.chance(0.5)) }},
-		{"release", 4, planned, false, func(s *scenario, d dice, h *Host) { s.verdict(h, releases, d.chance(0.5)) }},
-		{"drain", 5, gentle, false, func(s *scenario, d dice, h *Host) { s.drain(h, d.chance(0.6)) }},
-		{"flap", 2, gentle, false, (*scenario).flap},
-		{"stop", 4, planned, false, (*scenario).stop},
-		{"priority", 3, gentle, false, (*scenario).reprioritize},
-		{"rollout", 3, gentle, false, (*scenario).rollout},
-		{"absence", 2, planned, false, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
-		{"noise", 3, gentle, false, (*scenario).noise},
-		{"reexec", 5, planned, false, (*scenario).reexec},
-		{"overhaul", 2, hard, false, (*scenario).overhaul},
-		{"kill", 3, hard, false, (*scenario).kill},
-		{"crash", 3, hard, false, (*scenario).crash},
-		{"pause", 3, hard, false, (*scenario).pause},
-		{"freeze", 3, hard, false, (*scenario).freeze},
-		{"link", 3, hard, false, (*scenario).flapLink},
-		{"bare", 1, hard, false, (*scenario).bare},
-		{"mac", 1, hard, false, (*scenario).remac},
-		{"cut", 6, hard, false, (*scenario).cut},
-		{"heal", 3, hard, false, func(s *scenario, _ dice, _ *Host) { s.c.Heal() }},
-		{"storm", 2, hard, false, (*scenario).storm},
-		{"lag", 2, hard, false, (*scenario).lag},
-		{"firewall", 2, hard, false, (*scenario).firewall},
-		{"refuse", 1, hard, false, (*scenario).refuseAddress},
-		{"delete", 3, hard, false, (*scenario).delete},
-		{"slow reexec", 2, hard, false, (*scenario).slowReexec},
-		{"ungroup", 6, hard, true, (*scenario).ungroup},
+		{"yield", 8, gentle, anyOf, func(s *scenario, d dice, h *Host) { s.verdict(h, yields, d.chance(0.5)) }},
+		{"weight", 3, gentle, anyOf, func(s *scenario, d dice, h *Host) { s.verdict(h, weighs, d.chance(0.5)) }},
+		{"release", 4, planned, anyOf, func(s *scenario, d dice, h *Host) { s.verdict(h, releases, d.chance(0.5)) }},
+		{"drain", 5, gentle, anyOf, func(s *scenario, d dice, h *Host) { s.drain(h, d.chance(0.6)) }},
+		{"flap", 2, gentle, anyOf, (*scenario).flap},
+		{"stop", 4, planned, anyOf, (*scenario).stop},
+		{"priority", 3, gentle, anyOf, (*scenario).reprioritize},
+		{"rollout", 3, gentle, anyOf, (*scenario).rollout},
+		{"absence", 2, planned, anyOf, func(s *scenario, d dice, h *Host) { s.configure(h, d.chance(0.6)) }},
+		{"noise", 3, gentle, anyOf, (*scenario).noise},
+		{"reexec", 5, planned, anyOf, (*scenario).reexec},
+		{"overhaul", 2, hard, anyOf, (*scenario).overhaul},
+		{"kill", 3, hard, anyOf, (*scenario).kill},
+		{"crash", 3, hard, anyOf, (*scenario).crash},
+		{"pause", 3, hard, anyOf, (*scenario).pause},
+		{"freeze", 3, hard, anyOf, (*scenario).freeze},
+		{"link", 3, hard, anyOf, (*scenario).flapLink},
+		{"bare", 1, hard, anyOf, (*scenario).bare},
+		{"mac", 1, hard, anyOf, (*scenario).remac},
+		{"cut", 6, hard, anyOf, (*scenario).cut},
+		{"heal", 3, hard, anyOf, func(s *scenario, _ dice, _ *Host) { s.c.Heal() }},
+		{"storm", 2, hard, anyOf, (*scenario).storm},
+		{"lag", 2, hard, anyOf, (*scenario).lag},
+		{"firewall", 2, hard, anyOf, (*scenario).firewall},
+		{"refuse", 1, hard, anyOf, (*scenario).refuseAddress},
+		{"delete", 3, hard, anyOf, (*scenario).delete},
+		{"slow reexec", 2, hard, anyOf, (*scenario).slowReexec},
+		{"ungroup", 6, hard, grouped, (*scenario).ungroup},
+		{"rekey", 8, gentle, signed, (*scenario).rekey},
 	}
 }
 
@@ -123,12 +133,12 @@ func (s *scenario) reprioritize(d dice, h *Host) {
 // noise are packets that nobody may act upon.
 func (s *scenario) noise(d dice, h *Host) {
 	for range 1 + d.IntN(20) {
-		s.then(d.upTo(2*s.common.Interval), gentle, func() { s.intrude(d, h) })
+		s.then(d.upTo(2*s.common.Interval), gentle, func() { s.damage(d, h) })
 	}
 }
 
-// intrude sends one: a better master's advert, but for one thing.
-func (s *scenario) intrude(d dice, h *Host) {
+// damage sends one: a better master's advert, but for one thing.
+func (s *scenario) damage(d dice, h *Host) {
 	x := s.plights[h]
 	if x.absent || len(h.cfg.Instances) == 0 || !sound(h) {
 		return
@@ -205,11 +215,20 @@ func (s *scenario) pause(d dice, h *Host) {
 // freeze stops the whole host, as a hypervisor does, or as a suspended machine.
 func (s *scenario) freeze(d dice, h *Host) {
 	h.Freeze(d.chance(0.5))
-	how := pick(d, Hidden, Caught, Suspended)
+	how := s.awakening(d)
 	s.then(s.some(d), hard, func() {
 		s.c.Note("** thaw %s, %s", h.Name, how)
 		h.Thaw(how)
 	})
+}
+
+// awakening draws how a host that stood still learns of it. Where the clocks must agree to be believed, they have caught up.
+func (s *scenario) awakening(d dice) Pause {
+	how := pick(d, Hidden, Caught, Suspended)
+	if s.keys.signed {
+		return Caught
+	}
+	return how
 }
 
 // setLink changes a link and tells the trace.

@@ -98,6 +98,7 @@ func (k *kin) become(i *node.Instance, hosts int) {
 // config is a host's with the first instance given: its priority is the host's.
 func (s *scenario) config(h *Host, web node.Instance) node.Config {
 	web.Priority = s.plights[h].priority
+	web.Auth = s.auth(s.plights[h].step)
 	cfg := node.Config{Name: h.Name, Instances: s.o.siblings(web)}
 	if !s.o.grouped() {
 		return cfg

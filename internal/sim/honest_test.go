@@ -158,6 +158,57 @@ func TestIntrusionIsSeen(t *testing.T) {
 	}
 }
 
+// TestForgeryIsSeen does the same for what a host with keys may not believe: a key, and an advert that was not heard, do move it.
+func TestForgeryIsSeen(t *testing.T) {
+	var s scenario
+	s.keys = keys{signed: true, window: vrrp.DefaultWindow(time.Second)}
+	tests := []struct {
+		name string
+		key  string
+		old  bool // it is played to b as one that b did not hear
+		want string
+	}{
+		{"the right key", keyText(1), false, "for a packet from 10.0.0.1"},
+		{"another key", "another key", false, ""},
+		{"a new advert played as an old one", keyText(1), true, "for an old advert of 10.0.0.1"},
+		{"another key played as an old advert", "another key", true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) {
+				for _, h := range cfg.Hosts {
+					h.Instances[0].Auth = s.auth(stepEnforce)
+				}
+			})
+			startAll(c)
+			b := c.Host("b")
+			from := c.Host("a").Link().Source4
+			a := vrrp.Advert{Version: vrrp.V3, VRID: 51, Interval: time.Second, Addresses: []netip.Addr{vip}}
+			cfg := *s.auth(stepEnforce)
+			cfg.Keys[0].Secret = secret(tt.key)
+			var signer vrrp.Authenticator
+			trailer, err := signer.Sign(&cfg, b.now(), &a, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload, err := a.AppendSealed(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader, trailer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.old {
+				b.Replay(Interface, payload, from, vrrp.GroupIPv4)
+			} else {
+				b.Intrude(Interface, payload, from, vrrp.GroupIPv4, vrrp.HopLimit)
+			}
+			if tt.want != "" {
+				wantFault(t, c, tt.want)
+			} else if len(c.Faults()) > 0 {
+				t.Errorf("faults %q, want none", c.Faults())
+			}
+		})
+	}
+}
+
 // TestFrozenHost holds the model of a machine that stands still.
 func TestFrozenHost(t *testing.T) {
 	tests := []struct {

@@ -16,6 +16,7 @@ type scenario struct {
 	c       *Cluster
 	w       *watch
 	p       *promises
+	keys    keys
 	common  node.Instance // the newest configuration of the first instance, without a priority
 	version int           // of that configuration
 	plights map[*Host]*plight
@@ -33,10 +34,12 @@ type plight struct {
 	stopping bool
 	drained  bool
 	refused  bool
-	links    []node.Link     // as they are when nothing is wrong with them
-	exchange unrest          // what an exchange of its process is
-	sick     map[string]bool // the checks that fail
-	deleted  []time.Time
+	links    []node.Link // as they are when nothing is wrong with them
+	exchange unrest      // what an exchange of its process is
+	step     int         // of the way to the next key
+	recollection
+	sick    map[string]bool // the checks that fail
+	deleted []time.Time
 }
 
 // unlike is the version of a configuration that is not like the others'.
@@ -50,7 +53,8 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	if k == groups {
 		kin = drawKin(newDice(seed, 4), s.common)
 	}
-	s.o = drawOptions(d, s.common, kin)
+	s.keys = drawKeys(newDice(seed, 6), s.common.Interval)
+	s.o = drawOptions(d, s.common, kin, s.keys.signed)
 	if d.chance(0.2) {
 		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0), vrrp.HopLimit
 	}
@@ -64,19 +68,32 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.c = New(cfg)
 	s.shuffle(newDice(seed, 5))
 	for k, h := range s.c.hosts {
-		s.plights[h] = &plight{priority: s.o.priority[k], links: h.Links(), sick: map[string]bool{}}
-		h.SetClock(d.IntN(2*s.o.drift+1)-s.o.drift, d.upTo(time.Hour))
+		s.plights[h] = &plight{priority: s.o.priority[k], links: h.Links(), step: s.keys.step, sick: map[string]bool{}}
+		h.SetClock(d.IntN(2*s.o.drift+1)-s.o.drift, s.offset(d))
 		h.Reconfigure(s.config(h, s.common))
 	}
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm)
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
+		s.plights[h].node = next
 		s.w.exchanged(h, next, actions)
 	}
 	s.renewed()
 	s.plan(d, skip)
+	if s.keys.signed {
+		s.catch()
+		s.intrude(newDice(seed, 7))
+	}
 	return s
+}
+
+// offset draws when a host's clock began. Without keys it does not matter how far it is from the others'.
+func (s *scenario) offset(d dice) time.Duration {
+	if s.keys.signed {
+		return d.upTo(s.keys.ahead)
+	}
+	return d.upTo(time.Hour)
 }
 
 // everyHost is one list of peers for all hosts on a link.
@@ -156,7 +173,9 @@ func (s *scenario) start(h *Host) {
 	}
 	s.c.Note("** start %s", h.Name)
 	s.plights[h].stopping, s.plights[h].drained = false, false
+	s.hush(h)
 	h.Start()
+	s.greet(h)
 }
 
 // renewed takes note of a new configuration of the first instance.
@@ -177,6 +196,9 @@ func (s *scenario) bounds() bounds {
 // configure gives a host the newest configuration, or none.
 func (s *scenario) configure(h *Host, absent bool) {
 	x := s.plights[h]
+	if !absent && (x.absent || x.version != s.version) {
+		s.hush(h) // some of its virtual routers are new
+	}
 	x.absent, x.version = absent, s.version
 	cfg := node.Config{Name: h.Name}
 	if !absent {
@@ -224,7 +246,7 @@ func (s *scenario) worn(h *Host) bool {
 // calm says whether the link and the hosts are as they should be, apart from their checks.
 func (s *scenario) calm() bool {
 	n := s.c.Network
-	if len(s.c.cuts) > 0 || n.Loss > 0 || n.MaxDelay > s.o.network.MaxDelay || !s.c.now.After(s.late.Add(s.widest)) {
+	if len(s.c.cuts) > 0 || s.c.now.Before(s.keys.deaf) || n.Loss > 0 || n.MaxDelay > s.o.network.MaxDelay || !s.c.now.After(s.late.Add(s.widest)) {
 		return false
 	}
 	for _, h := range s.c.hosts {
@@ -255,7 +277,7 @@ func (s *scenario) end(d dice) {
 	keep := d.IntN(len(s.c.hosts)) // lives on, and is healthy if any is
 	for k, h := range s.c.hosts {
 		if h.Frozen() {
-			h.Thaw(pick(d, Hidden, Caught, Suspended))
+			h.Thaw(s.awakening(d))
 		}
 		h.Firewall, h.Lag = "", 0
 		h.Return()

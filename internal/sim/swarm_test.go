@@ -53,7 +53,7 @@ type options struct {
 }
 
 // drawOptions draws everything but what happens when. Without kin it is no group.
-func drawOptions(d dice, web node.Instance, kin []kin) options {
+func drawOptions(d dice, web node.Instance, kin []kin, keyed bool) options {
 	o := options{hosts: 2 + d.IntN(4), instances: pick(d, 1, 1, 1, 2, 3), kin: kin, ill: d.chance(0.3), absent: d.chance(0.3), drift: pick(d, 0, 50, 1000)}
 	if o.grouped() {
 		o.instances = 1 + len(kin)
@@ -68,9 +68,12 @@ func drawOptions(d dice, web node.Instance, kin []kin) options {
 	planned := d.chance(0.3) // orderly administrators, and nothing that breaks
 	share := pick(d, 0.2, 0.5, 1)
 	for _, k := range kinds {
-		if (!planned || k.unrest < hard) && (o.grouped() || !k.groups) && d.chance(share) {
+		if (!planned || k.unrest < hard) && o.has(k.only, keyed) && d.chance(share) {
 			o.kinds = append(o.kinds, k)
 		}
+	}
+	if keyed {
+		o.drift = min(o.drift, 50) // the clocks must agree
 	}
 	if len(o.kinds) == 0 {
 		o.kinds = kinds[:1]
@@ -79,6 +82,11 @@ func drawOptions(d dice, web node.Instance, kin []kin) options {
 		o.network.Loss, o.network.Duplicates = 0.3*d.Float64(), 0.1*d.Float64()
 	}
 	return o
+}
+
+// has says whether a cluster has a trait.
+func (o *options) has(t trait, keyed bool) bool {
+	return t == anyOf || t == grouped && o.grouped() || t == signed && keyed
 }
 
 // drawPriorities draws each host's base.
@@ -183,6 +191,9 @@ func (s *scenario) String() string {
 		s.o.hosts, s.o.instances, i.Version, i.Interval, i.DeadAdverts, i.Preempt, i.PreemptDelay, i.LinkDelay, i.Lease, len(i.Addresses), s.o.drift, s.o.network.Loss, s.o.ill)
 	for k, h := range s.c.hosts {
 		fmt.Fprintf(&text, " %s %d", h.Name, s.o.priority[k])
+	}
+	if s.keys.signed {
+		fmt.Fprintf(&text, "; signed, step %d, clocks up to %s apart", s.keys.step, s.keys.ahead)
 	}
 	for _, i := range s.o.siblings(s.common)[1:] {
 		fmt.Fprintf(&text, "; %s on %s every %s with %d addresses", i.Name, i.Interface, i.Interval, len(ips(i)))

@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"encoding/binary"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+const (
+	// maxCaught is how many adverts somebody on the link remembers.
+	maxCaught = 200
+	// startSlack is by how much another host's clock may be ahead before what it sent just before a start can be played after it.
+	startSlack = time.Second
+)
+
+// caught is a signed advert that somebody on the link remembers.
+type caught struct {
+	node.Send
+	by  *Host
+	at  time.Time // the cluster's clock,
+	own time.Time // and the sender's
+}
+
+// speaker is who signs for a virtual router.
+type speaker struct {
+	link string
+	vrid uint8
+	from netip.Addr
+}
+
+// recollection is what a host must remember of the adverts that it was given, whatever its node says.
+type recollection struct {
+	node  *node.Node
+	heard map[speaker]uint64 // the newest sequence of each
+	saved map[speaker]uint64 // what of it outlives the process
+	at    time.Time          // when that was saved
+	began time.Time          // when the process, or the instance, began to listen
+}
+
+// sequence reads it from a signed advert.
+func sequence(payload []byte) uint64 {
+	return binary.BigEndian.Uint64(payload[len(payload)-vrrp.TrailerLen+4:])
+}
+
+// catch has somebody remember what the hosts send, and keeps what each of them must remember.
+func (s *scenario) catch() {
+	observe := s.c.Observe
+	s.c.Observe = func(h *Host, ev node.Event, actions []node.Action) {
+		observe(h, ev, actions)
+		s.recollect(h, ev)
+		for _, a := range actions {
+			if a, ok := a.(node.Send); ok && s.signs(h) {
+				if len(s.keys.caught) == maxCaught {
+					s.keys.caught = s.keys.caught[1:]
+				}
+				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, h.now()})
+			}
+		}
+	}
+}
+
+// signs says whether what a host sends is signed.
+func (s *scenario) signs(h *Host) bool {
+	a := s.auth(s.plights[h].step)
+	return a != nil && a.Mode != vrrp.ReceiveOnly
+}
+
+// recollect takes note of an advert that a host was given, and of what a new process can know of the old one's. What was too long
+// under way may have been refused.
+func (s *scenario) recollect(h *Host, ev node.Event) {
+	x := &s.plights[h].recollection
+	if h.node != x.node {
+		x.node, x.began, x.heard = h.node, s.c.now, map[speaker]uint64{}
+		if h.memory != nil {
+			maps.Copy(x.heard, x.saved)
+		}
+	}
+	if !h.memorized.Equal(x.at) {
+		x.at, x.saved = h.memorized, maps.Clone(x.heard)
+	}
+	heard, ok := ev.(node.Heard)
+	if !ok || heard.Sealed == nil || h.cleaning || !listens(h, speaker{heard.Interface, heard.Advert.VRID, heard.From}) {
+		return
+	}
+	seq := sequence(heard.Sealed)
+	if seq>>32 <= uint64(h.clock.of(x.began).Unix()) {
+		return // by its sender's clock it may be older than the process: it is not believed, and an exchange forgets it
+	}
+	if h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs() < s.keys.window-time.Second {
+		key := speaker{heard.Interface, heard.Advert.VRID, heard.From}
+		x.heard[key] = max(x.heard[key], seq)
+	}
+}
+
+// listens says whether a host has a virtual router that hears a speaker, and verifies it.
+func listens(h *Host, who speaker) bool {
+	return slices.ContainsFunc(h.cfg.Instances, func(i node.Instance) bool {
+		return i.Interface == who.link && i.VRID == who.vrid && i.Auth != nil && slices.Contains(i.Families(), vrrp.FamilyOf(who.from))
+	})
+}
+
+// maxIntrusions is how often at most somebody forges or plays an advert in a run, beside those of a host's start.
+const maxIntrusions = 30
+
+// intrude plans what somebody does who has caught adverts, and has no key.
+func (s *scenario) intrude(d dice) {
+	for range d.IntN(maxIntrusions + 1) {
+		h := s.c.hosts[d.IntN(len(s.c.hosts))]
+		s.then(d.upTo(s.o.chaos), gentle, func() {
+			if d.chance(0.5) {
+				s.forge(d, h)
+			} else {
+				s.playAgain(d, h, d.chance(0.5))
+			}
+		})
+	}
+}
+
+// greet plays old adverts to a host that has just begun to listen.
+func (s *scenario) greet(h *Host) {
+	d := newDice(s.seed, uint64(1000+len(s.keys.caught)))
+	for range d.IntN(10) {
+		s.then(d.upTo(s.common.Interval), gentle, func() { s.playAgain(d, h, true) })
+	}
+}
+
+// playAgain plays one advert, of those that were sent before the host listened or of all. One that it was given, or a newer one of its
+// sender, must do nothing. An old one that it was not given may make it wait.
+func (s *scenario) playAgain(d dice, h *Host, old bool) {
+	x := s.plights[h]
+	isOld := func(c caught) bool {
+		return c.at.Before(x.began) && c.own.Before(h.clock.of(x.began).Add(-startSlack))
+	}
+	of := s.keys.caught
+	if old {
+		of = slices.DeleteFunc(slices.Clone(of), func(c caught) bool { return !isOld(c) })
+	}
+	if len(of) == 0 || !sound(h) || h.cleaning || !h.Running() {
+		return
+	}
+	c := pick(d, of...)
+	key := speaker{c.Interface, c.Payload[1], c.Source}
+	l := h.LinkOn(c.Interface)
+	if !listens(h, key) || !c.Destination.IsMulticast() && c.Destination != l.Source4 && c.Destination != l.Source6 {
+		return
+	}
+	switch {
+	case c.by == h, sequence(c.Payload) <= x.heard[key]:
+		s.keys.count.played++
+		h.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
+	case isOld(c):
+		s.keys.count.old++
+		s.p.disturbed()
+		h.Replay(c.Interface, c.Payload, c.Source, c.Destination)
+	}
+}
+
+// forge sends one: a better master's advert from the address of another host, or from any.
+func (s *scenario) forge(d dice, h *Host) {
+	x := s.plights[h]
+	auth := s.auth(x.step)
+	if auth == nil || x.absent || len(h.cfg.Instances) == 0 || !sound(h) || h.cleaning || !h.Running() {
+		return
+	}
+	i, other := pick(d, h.cfg.Instances...), pick(d, s.c.hosts...)
+	if !sound(other) {
+		return
+	}
+	family := pick(d, i.Families()...)
+	from, to := other.LinkOn(i.Interface).Source4, h.LinkOn(i.Interface).Source4
+	if family == vrrp.IPv6 {
+		from, to = other.LinkOn(i.Interface).Source6, h.LinkOn(i.Interface).Source6
+	}
+	if len(i.Peers) == 0 {
+		to = family.Group()
+	}
+	a := vrrp.Advert{Version: i.Version, VRID: i.VRID, Priority: pick[uint8](d, 255, 254, 1, 0), Interval: i.Interval}
+	for _, w := range i.Addresses {
+		if vrrp.FamilyOf(w.IP) == family {
+			a.Addresses = append(a.Addresses, w.IP)
+		}
+	}
+	signed, at, key, as := a, h.now(), vrrp.Key{ID: auth.Active, Secret: secret(keyText(auth.Active))}, from
+	switch d.IntN(6) {
+	case 0:
+		key.Secret = secret("somebody else's")
+	case 1:
+		key = vrrp.Key{ID: 200, Secret: key.Secret}
+	case 2:
+		at = at.Add(pick[time.Duration](d, -1, 1) * (s.keys.window + 2*time.Second))
+	case 3:
+		signed.Priority = 100
+	case 4:
+		as = from.Next()
+	case 5:
+		key = vrrp.Key{}
+	}
+	var signer vrrp.Authenticator
+	cfg := &vrrp.Auth{Mode: vrrp.Enforce, Active: key.ID, Keys: []vrrp.Key{key}, Window: s.keys.window}
+	trailer, err := signer.Sign(cfg, at, &signed, as)
+	if err != nil && auth.Mode != vrrp.Enforce {
+		return // it may be accepted without a signature
+	}
+	b, err := a.AppendSealed(nil, from, to, i.Checksum, trailer)
+	if err != nil {
+		panic(err)
+	}
+	s.keys.count.forged++
+	h.Intrude(i.Interface, b, from, to, vrrp.HopLimit)
+}
+
+// TestIntrudersTry holds that the random runs are what they are meant to be: somebody forges adverts and plays old ones, and the keys
+// change.
+func TestIntrudersTry(t *testing.T) {
+	for _, k := range []species{single, groups} {
+		var sum counts
+		all := func() bool { return sum.forged > 0 && sum.played > 0 && sum.old > 0 && sum.steps > 0 }
+		for s := *seed; s < *seed+400 && !all(); s++ {
+			if draw(s, k, false, nil).keys.signed {
+				n := play(s, k, false, nil).keys.count
+				sum.forged, sum.played, sum.old, sum.steps = sum.forged+n.forged, sum.played+n.played, sum.old+n.old, sum.steps+n.steps
+			}
+		}
+		if !all() {
+			t.Errorf("%s: in 400 seeds they did %+v, want some of each", k, sum)
+		}
+	}
+}
