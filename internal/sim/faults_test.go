@@ -309,7 +309,9 @@ func (s *scenario) storm(d dice, _ *Host) {
 	s.c.Network.MaxDelay, s.c.Network.InOrder = d.upTo(3*s.common.Interval), false
 	s.c.Network.Duplicates = 0.5 * d.Float64()
 	s.then(s.some(d), hard, func() {
+		longest := s.c.Network.MaxDelay
 		s.calmNetwork()
+		s.then(longest, hard, func() {}) // an old advert that comes then makes a backup wait anew
 	})
 }
 
