@@ -1,7 +1,6 @@
 package packaging
 
 import (
-	"encoding/xml"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,26 +93,5 @@ func TestOverridesAreExplained(t *testing.T) {
 	}
 	if count == 0 {
 		t.Error("no override was looked at")
-	}
-}
-
-// TestFirewalls: firewalld's service is XML that opens the protocol, and nft takes the snippet.
-func TestFirewalls(t *testing.T) {
-	var service struct {
-		Short    string `xml:"short"`
-		Protocol []struct {
-			Value string `xml:"value,attr"`
-		} `xml:"protocol"`
-	}
-	if err := xml.Unmarshal([]byte(read(t, "firewalld.xml")), &service); err != nil {
-		t.Fatal(err)
-	}
-	if len(service.Protocol) != 1 || service.Protocol[0].Value != "vrrp" || service.Short == "" {
-		t.Errorf("firewalld.xml opens %+v", service)
-	}
-	labtest.Root(t)
-	labtest.Require(t, "nft", "unshare")
-	if out, err := exec.CommandContext(t.Context(), "unshare", "--net", "nft", "--check", "--file", "examples/nftables.conf").CombinedOutput(); err != nil {
-		t.Errorf("nft: %v\n%s", err, out)
 	}
 }
