@@ -126,3 +126,20 @@ func TestHelperAtShutdown(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsAreLogged: what a unit's program says of a failure is in the journal. Without a word StandardError= is StandardOutput='s.
+func TestErrorsAreLogged(t *testing.T) {
+	units, err := filepath.Glob("systemd/*.service")
+	if err != nil || len(units) < 3 {
+		t.Fatalf("units %q: %v", units, err)
+	}
+	for _, path := range units {
+		lines := strings.Split(read(t, path), "\n")
+		silent := slices.ContainsFunc(lines, func(line string) bool {
+			return strings.HasPrefix(line, "StandardOutput=") && line != "StandardOutput=journal"
+		})
+		if silent && !slices.Contains(lines, "StandardError=journal") {
+			t.Errorf("%s logs no error", path)
+		}
+	}
+}

@@ -143,6 +143,9 @@ func (d *Daemon) left(ctx context.Context, instance string) (bool, error) {
 // Undrain lifts a drain.
 func (d *Daemon) Undrain(ctx context.Context, name string) error {
 	saveErr := d.drains.Set(name, false)
+	if saveErr != nil {
+		d.log.Error("the drain comes back with the next start", "name", name, "error", saveErr)
+	}
 	if err := d.steer(ctx, node.Drain{Who: name}); err != nil {
 		return err
 	}

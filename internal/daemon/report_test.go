@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +83,31 @@ func TestSteeringAfterTheEndIsRefused(t *testing.T) {
 	}
 	if err := d.Undrain(t.Context(), "admin"); !errors.Is(err, errStopping) {
 		t.Errorf("undrain: %v", err)
+	}
+}
+
+// TestDrainsThatAreNotSavedAreLogged: whoever asks may throw the answer away.
+func TestDrainsThatAreNotSavedAreLogged(t *testing.T) {
+	for name, do := range map[string]func(*Daemon) error{
+		"the drain will not outlive this daemon": func(d *Daemon) error {
+			_, err := d.Drain(t.Context(), "admin")
+			return err
+		},
+		"the drain comes back with the next start": func(d *Daemon) error { return d.Undrain(t.Context(), "admin") },
+	} {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var log strings.Builder
+		d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.New(&hclog.LoggerOptions{Output: &log}), StateDir: file, RuntimeDir: t.TempDir()})
+		close(d.ended)
+		if err := do(d); !errors.Is(err, errStopping) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := name + ": name=admin error=\"save drains: "; !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &log)
+		}
 	}
 }
 
