@@ -22,12 +22,18 @@ func (r reporting) Report() node.Report { return r.report }
 // reportingDaemon serves a report, and returns the directory of its socket.
 func reportingDaemon(t *testing.T, r node.Report) string {
 	t.Helper()
+	return served(t, reporting{report: r})
+}
+
+// served serves a daemon, and returns the directory of its socket.
+func served(t *testing.T, d control.Daemon) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "complete") // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := control.Listen(dir, "", reporting{report: r})
+	s, err := control.Listen(dir, "", d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -25,6 +27,11 @@ const steerBound = 25 * time.Second
 // defaultDrain is who drains when nobody is named.
 const defaultDrain = "admin"
 
+// nginxStopHelp tells of the drain that nobody typed.
+const nginxStopHelp = "understudy-nginx.service drains for nginx-stop before nginx stops, and undrains when nginx has started again. That drain\n" +
+	"does not outlive a reboot. It is there also after somebody has stopped that unit: to turn it off\n\n" +
+	"  systemctl disable --now understudy-nginx && understudy undrain --for nginx-stop"
+
 // drainCommand hands everything to another host, until undrain.
 func drainCommand() *cobra.Command {
 	var f hostFlags
@@ -35,7 +42,7 @@ func drainCommand() *cobra.Command {
 		Long: "Hands the addresses to another host and keeps this one from taking them back, also over restarts and reboots, until\n" +
 			"undrain. If no other host takes them this one serves on, and offers them again.\n\n" +
 			"Exits 0 when another host has the addresses (or none was here), 4 when nobody took them, 5 when it is done but\n" +
-			"could not be saved. Without a running daemon it changes the saved set and exits 0.",
+			"could not be saved. Without a running daemon it changes the saved set and exits 0.\n\n" + nginxStopHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return drain(cmd, &f, name) },
 	}
@@ -75,14 +82,62 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 
 // saveDrain changes the saved set for the daemon that is started next.
 func saveDrain(cmd *cobra.Command, f *hostFlags, name string, on bool) error {
-	if err := (daemon.Drains{StateDir: f.stateDir, RuntimeDir: f.runtimeDir}).Set(name, on); err != nil {
+	saved := daemon.Drains{StateDir: f.stateDir, RuntimeDir: f.runtimeDir}
+	if err := saved.Set(name, on); err != nil {
 		return err
 	}
-	what := "drained"
-	if !on {
-		what = "undrained"
+	if on {
+		fmt.Fprintln(cmd.OutOrStdout(), "understudy is not running: drained from its next start")
+		return nil
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: %s from its next start\n", what)
+	left, err := saved.Load()
+	fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: undrained from its next start%s\n", stillDrained(left))
+	if err != nil { // of another file than the one that was changed
+		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
+	}
+	return nil
+}
+
+// stillDrained says what else drains this host, and how each of them is lifted.
+func stillDrained(names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "; still drained by %s", name)
+		if !filepath.IsAbs(name) { // else it is a file that could not be read, and the log says what to do
+			fmt.Fprintf(&b, ": understudy undrain --for %s", shellQuoted(name))
+		}
+	}
+	return b.String()
+}
+
+// plainWord is what a shell takes as it is written.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellQuoted is a word as a shell takes it.
+func shellQuoted(word string) string {
+	if plainWord.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// undrain lifts one drain, and says which are left.
+func undrain(cmd *cobra.Command, f *hostFlags, name string) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
+	defer cancel()
+	client := control.Dial(f.runtimeDir)
+	err := client.Undrain(ctx, name)
+	if errors.Is(err, control.ErrNotRunning) {
+		return saveDrain(cmd, f, name, false)
+	}
+	if err != nil {
+		return err
+	}
+	var left []string
+	if r, err := client.Report(ctx); err == nil && r.Node != nil { // undrained it is, whether or not the daemon says more
+		left = r.Node.Drained
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "undrained%s\n", stillDrained(left))
 	return nil
 }
 
@@ -93,20 +148,9 @@ func undrainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "undrain",
 		Short: "Take part in the election again",
+		Long:  "Lifts one drain. The host takes part in the election again when nobody's drain is left; which are left is said.\n\n" + nginxStopHelp,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
-			defer cancel()
-			err := control.Dial(f.runtimeDir).Undrain(ctx, name)
-			if errors.Is(err, control.ErrNotRunning) {
-				return saveDrain(cmd, &f, name, false)
-			}
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), "undrained")
-			return nil
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return undrain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)
 	cmd.Flags().StringVar(&name, "for", defaultDrain, "whose drain to lift, by `name`")
