@@ -40,7 +40,8 @@ func drainCommand() *cobra.Command {
 		Use:   "drain",
 		Short: "Hand the addresses to another host, and stay out of the election until undrain",
 		Long: "Hands the addresses to another host and keeps this one from taking them back, also over restarts and reboots, until\n" +
-			"undrain. If no other host takes them this one serves on, and offers them again.\n\n" +
+			"undrain. If no other host takes them this one serves on, and offers them again. Where a process check says that what\n" +
+			"serves has ended, and nobody has taken over yet, nothing is waited for.\n\n" +
 			"Exits 0 when another host has the addresses (or none was here), 4 when nobody took them, 5 when it is done but\n" +
 			"could not be saved. Without a running daemon it changes the saved set and exits 0.\n\n" + nginxStopHelp,
 		Args: cobra.NoArgs,
@@ -62,19 +63,22 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
+	if len(d.Dead) > 0 {
+		fmt.Fprintf(out, "what serves %s has ended: the handover goes on, and was not waited for\n", strings.Join(d.Dead, ", "))
+	}
 	switch {
 	case len(d.Kept) > 0:
 		fmt.Fprintf(out, "nobody took over %s: this host serves on, and offers it again\n", strings.Join(d.Kept, ", "))
 	case len(d.Moved) > 0:
 		fmt.Fprintf(out, "drained: another host has %s\n", strings.Join(d.Moved, ", "))
-	default:
+	case len(d.Dead) == 0:
 		fmt.Fprintln(out, "drained: this host held no address")
 	}
 	if d.Unsaved != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: not saved, it holds until this daemon ends: %s\n", d.Unsaved)
 		return exitCode(exitUnsaved)
 	}
-	if len(d.Kept) > 0 {
+	if len(d.Kept)+len(d.Dead) > 0 {
 		return exitCode(exitNobodyTook)
 	}
 	return nil

@@ -48,6 +48,38 @@ func TestUndrainSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
+// drained is a daemon whose drain ends in some way.
+type drained struct {
+	control.Daemon
+	end node.Drained
+}
+
+func (d drained) Drain(context.Context, string) (node.Drained, error) { return d.end, nil }
+
+func TestDrainSaysHowItEnded(t *testing.T) {
+	const dead = "what serves web has ended: the handover goes on, and was not waited for\n"
+	for _, tt := range []struct {
+		name string
+		end  node.Drained
+		want string
+		code int
+	}{
+		{"nothing was here", node.Drained{}, "drained: this host held no address\n", exitOK},
+		{"another host took it", node.Drained{Moved: []string{"web", "mail"}}, "drained: another host has web, mail\n", exitOK},
+		{"nobody took it", node.Drained{Kept: []string{"web"}}, "nobody took over web: this host serves on, and offers it again\n", exitNobodyTook},
+		{"it serves nothing", node.Drained{Dead: []string{"web"}}, dead, exitNobodyTook},
+		{"one serves nothing, another moved", node.Drained{Dead: []string{"web"}, Moved: []string{"mail"}}, dead + "drained: another host has mail\n", exitNobodyTook},
+		{"it is not saved", node.Drained{Moved: []string{"web"}, Unsaved: "disk full"}, "drained: another host has web\n", exitUnsaved},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, _ := command(t, "drain", "--runtime-dir", served(t, drained{end: tt.end}))
+			if code != tt.code || stdout != tt.want {
+				t.Errorf("exit %d, %q, want %d, %q", code, stdout, tt.code, tt.want)
+			}
+		})
+	}
+}
+
 // TestUndrainSaysWhatIsSaved: the same without a daemon.
 func TestUndrainSaysWhatIsSaved(t *testing.T) {
 	state, runtime := t.TempDir(), t.TempDir()

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -87,57 +86,6 @@ func (d *Daemon) checkReports() []node.CheckReport {
 		out = append(out, check)
 	}
 	return out
-}
-
-// Drain yields every instance, and waits until each has left or turned out to be nobody else's.
-func (d *Daemon) Drain(ctx context.Context, name string) (node.Drained, error) {
-	var out node.Drained
-	if err := d.drains.Set(name, true); err != nil {
-		out.Unsaved = err.Error()
-		d.log.Error("the drain will not outlive this daemon", "name", name, "error", err)
-	}
-	before := d.snapshot.Load()
-	if err := d.steer(ctx, node.Drain{Who: name, On: true}); err != nil {
-		return out, err
-	}
-	d.log.Info("drained", "name", name)
-	for _, was := range before.Instances {
-		if !was.Holding {
-			continue
-		}
-		left, err := d.left(ctx, was.Name)
-		switch {
-		case err != nil:
-			return out, fmt.Errorf("wait for %s to be taken over: %w", was.Name, err)
-		case left:
-			out.Moved = append(out.Moved, was.Name)
-		default:
-			out.Kept = append(out.Kept, was.Name)
-		}
-	}
-	return out, nil
-}
-
-// left waits until an instance has let go (true) or serves on because nobody took over (false).
-func (d *Daemon) left(ctx context.Context, instance string) (bool, error) {
-	for {
-		next := *d.published.Load()
-		s := d.snapshot.Load()
-		at := slices.IndexFunc(s.Instances, func(i node.InstanceStatus) bool { return i.Name == instance })
-		switch {
-		case at < 0 || !s.Instances[at].Holding:
-			return true, nil
-		case s.Instances[at].State == node.Master:
-			return false, nil
-		}
-		select {
-		case <-next:
-		case <-d.ended:
-			return false, errStopping
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
 }
 
 // Undrain lifts a drain.

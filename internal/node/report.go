@@ -61,6 +61,8 @@ type Drained struct {
 	// Moved are the instances that another host took; Kept those that nobody took: this host serves on and offers again.
 	Moved []string `json:"moved"`
 	Kept  []string `json:"kept"`
+	// Dead are those whose process has ended, so that they serve nothing: their handover goes on, and was not waited for.
+	Dead []string `json:"dead,omitempty"`
 	// Unsaved says why the drain will not outlive this daemon.
 	Unsaved string `json:"unsaved,omitempty"`
 }

@@ -1,10 +1,12 @@
 package machines
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
@@ -70,4 +72,38 @@ func nginxKilled(t *testing.T, p *pair) {
 		p.Overlap(t, vip, from, pairtest.Lingers)
 	}
 	p.home(t, func() { p.lb1.do(t, "systemctl reset-failed nginx; systemctl start nginx") })
+}
+
+// nginxKilledAlone: nobody can take over, and systemd starts nginx again as its unit says. The drain that comes before that start
+// must not keep it waiting for a host that does not come.
+func nginxKilledAlone(t *testing.T, p *pair) {
+	const (
+		dropIn  = "/etc/systemd/system/nginx.service.d/restart.conf"
+		restart = 100 * time.Millisecond
+		starts  = 200 * time.Millisecond // nginx tests its configuration first
+		// The workers first: without a control group that tells of its end, as here, systemd waits 5 s for what is left of a service.
+		kill = `master=$(cat /run/nginx.pid) && kill -STOP $master && kill -KILL $(pgrep --parent $master)
+while ps --ppid $master -o stat= | grep -q '^[^Z]'; do sleep 0.005; done
+kill -KILL $master`
+	)
+	p.lb1.do(t, "mkdir -p "+filepath.Dir(dropIn)+" && printf '[Service]\\nRestart=on-failure\\nRestartSec=100ms\\n' >"+dropIn+" && systemctl daemon-reload")
+	p.rests(t, func() { p.lb2.do(t, "systemctl stop understudy") })
+	before := p.lb1.property(t, "nginx", "NRestarts")
+	from := time.Now()
+	p.lb1.do(t, kill)
+	labtest.Eventually(t, pairtest.SettleBound, func() (bool, string) {
+		if now := p.lb1.property(t, "nginx", "NRestarts"); now == before {
+			return false, "systemd has not started nginx again"
+		}
+		if drained := p.lb1.report(t).Node.Drained; len(drained) > 0 || p.lb1.property(t, "understudy-nginx", "ActiveState") != "active" {
+			return false, fmt.Sprintf("lb1 is drained for %v", drained)
+		}
+		return p.lb1.seen.AtHome(t, true)
+	})
+	for _, vip := range p.VIPs {
+		t.Logf("nginx answered on %v again after %v", vip, p.Outage(t, vip, from, restart+starts+pairtest.Noise, "lb1"))
+	}
+	p.rests(t, func() { p.lb2.do(t, "systemctl start understudy") })
+	p.lb1.do(t, "rm "+dropIn+" && systemctl daemon-reload")
+	p.lb1.quiet(t)
 }

@@ -25,6 +25,7 @@ func TestPackages(t *testing.T) {
 		{"nginx is upgraded", nginxUpgraded},
 		{"nginx is restarted with a broken configuration", nginxBroken},
 		{"nginx is killed", nginxKilled},
+		{"nginx is killed while it is alone", nginxKilledAlone},
 		{"the daemon is stopped and started", daemonStopped},
 		{"the daemon is restarted", daemonRestarted},
 		{"the daemon is killed", daemonKilled},
