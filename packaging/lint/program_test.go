@@ -54,7 +54,8 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestBillOfMaterials: it names each module that the program is linked with, in its version, and no time and place of the build.
+// TestBillOfMaterials: it names each module that the program is linked with, in its version, and the version of Go; no time and place of
+// the build.
 func TestBillOfMaterials(t *testing.T) {
 	b := packages(t)
 	for arch := range machines {
@@ -84,6 +85,9 @@ func TestBillOfMaterials(t *testing.T) {
 		info, err := buildinfo.ReadFile(filepath.Join(unpacked(t, b, arch), "usr/bin/understudy"))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), `"`+info.GoVersion+`"`) {
+			t.Errorf("%s: it does not say that the program was made with %s", arch, info.GoVersion)
 		}
 		for _, dep := range info.Deps {
 			if !slices.Contains(listed, dep.Path+" "+dep.Version) {
