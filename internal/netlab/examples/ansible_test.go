@@ -12,11 +12,15 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
-// ansibleTask is what is of interest here in a task that writes a file.
+// ansibleTask is what is of interest here in a task that writes a file or installs a package.
 type ansibleTask struct {
 	Name     string      `yaml:"name"`
 	Template ansibleFile `yaml:"ansible.builtin.template"`
 	Copy     ansibleFile `yaml:"ansible.builtin.copy"`
+	Apt      *struct {
+		Deb  string `yaml:"deb"`
+		Name any    `yaml:"name"`
+	} `yaml:"ansible.builtin.apt"`
 }
 
 type ansibleFile struct {
@@ -26,7 +30,8 @@ type ansibleFile struct {
 	Validate string `yaml:"validate"`
 }
 
-// TestAnsible validates as Ansible does: a temporary file, whose name says nothing, before it takes its place.
+// TestAnsible validates as Ansible does: a temporary file, whose name says nothing, before it takes its place. And the package is a
+// file, as the README has it.
 func TestAnsible(t *testing.T) {
 	t.Parallel()
 	labtest.Root(t) // for the host's name, and without it there is no program
@@ -37,8 +42,16 @@ func TestAnsible(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(example(t, "ansible/understudy.yml")), &plays); err != nil || len(plays) != 1 {
 		t.Fatalf("%d plays, %v", len(plays), err)
 	}
-	validated := 0
+	validated, brought, installed := 0, "", false
 	for _, task := range plays[0].Tasks {
+		if task.Apt != nil {
+			installed = task.Apt.Name == nil && brought != "" && task.Apt.Deb == brought
+			continue
+		}
+		if strings.HasSuffix(task.Copy.Source, ".deb") {
+			brought = task.Copy.Dest
+			continue
+		}
 		f := task.Template
 		if task.Copy.Dest != "" {
 			f = task.Copy
@@ -60,6 +73,9 @@ func TestAnsible(t *testing.T) {
 	}
 	if validated != 2 {
 		t.Errorf("%d tasks validate what they write, want 2", validated)
+	}
+	if !installed {
+		t.Error("the package that was copied to the host is not the one that is installed: no archive has it")
 	}
 	fragment := `{"check": {"tcp": {"https": {"address": "127.0.0.1:443"}}}}`
 	if out, err := validate(t, "understudy validate %s", fragment); err != nil {
