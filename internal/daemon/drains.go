@@ -19,6 +19,9 @@ const nginxStop = "nginx-stop"
 // drainsFile is the saved set's name in either directory.
 const drainsFile = "drains.json"
 
+// maxDrains bounds what is read of a saved set: names are short, and few people drain a host at once.
+const maxDrains = 1 << 20
+
 // Drains is the saved set of drains. The daemon and, without one, the commands change it.
 type Drains struct {
 	StateDir, RuntimeDir string
@@ -122,9 +125,12 @@ func readDrains(path string) ([]string, error) {
 	} else if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("read drains: %s is not a regular file", path)
 	}
-	b, err := io.ReadAll(f)
+	b, err := io.ReadAll(io.LimitReader(f, maxDrains+1))
 	if err != nil {
 		return nil, fmt.Errorf("read drains: %w", err)
+	}
+	if len(b) > maxDrains {
+		return nil, fmt.Errorf("read drains: %s has more than %d bytes", path, maxDrains)
 	}
 	var set drainSet
 	if err := json.Unmarshal(b, &set); err != nil {
@@ -138,6 +144,9 @@ func writeDrains(path string, names []string) error {
 	b, err := json.Marshal(drainSet{names})
 	if err != nil {
 		return fmt.Errorf("save drains: %w", err)
+	}
+	if len(b) >= maxDrains {
+		return fmt.Errorf("save drains: %d names are more than %d bytes", len(names), maxDrains)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), drainsFile+".*")
 	if err != nil {

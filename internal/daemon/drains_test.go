@@ -87,6 +87,9 @@ func TestUnreadableDrainsMeanDrained(t *testing.T) {
 		{"an empty file", func(path string) error { return os.WriteFile(path, nil, 0o600) }},
 		{"a directory in its place", func(path string) error { return os.Mkdir(path, 0o700) }},
 		{"a FIFO that nobody writes to", func(path string) error { return unix.Mkfifo(path, 0o600) }},
+		{"a file that is too large", func(path string) error {
+			return os.WriteFile(path, []byte(`{"drains":[]}`+strings.Repeat(" ", maxDrains)), 0o600)
+		}},
 		{"a link to what never ends", func(path string) error { return os.Symlink("/dev/zero", path) }},
 	}
 	for _, tt := range tests {
@@ -170,6 +173,9 @@ func TestDrainThatCannotBeSavedLeavesNothingHalf(t *testing.T) {
 	}
 	if err := writeDrains(path+".d", []string{"x"}); err == nil {
 		t.Error("written over a directory")
+	}
+	if err := writeDrains(path, []string{strings.Repeat("x", maxDrains)}); err == nil {
+		t.Error("written although it could not be read again")
 	}
 	left, err := filepath.Glob(filepath.Join(d.StateDir, drainsFile+".*"))
 	if err != nil || len(left) != 1 {
