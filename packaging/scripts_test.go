@@ -86,7 +86,7 @@ func (h host) write(t *testing.T, name, text string) {
 // runs runs a script and returns what it says, and what was written down.
 func (h host) runs(t *testing.T, path string, env []string, args ...string) (said, log string, err error) {
 	t.Helper()
-	moved := strings.NewReplacer("/run/", h.root+"/run/", "/etc/understudy", h.root+"/etc/understudy", "/usr/bin/", h.root+"/usr/bin/")
+	moved := strings.NewReplacer("/run/", h.root+"/run/", "/var/lib/", h.root+"/var/lib/", "/etc/understudy", h.root+"/etc/understudy", "/usr/bin/", h.root+"/usr/bin/")
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", moved.Replace(read(t, path)), path}, args...)...)
 	cmd.Env = append(append(os.Environ(), "PATH="+h.root+"/usr/bin:"+os.Getenv("PATH")), env...)
 	out, err := cmd.CombinedOutput()
@@ -180,6 +180,30 @@ func TestUpgradeWaitsForNobody(t *testing.T) {
 		}
 		if bounded != 2 {
 			t.Errorf("%s runs the daemon's program %d times, want 2", path, bounded)
+		}
+	}
+}
+
+// TestRemovalBesideADaemon: what could not be stopped goes on, and can be spoken to; else nothing stays in /run.
+func TestRemovalBesideADaemon(t *testing.T) {
+	for path, arg := range map[string]string{"deb/postrm": "remove", "rpm/postun": "0"} {
+		for _, running := range []bool{true, false} {
+			h := newHost(t)
+			socket := filepath.Join(h.root, "run/understudy/control.sock")
+			if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			h.write(t, "run/understudy/control.sock", "")
+			var env []string
+			if running {
+				env = []string{"DAEMON=812"}
+			}
+			if said, _, err := h.runs(t, path, env, arg); err != nil || said != "" {
+				t.Errorf("%s: %v: %s", path, err, said)
+			}
+			if _, err := os.Stat(socket); (err == nil) != running {
+				t.Errorf("%s, with a running daemon %t: its socket: %v", path, running, err)
+			}
 		}
 	}
 }

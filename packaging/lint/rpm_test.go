@@ -130,7 +130,7 @@ func TestRPMScriptlets(t *testing.T) {
 			users + preset + "systemctl daemon-reload\nsystemctl show --property=MainPID --value understudy.service\n",
 			"systemctl daemon-reload\nsystemctl daemon-reload\nsystemctl show --property=MainPID --value understudy.service\n",
 			"systemctl --no-reload disable --now understudy-nginx.service understudy.service\nsystemctl stop understudy-helper.socket\n" +
-				"setpriv --reuid understudy\nsystemctl daemon-reload\n",
+				"setpriv --reuid understudy\nsystemctl show --property=MainPID --value understudy.service\nsystemctl daemon-reload\n",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) { lifeInATree(t, tt.runs, tt.install, tt.upgrade, tt.remove) })
