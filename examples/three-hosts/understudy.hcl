@@ -1,5 +1,5 @@
-# Three hosts: the best of those that are well has the address, so that one may be away for maintenance while another one fails. There
-# is no quorum to lose: the last one that is well serves.
+# Three hosts: whoever has the address keeps it while it is well, and then the best of those that are well takes over, so that one may
+# be away for maintenance while another one fails. There is no quorum to lose: the last one that is well serves.
 #
 # The same on all hosts:
 #

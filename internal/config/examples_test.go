@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestExamples loads every configuration in examples/, for all of its hosts: what people copy must be right. What it misses on this
-// machine is there in internal/netlab/examples, which runs them.
+// TestExamples loads every configuration in examples/, for all of its hosts: what people copy must be right, and says whether the address
+// moves back to a better host. What it misses on this machine is there in internal/netlab/examples, which runs them.
 func TestExamples(t *testing.T) {
 	const root = "../../examples"
 	machine := regexp.MustCompile(`notify\.d|\.key does not exist`)
@@ -26,6 +26,9 @@ func TestExamples(t *testing.T) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return err
+		}
+		if says := regexp.MustCompile(`preempt = false|\bback\b`); !says.Match(text) {
+			t.Errorf("%s does not say whether the address moves back", file)
 		}
 		var nodes []string
 		for _, m := range expect.FindAllStringSubmatch(string(text), -1) {

@@ -6,6 +6,9 @@ instance "web" {
   priority  = { lb1 = 150, lb2 = 100 }[hostname]
   addresses = ["192.0.2.10", "2001:db8::10"]
 
+  # Whoever has them keeps them: with equal hosts a move back has no use, and it resets connections.
+  preempt = false
+
   expect "lb1" {}
   expect "lb2" {}
 

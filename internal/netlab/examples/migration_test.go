@@ -107,7 +107,7 @@ func (g *migration) step(t *testing.T, n int) time.Time {
 			g.keepalived[c.on].stop(t)
 		case "systemctl reload keepalived":
 			g.keepalived[c.on].signal(t, syscall.SIGHUP)
-		case "systemctl enable --now understudy", "systemctl start understudy":
+		case "systemctl enable --now understudy understudy-nginx", "systemctl start understudy":
 			c.on.Start(t)
 			eventually(t, func() (bool, string) { _, err := c.on.Report(t); return err == nil, fmt.Sprint(err) })
 		case "systemctl stop understudy":
