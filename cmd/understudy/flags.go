@@ -31,6 +31,14 @@ func (f *hostFlags) addNode(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.node, "node", "", "this node's `name` (default: the host name up to the first dot)")
 }
 
+// addRuntimeDir adds the flag that finds the daemon. The other directory is accepted too, so that one line fits all commands.
+func (f *hostFlags) addRuntimeDir(cmd *cobra.Command) {
+	f.addDirs(cmd)
+	if err := cmd.Flags().MarkHidden("state-dir"); err != nil {
+		panic("understudy: " + err.Error())
+	}
+}
+
 // addDirs adds the flags that tell daemons on one file system apart.
 func (f *hostFlags) addDirs(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.runtimeDir, "runtime-dir", defaultRuntime, "`directory` of the control socket and the list of held addresses")

@@ -105,6 +105,21 @@ func TestHelpIsShortAndTrue(t *testing.T) {
 	}
 }
 
+// TestHelpNamesNoFlagInVain: --state-dir is shown where it changes something, and taken everywhere.
+func TestHelpNamesNoFlagInVain(t *testing.T) {
+	for command, shown := range map[string]bool{
+		"run": true, "drain": true, "undrain": true, "cleanup": true, "status": false, "reload": false, "reexec": false,
+	} {
+		cmd, _, err := rootCommand().Find([]string{command})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := cmd.Flags().Lookup("state-dir"); f == nil || f.Hidden == shown {
+			t.Errorf("%s: shown is %t, want %t", command, f != nil && !f.Hidden, shown)
+		}
+	}
+}
+
 // What the help says of exit codes is what the constants are.
 func TestHelpNamesTheExitCodes(t *testing.T) {
 	tests := []struct {

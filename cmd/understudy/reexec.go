@@ -35,7 +35,9 @@ func reexecCommand() *cobra.Command {
 		Long: "Has the running daemon become the version that is installed by now, in the same process: the addresses and the mastership\n" +
 			"stay, no advert is missed, and what the checks, hooks and administrators said is known further on. The new version first\n" +
 			"shows that it can: it reads the daemon's state and the configuration. If it cannot, the daemon goes on as it was, and the\n" +
-			"command exits 1 with the reason, which status shows too; then a restart of the daemon hands over, and takes the new version.",
+			"command exits 1 with the reason, which status shows too; then a restart of the daemon hands over, and takes the new version.\n\n" +
+			"An older version that reads the same state is taken as well: who runs this command wants it. The packages do not run it\n" +
+			"for an older one, which takes effect when the daemon is restarted.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if trial {
@@ -47,7 +49,7 @@ func reexecCommand() *cobra.Command {
 			return reexec(cmd, &f)
 		},
 	}
-	f.addDirs(cmd)
+	f.addRuntimeDir(cmd)
 	cmd.Flags().BoolVar(&trial, "trial", false, "")
 	_ = cmd.Flags().MarkHidden("trial") // it exists
 	return cmd

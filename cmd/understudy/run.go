@@ -51,7 +51,8 @@ func runCommand() *cobra.Command {
 			"With --shadow it takes part as a silent observer, also beside keepalived or another understudy of this host: it listens,\n" +
 			"runs the checks, and logs what it would do; it sends nothing, sets no address and runs no hook. Status shows what it\n" +
 			"would be beside what this host's own adverts say. Beside an understudy it needs a --runtime-dir of its own.\n\n" +
-			"A daemon that is not root has understudy helper run its hooks, and checks as other users, while --helper is there.",
+			"A daemon that is not root has understudy helper run its hooks, and checks as other users, once --helper is there. From then\n" +
+			"on a socket that is gone is a failure of what is to be run: it is not run as the daemon's user instead.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, &f) },
 	}

@@ -46,7 +46,7 @@ func statusCommand() *cobra.Command {
 			return status(cmd, &f, args, check, asJSON)
 		},
 	}
-	f.addDirs(cmd)
+	f.addRuntimeDir(cmd)
 	cmd.ValidArgsFunction = f.complete(standing)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&check, "check", "", "show only this `check`, with its output")

@@ -185,6 +185,6 @@ func reloadCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.addDirs(cmd)
+	f.addRuntimeDir(cmd)
 	return cmd
 }
