@@ -72,6 +72,7 @@ type Daemon struct {
 	opts     Options
 	log      hclog.Logger
 	started  time.Time
+	stop     context.Context // Run's: its end is the wish to stop
 	cfg      atomic.Pointer[config.Config]
 	virtuals atomic.Pointer[virtuals]
 
@@ -129,7 +130,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		o.StateDir = o.RuntimeDir
 	}
 	d := &Daemon{
-		opts: o, log: o.Log, started: time.Now(),
+		opts: o, log: o.Log, started: time.Now(), stop: context.Background(),
 		events:   make(chan node.Event, eventQueue),
 		ports:    make(chan portChange),
 		changes:  make(chan struct{}),
@@ -254,6 +255,7 @@ func virtualsOf(cfg *config.Config) *virtuals {
 // Run runs the daemon until ctx ends and every instance has handed over, the addresses are released and the `stop` hooks
 // have run. It returns nil then, and an error if something that it cannot do without broke.
 func (d *Daemon) Run(ctx context.Context) error {
+	d.stop = ctx
 	work, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	var tasks sync.WaitGroup

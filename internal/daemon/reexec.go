@@ -95,16 +95,7 @@ func (d *Daemon) exchange(ctx context.Context) error {
 	if err := d.quiet(ctx); err != nil {
 		return err
 	}
-	return d.seal(ctx, func(s *sealedState) error {
-		if after, err := os.Stat(d.opts.Program); err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {
-			return errors.New("the new program was replaced while it was tried; try again")
-		}
-		if patience := s.patience(); took*trialShare > patience {
-			return fmt.Errorf("the new program took %s to begin, and the other hosts wait only %s for an advert: restart the daemon, which hands over first",
-				took.Round(time.Millisecond), patience)
-		}
-		return d.execute(s)
-	})
+	return d.seal(ctx, func(s *sealedState) error { return d.become(s, before, took) })
 }
 
 // quiet waits until no hook and no check runs any more, and begins none. The hooks are first: they may take seconds, in which the
@@ -129,6 +120,22 @@ func (s *sealedState) patience() time.Duration {
 		}
 	}
 	return shortest
+}
+
+// become executes the new program, if it is the one that was tried, in as little time as the others wait. A signal to stop that has
+// come by now would be lost with this program.
+func (d *Daemon) become(s *sealedState, tried os.FileInfo, took time.Duration) error {
+	if now, err := os.Stat(d.opts.Program); err != nil || !os.SameFile(tried, now) || !tried.ModTime().Equal(now.ModTime()) {
+		return errors.New("the new program was replaced while it was tried; try again")
+	}
+	if patience := s.patience(); took*trialShare > patience {
+		return fmt.Errorf("the new program took %s to begin, and the other hosts wait only %s for an advert: restart the daemon, which hands over first",
+			took.Round(time.Millisecond), patience)
+	}
+	if d.stop.Err() != nil {
+		return errStopping
+	}
+	return d.execute(s)
 }
 
 // try has the new program read the state and the configuration, and says how long that took.
