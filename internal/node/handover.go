@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -48,8 +47,8 @@ type linger struct {
 	prio  uint8      // that one's priority
 	on    *member    // where its adverts are heard
 	heard time.Time
-	seen  map[netip.Addr]bool // announced by another host
-	spoke map[*member]bool    // another host has advertised on it
+	seen  map[netip.Addr]bool    // announced by another host
+	spoke map[*member]netip.Addr // who has advertised on it
 	until time.Time
 	parting
 }
@@ -197,31 +196,11 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 		return
 	}
 	wait := min(lingerBase+time.Duration(max(f.held(), n.index.addresses))*lingerPerAddress, maxLinger)
-	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]bool{}, until: now.Add(wait)}
+	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]netip.Addr{}, until: now.Add(wait)}
 	for _, i := range f.instances {
 		i.heralds = nil
 	}
 	n.turned(now, f)
-}
-
-// turned lets an instance with a virtual MAC go once another host has spoken from each such MAC: the switches send there now, and
-// what this host sent from it would turn them back. A family alone is not enough: for the other one they still send here.
-func (n *Node) turned(now time.Time, f *fate) {
-	for _, i := range f.instances {
-		if i.cfg.VirtualMAC && i.holding && f.linger.spokeFor(i) {
-			n.release(i)
-			f.forget(i)
-		}
-	}
-	f.linger.shorten(now, f.held())
-}
-
-// spokeFor says whether another host has advertised or announced each address of an instance.
-func (l *linger) spokeFor(i *instance) bool {
-	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool {
-		advertised := func(m *member) bool { return l.spoke[m] && m.family == vrrp.FamilyOf(ip) }
-		return !l.seen[ip] && !slices.ContainsFunc(i.members, advertised)
-	})
 }
 
 // heralded adds what a successor announced just before its advert was read: a busy host may read them in that order. Where this
@@ -251,7 +230,7 @@ func (l *linger) shorten(now time.Time, addresses int) {
 // advertised takes note of who advertises: of several that rose together the others give way to one, and if that one gives up,
 // nobody serves yet.
 func (l *linger) advertised(m *member, ev Heard) {
-	l.spoke[m] = true
+	l.spoke[m] = ev.From
 	better := m == l.on && cmp.Or(cmp.Compare(ev.Advert.Priority, l.prio), ev.From.Compare(l.by)) > 0
 	if l.by == ev.From || better {
 		l.by, l.prio = ev.From, ev.Advert.Priority
@@ -299,14 +278,10 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 // its first advert, and never again: who contradicts it and then gives way leaves the clients with a host that serves no more.
 // Where this host has that MAC too, an answer would take the switch's port back from a successor whose advert is not read yet.
 func (i *instance) hearing(ev Announced) time.Duration {
-	family := 1
-	if ev.IP.Is6() {
-		family = 2
-	}
 	switch {
 	case i.cfg.VirtualMAC:
 		return answerGap
-	case ev.MAC != fmt.Sprintf("00:00:5e:00:%02x:%02x", family, i.cfg.VRID):
+	case ev.MAC != i.routerMAC(vrrp.FamilyOf(ev.IP)):
 		return 0
 	}
 	return i.cfg.Interval + hearingMargin

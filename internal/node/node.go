@@ -95,6 +95,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.refused(now, ev)
 	case Seen:
 		n.seen(ev)
+		n.turnedBy(now, ev.Interface)
 	case Overlooked:
 		n.aroundOf(ev.Interface).overlooked += ev.Packets
 	case SendFailed:

@@ -231,7 +231,7 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		return tr.replay(h, args)
 	case "resolve": // resolve a lb2.example 10.0.0.2,10.0.0.3 | fails no such host
 		return resolve(h, args)
-	case "heard": // heard b 100 from 10.0.0.9 interval=2s eth1: an advert of a host outside the cluster
+	case "heard": // heard b 100 from 10.0.0.9 interval=2s mac=02:..:99:08 eth1: an advert of a host outside the cluster
 		return tr.heard(h, args)
 	case "delete", "allow", "refuse", "announced", "failed":
 	default:
@@ -367,7 +367,7 @@ func received(a vrrp.Advert, from netip.Addr) vrrp.Received {
 // heard feeds an advert of a host that is not part of the cluster.
 func (tr *tracer) heard(h *sim.Host, args []string) error {
 	if len(args) < 3 || args[1] != "from" {
-		return fmt.Errorf("want: heard HOST PRIORITY from ADDRESS [interval=1s] [to=ADDRESS]")
+		return fmt.Errorf("want: heard HOST PRIORITY from ADDRESS [interval=1s] [to=ADDRESS] [mac=MAC]")
 	}
 	var p uint8
 	if _, err := fmt.Sscan(args[0], &p); err != nil {
@@ -386,9 +386,12 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	a := vrrp.Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: p, Interval: cfg.Interval}
 	to := vrrp.FamilyOf(from).Group()
+	mac := "02:00:00:00:99:09"
 	for _, arg := range args[3:] {
 		if text, ok := strings.CutPrefix(arg, "to="); ok {
 			to = netip.MustParseAddr(text)
+		} else if text, ok := strings.CutPrefix(arg, "mac="); ok {
+			mac = text
 		} else if a.Interval, err = time.ParseDuration(strings.TrimPrefix(arg, "interval=")); err != nil {
 			return err
 		}
@@ -400,7 +403,7 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	r := received(a, from)
 	r.To = to
-	h.Feed(node.Seen{Interface: cfg.Interface, From: from, MAC: "02:00:00:00:99:09"})
+	h.Feed(node.Seen{Interface: cfg.Interface, From: from, MAC: mac})
 	h.Feed(node.Heard{Interface: cfg.Interface, Received: r})
 	return nil
 }

@@ -32,6 +32,15 @@ func (i *instance) virtualMAC() uint8 {
 	return 0
 }
 
+// routerMAC is the MAC address of the instance's virtual router of a family (RFC 9568 section 7.3), which any of its hosts may use.
+func (i *instance) routerMAC(f vrrp.Family) string {
+	family := 1
+	if f == vrrp.IPv6 {
+		family = 2
+	}
+	return fmt.Sprintf("%s%d:%02x", sharedMAC, family, i.cfg.VRID)
+}
+
 // virtual finds a virtual MAC address.
 func (l *Link) virtual(vrid uint8, f vrrp.Family) (VirtualMAC, bool) {
 	at := slices.IndexFunc(l.VirtualMACs, func(v VirtualMAC) bool { return v.VRID == vrid && v.Family == f })
@@ -132,6 +141,45 @@ func (n *Node) riseLater(now time.Time, f *fate) {
 			n.release(i)
 		}
 	}
+}
+
+// turned lets an instance with a virtual MAC go once another host has spoken from each such MAC: the switches send there now, and
+// what this host sent from it would turn them back. A family alone is not enough: for the other one they still send here. One that
+// was only about to rise has served nobody, and waits for nothing.
+func (n *Node) turned(now time.Time, f *fate) {
+	for _, i := range f.instances {
+		if i.cfg.VirtualMAC && i.holding && (!i.rising.IsZero() || n.tookOver(i)) {
+			n.release(i)
+			f.forget(i)
+		}
+	}
+	f.linger.shorten(now, f.held())
+}
+
+// tookOver says whether another host has spoken from the virtual MAC of each address of an instance: it has advertised from
+// there, or announced the address and is not known to use another. With one that uses its interface's own MAC it is as if this host did
+// too: clients send here until they see the announcement.
+func (n *Node) tookOver(i *instance) bool {
+	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool {
+		l, family := i.fate.linger, vrrp.FamilyOf(ip)
+		shared, other := false, false
+		for _, m := range i.members {
+			if from, spoke := l.spoke[m]; spoke && m.family == family {
+				mac := n.mac(i.cfg.Interface, from)
+				shared, other = mac == i.routerMAC(family), mac != "" && mac != i.routerMAC(family)
+			}
+		}
+		return !shared && (other || !l.seen[ip])
+	})
+}
+
+// turnedBy has the instances on an interface let go for a successor whose MAC address has become known.
+func (n *Node) turnedBy(now time.Time, ifName string) {
+	n.onInterface(ifName, func(i *instance) {
+		if i.cfg.VirtualMAC && i.holding && i.fate.linger != nil {
+			n.turned(now, i.fate)
+		}
+	})
 }
 
 // answersFrom says in words who answers for an address: with a virtual MAC that is the same for all.

@@ -85,6 +85,7 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 		return
 	}
 	c.teach(a.Interface, from, a.VirtualMAC, a.Family)
+	mac := from.mac(a.Interface, a.VirtualMAC, a.Family)
 	for _, to := range c.hosts {
 		l := to.LinkOn(a.Interface)
 		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 {
@@ -92,7 +93,7 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 		}
 		c.carry(a.Interface, from, to, what, func() {
 			to.receive(a.Interface, a.Payload, a.Source, a.Destination)
-			to.sight(a.Interface, a.Source, from.LinkOn(a.Interface).MAC)
+			to.sight(a.Interface, a.Source, mac)
 		})
 	}
 }
