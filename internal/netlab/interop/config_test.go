@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,26 +27,35 @@ var (
 	theirPassword = []string{"authentication {", "	auth_type PASS", "	auth_pass moving", "}"}
 )
 
-// The lines of unicast on either side; our host is 10.0.0.11, theirs 10.0.0.12.
-var (
-	ourPeers   = []string{`peers = ["10.0.0.11", "10.0.0.12"]`}
-	theirPeers = []string{"unicast_src_ip 10.0.0.12", "unicast_peer {", "	10.0.0.11", "}"}
-)
-
 // The lines of a virtual MAC on either side.
 var (
 	ourVirtualMAC   = []string{`mac = "virtual"`}
 	theirVirtualMAC = []string{"use_vmac vrrp.71"}
 )
 
+// sharedMAC says whether both sides have the virtual router's MAC address.
+func (o options) sharedMAC() bool {
+	return slices.Equal(o.ours, ourVirtualMAC) && slices.Equal(o.theirs, theirVirtualMAC)
+}
+
 // options are what both sides of a row are configured with; each side's priority comes with its role. A new kind of row is a
 // field here and a line in each of the three renderings.
 type options struct {
 	version  int
 	vip      netip.Addr
+	unicast  bool     // between the first two hosts
+	routed   bool     // with whatever hop limit theirs sends by itself
 	ours     []string // more lines of our instance block
 	theirs   []string // more lines of keepalived's vrrp_instance
 	checksum string   // ours; empty: the default
+}
+
+// speakers are the own addresses of the first two hosts, in the family that is spoken.
+func (o options) speakers() [2]netip.Addr {
+	if o.vip.Is6() {
+		return [2]netip.Addr{netip.MustParseAddr("fd00::11"), netip.MustParseAddr("fd00::12")}
+	}
+	return [2]netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12")}
 }
 
 // checkEvery is how often our check runs: so seldom that a busy machine does not make it time out.
@@ -54,6 +64,13 @@ const checkEvery = time.Second
 // understudy is our configuration. A check fails while the file "sick" is in the host's directory.
 func (o options) understudy(priority int) string {
 	lines := append([]string{}, o.ours...)
+	if o.unicast {
+		s := o.speakers()
+		lines = append(lines, fmt.Sprintf("peers = [%q, %q]", s[0], s[1]))
+		if o.routed {
+			lines = append(lines, "min_ttl = 64")
+		}
+	}
 	if o.checksum != "" {
 		lines = append(lines, fmt.Sprintf("checksum = %q", o.checksum))
 	}
@@ -77,7 +94,19 @@ check "script" "app" {
 }
 
 // keepalived is theirs. It is in FAULT while the file "fault" in the host's directory says 1.
-func (o options) keepalived(dir string, priority int) string {
+func (o options) keepalived(h *pairtest.Server, priority int) string {
+	lines := append([]string{}, o.theirs...)
+	if o.unicast {
+		s := o.speakers()
+		own, other := s[0], s[1]
+		if !slices.ContainsFunc(h.Addresses(), func(p netip.Prefix) bool { return p.Addr() == own }) {
+			own, other = other, own
+		}
+		if o.vip.Is6() && !o.routed {
+			lines = append(lines, "unicast_ttl 255") // keepalived's own choice is the kernel's 64
+		}
+		lines = append(lines, "unicast_src_ip "+own.String(), "unicast_peer {", "	"+other.String(), "}")
+	}
 	return fmt.Sprintf(`
 track_file fault {
 	file %s
@@ -98,7 +127,7 @@ vrrp_instance web {
 	}
 	%s
 }
-`, filepath.Join(dir, "fault"), o.version, vrid, priority, o.vip, strings.Join(o.theirs, "\n\t"))
+`, filepath.Join(h.Dir(), "fault"), o.version, vrid, priority, o.vip, strings.Join(lines, "\n\t"))
 }
 
 // frr is FRR's.

@@ -35,7 +35,7 @@ func newKeepalived(_ *testing.T, h *pairtest.Server, o options, priority int) pe
 	return &keepalived{host: h, opts: o, priority: priority}
 }
 
-func (k *keepalived) config() string { return k.opts.keepalived(k.host.Dir(), k.priority) }
+func (k *keepalived) config() string { return k.opts.keepalived(k.host, k.priority) }
 
 func (k *keepalived) start(t *testing.T) {
 	t.Helper()
