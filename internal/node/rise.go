@@ -50,8 +50,9 @@ func (n *Node) rise(now time.Time, f *fate) {
 
 // serveFirst sets the addresses of an instance that has just become master, or announces those that are there already.
 func (n *Node) serveFirst(now time.Time, i *instance) {
+	first := !i.cfg.VirtualMAC && i.rising.IsZero()
 	i.rising = time.Time{}
-	if !i.cfg.VirtualMAC || !i.confirmed {
+	if first || !i.confirmed {
 		n.take(now, i)
 		return
 	}

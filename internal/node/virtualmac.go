@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// riseWait bounds how long an instance with a virtual MAC waits for its addresses before it says that it is master.
+// riseWait bounds how long an instance waits for its addresses before it says that it is master.
 const riseWait = 200 * time.Millisecond
 
 // VirtualMAC is what is known of one virtual router's own MAC address on an interface.
@@ -109,10 +109,12 @@ func (n *Node) setAgain(now time.Time, i *instance) {
 
 // awaitAddresses says whether a fate that is about to rise has to wait for the addresses of an instance. With a virtual MAC its first
 // advert turns the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers
-// from the same MAC meanwhile. With the interface's own it is the other way round: clients turn when the addresses are announced.
+// from the same MAC meanwhile. And a master that it pushes aside may let go at that advert, as keepalived does: the announcement
+// must follow at once. Else there is nobody to serve meanwhile, and the advert comes first: it ends the other backups' wait.
 func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
+	pushes := f.pushes(now)
 	for _, i := range f.instances {
-		if !i.cfg.VirtualMAC || i.holding && i.confirmed {
+		if !i.cfg.VirtualMAC && !pushes || i.holding && i.confirmed {
 			continue
 		}
 		if i.rising.IsZero() {
@@ -122,6 +124,18 @@ func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 		waits = waits || now.Before(i.rising) || !f.ticking
 	}
 	return waits
+}
+
+// pushes says whether the fate is about to push aside a master that still advertises: one advert of it may be missing. In a handover
+// another host may rise together with this one, and is not the one that was followed: this one's advert ends its wait.
+func (f *fate) pushes(now time.Time) bool {
+	for m := range f.members() {
+		p, followed := m.machine.Peer(), m.machine.Followed()
+		if p.Priority != vrrp.PriorityRelease && now.Sub(p.Heard) < 2*m.machine.Learned() && (!followed.IsValid() || followed == p.Address) {
+			return true
+		}
+	}
+	return false
 }
 
 // rising says whether an instance waits for its addresses.
@@ -148,7 +162,7 @@ func (n *Node) riseLater(now time.Time, f *fate) {
 // was only about to rise has served nobody, and waits for nothing.
 func (n *Node) turned(now time.Time, f *fate) {
 	for _, i := range f.instances {
-		if i.cfg.VirtualMAC && i.holding && (!i.rising.IsZero() || n.tookOver(i)) {
+		if i.holding && (!i.rising.IsZero() || i.cfg.VirtualMAC && n.tookOver(i)) {
 			n.release(i)
 			f.forget(i)
 		}

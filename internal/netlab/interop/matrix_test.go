@@ -26,8 +26,8 @@ const (
 	late = 150 * time.Millisecond
 	// caught is an outage of nobody: the connections that are open at the instant of a move break, and they are successive ones.
 	caught = 4 * every
-	// moment is for how long nobody may have the address where the old holder lets go at the new one's first advert, and that one
-	// has sent it before it had the address and announced it. On either side it takes a millisecond or two.
+	// moment is for how long nobody may have the address where the old holder lets go at the new one's first advert: the new one
+	// announces the address next (we), or has yet to set it (they, with the virtual MAC that we have too). That takes a millisecond or two.
 	moment = 2 * every
 )
 
