@@ -339,9 +339,17 @@ func (s *scenario) firewall(d dice, h *Host) {
 
 // refuse makes the kernel refuse a host's addresses, or take them again.
 func (s *scenario) refuse(h *Host, why string) {
-	s.plights[h].refused = why != ""
+	x := s.plights[h]
+	for _, ip := range x.refuses { // a reload may have changed the addresses meanwhile
+		h.Refuse(ip, "")
+	}
+	x.refused, x.refuses = why != "", nil
+	if !x.refused {
+		return
+	}
 	for _, i := range s.o.siblings(s.common) {
 		h.Refuse(i.Addresses[0].IP, why)
+		x.refuses = append(x.refuses, i.Addresses[0].IP)
 	}
 }
 

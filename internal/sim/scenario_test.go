@@ -2,6 +2,7 @@ package sim
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -30,13 +31,16 @@ type scenario struct {
 type plight struct {
 	priority uint8
 	version  int // of its configuration
+	vrid     uint8
+	families []vrrp.Family
 	absent   bool
 	stopping bool
 	drained  bool
 	refused  bool
-	links    []node.Link // as they are when nothing is wrong with them
-	exchange unrest      // what an exchange of its process is
-	step     int         // of the way to the next key
+	refuses  []netip.Addr // which
+	links    []node.Link  // as they are when nothing is wrong with them
+	exchange unrest       // what an exchange of its process is
+	step     int          // of the way to the next key
 	recollection
 	sick    map[string]bool // the checks that fail
 	deleted []time.Time
@@ -68,7 +72,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.c = New(cfg)
 	s.shuffle(newDice(seed, 5))
 	for k, h := range s.c.hosts {
-		s.plights[h] = &plight{priority: s.o.priority[k], links: h.Links(), step: s.keys.step, sick: map[string]bool{}}
+		s.plights[h] = &plight{priority: s.o.priority[k], vrid: s.common.VRID, families: s.common.Families(), links: h.Links(), step: s.keys.step, sick: map[string]bool{}}
 		h.SetClock(d.IntN(2*s.o.drift+1)-s.o.drift, s.offset(d))
 		h.Reconfigure(s.config(h, s.common))
 	}
@@ -196,9 +200,10 @@ func (s *scenario) bounds() bounds {
 // configure gives a host the newest configuration, or none.
 func (s *scenario) configure(h *Host, absent bool) {
 	x := s.plights[h]
-	if !absent && (x.absent || x.version != s.version) {
+	if !absent && (x.absent || x.vrid != s.common.VRID || !slices.Equal(x.families, s.common.Families())) {
 		s.hush(h) // some of its virtual routers are new
 	}
+	x.vrid, x.families = s.common.VRID, s.common.Families()
 	x.absent, x.version = absent, s.version
 	cfg := node.Config{Name: h.Name}
 	if !absent {
