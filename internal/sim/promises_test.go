@@ -21,12 +21,13 @@ const (
 // what may not happen at all (a move among hosts that are all unhealthy, one handover after the other). They hold only while
 // the link and the hosts are calm; what a scenario does to them it tells here.
 type promises struct {
-	c     *Cluster
-	w     *watch
-	ask   func(*Host) health
-	calm  func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
-	bound bounds
-	names []string // the instances that are looked after
+	c      *Cluster
+	w      *watch
+	ask    func(*Host) health
+	calm   func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
+	signed bool        // what overtakes another advert makes that one old
+	bound  bounds
+	names  []string // the instances that are looked after
 	// first is one address of each, by name.
 	first map[string]netip.Addr
 
@@ -257,8 +258,12 @@ func (p *promises) isServed(ip netip.Addr, hosts []string) bool {
 }
 
 // relieves says whether another host has taken part for long enough to take over from one that goes in order. An unhealthy one
-// must have heard the first of its two tries.
+// must have heard the first of its two tries. Where hosts sign, an offer that the priority 0 after it overtakes is refused as older,
+// and the move takes the skew of an ordinary interval.
 func (p *promises) relieves(name string, from *Host) bool {
+	if p.signed && !p.c.Network.InOrder {
+		return false
+	}
 	for _, h := range p.c.hosts {
 		long := p.c.now.Sub(later(p.w.joined(h, name), p.hosts[h].since))
 		if c := p.hosts[h]; h != from && (c.health == well && long > p.bound.gap() || c.health == ill && long > p.bound.rest()) {

@@ -78,6 +78,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	}
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm)
+	s.p.signed = s.keys.signed
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
 		s.plights[h].node = next
