@@ -347,7 +347,8 @@ func (s *Macvlans) sweep(keep func(name string) bool) ([]string, error) {
 }
 
 func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err error) {
-	links, err := s.kernel.handle.LinkList()
+	var links []netlink.Link
+	_, err = untilWhole(func() (err error) { links, err = s.kernel.handle.LinkList(); return err })
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}

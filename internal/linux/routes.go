@@ -85,25 +85,27 @@ func hostRoute(routes []route, c connected) bool {
 	})
 }
 
-// routes lists the main table of both families without the default routes.
-func (r *rtnetlink) routes() ([]route, error) {
-	var list []route
-	for range dumpTries {
-		list = list[:0]
+// routes lists the main table of both families without the default routes. While it changes all the time, as that of a router
+// may, an entry can be in it twice.
+func (r *rtnetlink) routes() (list []route, err error) {
+	_, err = untilWhole(func() error {
+		var found []route
 		err := r.handle.RouteListFilteredIter(unix.AF_UNSPEC, &netlink.Route{}, 0, func(x netlink.Route) bool {
 			if parsed, ok := parseRoute(x); ok {
-				list = append(list, parsed)
+				found = append(found, parsed)
 			}
 			return true
 		})
 		if err == nil {
-			return list, nil
+			list = nil // those that were interrupted are not needed any more
 		}
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return nil, fmt.Errorf("list routes: %w", err)
-		}
+		list = append(list, found...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	return nil, fmt.Errorf("list routes: they changed %d times meanwhile", dumpTries)
+	return list, nil
 }
 
 func parseRoute(x netlink.Route) (route, bool) {

@@ -2,7 +2,6 @@ package linux
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -21,8 +20,6 @@ const (
 	attributeProto = 11
 	// forever is a lifetime without an end.
 	forever = 0xffffffff
-	// dumpTries bounds how often a dump that changed under our hands is repeated.
-	dumpTries = 5
 )
 
 // netlinkTimeout ends a request that the kernel does not answer. It holds a request up only while another one holds
@@ -48,6 +45,7 @@ func (a address) at() place { return place{a.index, a.prefix.Addr()} }
 type rtnetlink struct {
 	sockets map[int]*nl.SocketHandle
 	handle  *netlink.Handle
+	dump    func(take func(address)) error // dumpAddresses, or what a test puts before it
 }
 
 func openRtnetlink() (*rtnetlink, error) {
@@ -68,7 +66,9 @@ func openRtnetlink() (*rtnetlink, error) {
 		handle.Close()
 		return nil, fmt.Errorf("set timeout of netlink socket: %w", err)
 	}
-	return &rtnetlink{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, handle: handle}, nil
+	r := &rtnetlink{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}, handle: handle}
+	r.dump = r.dumpAddresses
+	return r, nil
 }
 
 func (r *rtnetlink) close() {
@@ -76,29 +76,41 @@ func (r *rtnetlink) close() {
 	r.handle.Close()
 }
 
-// addresses lists every address of the host, of both families, in the kernel's order.
+// addresses lists every address of the host, of both families, in the kernel's order. What was there all the time is in it,
+// also when the addresses never stopped changing meanwhile; what went or came just then may be or not.
 func (r *rtnetlink) addresses() ([]address, error) {
-	var messages [][]byte
-	var err error
-	for range dumpTries {
-		req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
-		req.Sockets = r.sockets
-		req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
-		messages, err = req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWADDR)
-		if !errors.Is(err, nl.ErrDumpInterrupted) {
-			break
+	list, _, err := r.look()
+	return list, err
+}
+
+// look is addresses; whole says that the list was true at one instant.
+func (r *rtnetlink) look() (list []address, whole bool, err error) {
+	whole, err = untilWhole(func() error {
+		var found []address
+		err := r.dump(func(a address) { found = append(found, a) })
+		if err == nil {
+			list = nil // those that were interrupted are not needed any more
 		}
-	}
+		list = union(list, found)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return nil, false, fmt.Errorf("list addresses: %w", err)
 	}
-	list := make([]address, 0, len(messages))
-	for _, m := range messages {
+	return list, whole, nil
+}
+
+// dumpAddresses gives each address to take as the kernel tells of it.
+func (r *rtnetlink) dumpAddresses(take func(address)) error {
+	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
+	req.Sockets = r.sockets
+	req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	return req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWADDR, func(m []byte) bool {
 		if a, ok := parseAddress(m); ok {
-			list = append(list, a)
+			take(a)
 		}
-	}
-	return list, nil
+		return true
+	})
 }
 
 // parseAddress reads the body of an RTM_NEWADDR or RTM_DELADDR message; ok is false for one of another family.

@@ -10,14 +10,21 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
-// eventBuffer is the longest batch of events that the kernel hands over in one read.
-const eventBuffer = 64 << 10
+const (
+	// eventBuffer is the longest batch of events that the kernel hands over in one read.
+	eventBuffer = 64 << 10
+	// lookAgain is when the kernel is asked again after it could not be, or never gave the addresses away in one piece; while
+	// that lasts the wait is twice as long each time, up to lookSeldom.
+	lookAgain  = 50 * time.Millisecond
+	lookSeldom = time.Second
+)
 
 // Watcher follows interfaces by name, whether they exist or not, and the virtual addresses on them.
 type Watcher struct {
@@ -27,10 +34,19 @@ type Watcher struct {
 	names   atomic.Pointer[[]string]
 	renamed chan struct{} // names has changed
 
+	// Trouble, if it is set before Run, hears why the kernel could not be asked, and nil once it can be again. What was known
+	// before counts meanwhile.
+	Trouble func(error)
+
 	// What follows belongs to Run.
 	last    map[string]Link
 	watched map[int]string     // names by index
 	present map[place]struct{} // addresses on the watched interfaces, ours or not
+	own     []address          // the host's addresses at the last look
+	overrun bool               // events were lost since
+	trouble string             // what Trouble heard last
+	again   *time.Timer        // when to look again
+	pause   time.Duration      // how long that was last
 }
 
 // OpenWatcher subscribes to the events of the interfaces. virtual tells which addresses are virtual ones of this
@@ -84,22 +100,27 @@ func (w *Watcher) SetInterfaces(names []string) {
 // lifetime ran out.
 func (w *Watcher) Run(ctx context.Context, link func(Link), gone func(ifName string, ip netip.Addr, expired bool)) error {
 	w.last, w.present = make(map[string]Link), make(map[place]struct{})
+	w.again = time.NewTimer(lookAgain)
+	w.again.Stop()
+	defer w.again.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	batches := make(chan []syscall.NetlinkMessage)
 	group.Go(func() error { return w.read(ctx, batches) })
 	group.Go(func() error {
 		for {
+			var losses []loss
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-w.renamed:
-				if _, err := w.refresh(link, false); err != nil {
-					return err
-				}
+				losses = w.refresh(link)
+			case <-w.again.C:
+				losses = w.refresh(link)
 			case batch := <-batches:
-				if err := w.handle(batch, link, gone); err != nil {
-					return err
-				}
+				losses = w.handle(batch, link)
+			}
+			for _, l := range losses {
+				gone(l.ifName, l.ip, l.expired)
 			}
 		}
 	})
@@ -142,10 +163,11 @@ type loss struct {
 	expired bool
 }
 
-// handle reports what a batch of events changed.
-func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link), gone func(string, netip.Addr, bool)) error {
+// handle reports what a batch of events changed, and returns the virtual addresses that are lost.
+func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link)) []loss {
 	var losses []loss
-	stale := batch == nil
+	w.overrun = w.overrun || batch == nil
+	stale := w.overrun
 	for _, m := range batch {
 		switch m.Header.Type {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
@@ -157,16 +179,9 @@ func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link), gone f
 		}
 	}
 	if stale {
-		missed, err := w.refresh(link, batch == nil)
-		if err != nil {
-			return err
-		}
-		losses = append(losses, missed...)
+		losses = append(losses, w.refresh(link)...)
 	}
-	for _, l := range losses {
-		gone(l.ifName, l.ip, l.expired)
-	}
-	return nil
+	return losses
 }
 
 // concerns reports whether a link message is about a watched interface, by its name or by the index it had.
@@ -207,42 +222,81 @@ func (w *Watcher) address(m syscall.NetlinkMessage) (losses []loss, changed bool
 }
 
 // refresh asks the kernel for the state of all watched interfaces and reports those that differ from the last report.
-// After an overrun it returns the virtual addresses whose loss nobody told.
-func (w *Watcher) refresh(report func(Link), overrun bool) ([]loss, error) {
-	own, err := w.kernel.addresses()
+// After an overrun it returns the virtual addresses whose loss nobody told. Where the kernel cannot be asked, what was known
+// goes on to count, and it is asked again soon.
+func (w *Watcher) refresh(report func(Link)) []loss {
+	links, whole, err := w.look()
+	w.plan(whole, err)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	names := *w.names.Load()
 	before := w.last
-	w.last, w.watched = make(map[string]Link, len(names)), make(map[int]string, len(names))
-	for _, name := range names {
-		l, err := w.kernel.link(name, own, w.virtual)
-		if err != nil {
-			return nil, err
-		}
-		w.last[name] = l
+	w.last, w.watched = make(map[string]Link, len(links)), make(map[int]string, len(links))
+	for _, l := range links {
+		w.last[l.Name] = l
 		if l.Exists {
-			w.watched[l.Index] = name
+			w.watched[l.Index] = l.Name
 		}
-		if old, known := before[name]; !known || !old.equal(l) {
+		if old, known := before[l.Name]; !known || !old.equal(l) {
 			report(l)
 		}
 	}
 	now := make(map[place]struct{})
-	for _, a := range own {
+	for _, a := range w.own {
 		if _, watched := w.watched[a.index]; watched {
 			now[a.at()] = struct{}{}
 		}
 	}
-	if !overrun {
+	if !w.overrun {
 		// What is not there any more stays noted until its event comes, or is found to have been lost.
 		maps.Copy(w.present, now)
-		return nil, nil
+		return nil
 	}
+	w.overrun = false
 	losses := w.missing(now)
 	w.present = now
-	return losses, nil
+	return losses
+}
+
+// look asks for addresses and links. To a list of addresses that was interrupted belongs also what was there before and did
+// not go since, as far as the events tell.
+func (w *Watcher) look() (links []Link, whole bool, err error) {
+	own, whole, err := w.kernel.look()
+	if err != nil {
+		return nil, false, err
+	}
+	if !whole && !w.overrun {
+		stayed := slices.DeleteFunc(slices.Clone(w.own), func(a address) bool { _, there := w.present[a.at()]; return !there })
+		own = union(stayed, own)
+	}
+	for _, name := range *w.names.Load() {
+		l, err := w.kernel.link(name, own, w.virtual)
+		if err != nil {
+			return nil, false, err
+		}
+		links = append(links, l)
+	}
+	w.own = own
+	return links, whole, nil
+}
+
+// plan sees to it that the kernel is asked again if a look did not give a whole picture, and tells of trouble once.
+func (w *Watcher) plan(whole bool, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != w.trouble && w.Trouble != nil {
+		w.Trouble(err)
+	}
+	w.trouble = text
+	if whole {
+		w.pause = 0
+		w.again.Stop()
+		return
+	}
+	w.pause = min(max(2*w.pause, lookAgain), lookSeldom)
+	w.again.Reset(w.pause)
 }
 
 // missing lists the virtual addresses that were there and are not in now.
