@@ -126,12 +126,11 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 	for _, task := range []func(context.Context) error{d.timer.Run, d.addresses.run, d.announcer.run, d.runPorts, d.names.run} {
 		tasks.Go(func() {
 			if err := task(work); err != nil && work.Err() == nil {
-				d.log.Error("cleanup", "error", err)
-				end()
+				d.broke(err)
 			}
 		})
 	}
-	d.loop(ctx, work)
+	_ = d.loop(ctx, work) // has logged what broke
 	close(d.ended)
 	d.addresses.drain(ctx)
 	end()

@@ -85,6 +85,7 @@ type Daemon struct {
 	reexecs  chan chan<- error
 	sealings chan sealing
 	wentOn   chan struct{} // closed when the loop has taken over from the program before
+	broken   chan error    // why the daemon cannot go on
 	ended    chan struct{} // closed when the loop takes no more events
 
 	timer      *linux.Timer
@@ -140,6 +141,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		reexecs:  make(chan chan<- error),
 		sealings: make(chan sealing),
 		wentOn:   make(chan struct{}),
+		broken:   make(chan error, 1),
 		ended:    make(chan struct{}),
 		systemd:  newSystemd(o.Log),
 		drains:   Drains{StateDir: o.StateDir, RuntimeDir: o.RuntimeDir},
@@ -253,16 +255,16 @@ func virtualsOf(cfg *config.Config) *virtuals {
 }
 
 // Run runs the daemon until ctx ends and every instance has handed over, the addresses are released and the `stop` hooks
-// have run. It returns nil then, and an error if something that it cannot do without broke.
+// have run. It returns nil then, and an error if something that it cannot do without broke: it hands over for that, too.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.stop = ctx
-	work, end := context.WithCancelCause(context.Background())
-	defer end(nil)
+	work, end := context.WithCancel(context.Background())
+	defer end()
 	var tasks sync.WaitGroup
 	task := func(what string, run func(context.Context) error) {
 		tasks.Go(func() {
 			if err := run(work); err != nil && work.Err() == nil {
-				end(fmt.Errorf("%s: %w", what, err))
+				d.broke(fmt.Errorf("%s: %w", what, err))
 			}
 		})
 	}
@@ -284,17 +286,21 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.opts.Inherited != nil {
 		task("inheritance", d.runInheritance)
 	}
-	d.loop(ctx, work)
+	err := d.loop(ctx, work)
 	close(d.ended)
 	d.finish(work)
-	end(nil)
+	end()
 	tasks.Wait()
-	defer d.close()
-	if err := context.Cause(work); !errors.Is(err, context.Canceled) {
-		d.forsake()
-		return err
+	d.close()
+	return err
+}
+
+// broke tells the loop that something ended that the daemon cannot do without. The first such thing is enough.
+func (d *Daemon) broke(err error) {
+	select {
+	case d.broken <- err:
+	default:
 	}
-	return nil
 }
 
 // finish waits for what the loop's last actions asked for: the release, then the `stop` hooks.
@@ -305,20 +311,6 @@ func (d *Daemon) finish(work context.Context) {
 	hooks, cancel := context.WithTimeout(work, stopHooks)
 	defer cancel()
 	d.notifier.Stop(hooks)
-}
-
-// forsake removes every address after a task broke: without it there is no election, and another host will take them.
-func (d *Daemon) forsake() {
-	if d.kernel == nil {
-		return
-	}
-	removed, err := d.kernel.Sweep(func(linux.Held) bool { return false })
-	for _, h := range removed {
-		d.log.Warn("removed an address, since the daemon cannot go on", "address", h.IP, "interface", h.Interface)
-	}
-	if err != nil {
-		d.log.Error("remove the addresses, since the daemon cannot go on", "error", err)
-	}
 }
 
 // close gives back what New opened.

@@ -23,6 +23,11 @@ const (
 	shortSuspend = 100 * time.Millisecond
 	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
 	batch = 64
+	// lastHandover is what a handover may take after something broke: two waits for a successor, and something for the release.
+	// What is not handed over by then is left to the cleanup and the leases.
+	lastHandover = 15 * time.Second
+	// pulse is how often the loop looks at the time then: the timer may be what broke.
+	pulse = time.Millisecond
 	// snapshotGap is the least time between two snapshots, and snapshotShare the share of the loop's time that they may
 	// take: with thousands of instances one costs milliseconds.
 	snapshotGap   = 5 * time.Millisecond
@@ -49,13 +54,17 @@ type loop struct {
 	sealing     *sealing          // who waits for a calm moment
 	sealDue     <-chan time.Time  // when it is looked for again
 	unsent      []node.SendFailed // adverts that did not leave, for the node to hear of
+	done        bool              // nothing is left to do
+	pulses      <-chan time.Time  // in the timer's place, after something broke
+	given       <-chan time.Time  // when a handover for that is given up
 }
 
-// loop runs until the node has stopped, or work ends because a task broke. stop's end begins the handover.
-func (d *Daemon) loop(stop, work context.Context) {
+// loop runs until the node has stopped, or work ends. The end of stop begins the handover, and so does what breaks, which is
+// returned.
+func (d *Daemon) loop(stop, work context.Context) (failure error) {
 	l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
 	l.begin()
-	stopping := stop.Done()
+	stopping, broken := stop.Done(), d.broken
 	for !l.node.Stopped() {
 		l.arm()
 		select {
@@ -66,6 +75,8 @@ func (d *Daemon) loop(stop, work context.Context) {
 		case c := <-d.ports:
 			l.port(c)
 		case <-d.timer.C():
+			l.elapsed()
+		case <-l.pulses:
 			l.elapsed()
 		case s := <-d.steers:
 			l.steer(s)
@@ -81,20 +92,38 @@ func (d *Daemon) loop(stop, work context.Context) {
 			close(alive)
 		case <-stopping:
 			stopping = nil
-			d.log.Info("stopping", "why", context.Cause(stop))
-			if d.opts.Shadow {
-				return // it has nothing to hand over
-			}
-			d.systemd.stopping("handing over")
-			l.step(node.Stop{})
+			l.leave(context.Cause(stop))
+		case failure = <-broken:
+			broken = nil
+			l.pulses, l.given = time.Tick(pulse), time.After(lastHandover)
+			d.log.Error("the daemon cannot go on: it hands over and ends", "error", failure)
+			l.leave(failure)
+		case <-l.given:
+			d.log.Error("the handover did not end; what is left is for cleanup and the leases", "after", lastHandover)
+			return failure
 		case <-work.Done():
-			return
+			return failure
+		}
+		if l.done {
+			return failure
 		}
 		l.refresh()
 		l.remember()
 	}
 	l.memorize()
 	l.publish(time.Now())
+	return failure
+}
+
+// leave begins the handover.
+func (l *loop) leave(why error) {
+	l.log.Info("stopping", "why", why)
+	if l.opts.Shadow {
+		l.done = true // it has nothing to hand over
+		return
+	}
+	l.systemd.stopping("handing over")
+	l.step(node.Stop{})
 }
 
 // begin makes the node, and tells it what was before it.
@@ -160,7 +189,7 @@ func (l *loop) step(ev node.Event) {
 // arm sets the timer to the node's deadline.
 func (l *loop) arm() {
 	at, ok := l.node.Deadline()
-	if !ok || at.Equal(l.armed) {
+	if !ok || at.Equal(l.armed) || l.pulses != nil {
 		return
 	}
 	if err := l.timer.Set(at); err != nil {

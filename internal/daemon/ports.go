@@ -106,17 +106,23 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{}}
 	links := make(chan linux.Link)
 	var watching sync.WaitGroup
-	var watchErr error
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	d.watcher.Trouble = func(err error) {
+		if err != nil {
+			d.log.Warn("the interfaces cannot be looked at; what was known of them counts, and they are looked at again", "error", err)
+			return
+		}
+		d.log.Info("the interfaces can be looked at again")
+	}
 	watching.Go(func() {
-		defer cancel()
-		watchErr = d.watcher.Run(ctx, func(l linux.Link) {
+		err := d.watcher.Run(ctx, func(l linux.Link) {
 			select {
 			case links <- l:
 			case <-ctx.Done():
 			}
 		}, d.addresses.lostOn)
+		if err != nil && ctx.Err() == nil {
+			d.broke(err) // the sockets stay: the handover needs them
+		}
 	})
 	defer func() {
 		for _, p := range k.open {
@@ -149,7 +155,7 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 			k.pruneDevices(ctx)
 		case <-ctx.Done():
 			watching.Wait()
-			return watchErr
+			return nil
 		}
 	}
 }
