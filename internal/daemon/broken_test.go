@@ -50,7 +50,9 @@ func newLiving(t *testing.T) *living {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { _ = x.timer.Run(work) })
 	tasks.Go(func() { _ = x.addresses.run(work) })
-	tasks.Go(func() { _ = x.memory.run(work) })
+	for _, k := range x.memory {
+		tasks.Go(func() { _ = k.run(work) })
+	}
 	tasks.Go(func() {
 		err := x.loop(stop, work)
 		close(x.Daemon.ended)

@@ -99,6 +99,7 @@ type Daemon struct {
 	systemd    *systemd
 	names      *names
 	drains     Drains
+	saver      *drainSaver
 	memory     memories
 	drained    []string // what was saved, at the start
 	remembered node.Remembered
@@ -151,6 +152,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.published.Store(new(make(chan struct{})))
 	d.loaded.Store(&node.ConfigReport{Paths: o.Paths, Loaded: d.started})
 	d.announcer = newAnnouncements(d.log)
+	d.saver = &drainSaver{drains: d.drains, log: d.log}
 	d.memory = newMemories(o.RuntimeDir, o.StateDir, d.log)
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
@@ -291,6 +293,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.finish(work)
 	end()
 	tasks.Wait()
+	d.saver.wait()
 	d.close()
 	return err
 }

@@ -24,16 +24,21 @@ const partedPoll = 20 * time.Millisecond
 
 // Drain yields every instance, and waits until each has left or turned out to be nobody else's.
 func (d *Daemon) Drain(ctx context.Context, name string) (node.Drained, error) {
+	before, save, err := d.steerDrain(ctx, node.Drain{Who: name, On: true})
 	var out node.Drained
-	if err := d.drains.Set(name, true); err != nil {
+	if err == nil {
+		d.log.Info("drained", "name", name)
+		out, err = d.partAll(ctx, before)
+	}
+	if err := save.result(); err != nil {
 		out.Unsaved = err.Error()
 		d.log.Error("the drain will not outlive this daemon", "name", name, "error", err)
 	}
-	before := d.snapshot.Load()
-	if err := d.steer(ctx, node.Drain{Who: name, On: true}); err != nil {
-		return out, err
-	}
-	d.log.Info("drained", "name", name)
+	return out, err
+}
+
+// partAll waits for the end of a drain, for each instance that had its addresses before.
+func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Drained, err error) {
 	for _, was := range before.Instances {
 		if !was.Holding {
 			continue

@@ -52,7 +52,7 @@ func TestDrainOfWhatHasEnded(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*partedPoll)
 			defer cancel()
 			go func() { // in the place of the loop; what fails does so while the drain waits, and nothing is published
-				close((<-d.steers).taken)
+				(<-d.steers).taken <- d.snapshot.Load()
 				for _, name := range tt.failed {
 					d.monitors.results.Store(name, checks.Result{Check: name})
 				}

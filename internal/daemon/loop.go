@@ -286,13 +286,16 @@ func tells(a node.Action) bool {
 
 // steer takes what somebody asks for, and makes a snapshot for them.
 func (l *loop) steer(s steering) {
+	now := time.Now()
+	var before *node.Status
 	if s.event != nil {
+		before = l.node.Status(now) // the newest snapshot may not have what happened a moment ago
 		l.step(s.event)
 	}
-	if now := time.Now(); s.event != nil || now.Sub(l.snapped) >= l.pace {
-		l.publish(now)
+	if s.event != nil || now.Sub(l.snapped) >= l.pace {
+		l.publish(time.Now())
 	}
-	close(s.taken)
+	s.taken <- before
 }
 
 // refresh publishes a snapshot when something happened, or sees to it that one is made soon.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -64,7 +65,7 @@ const freshBound = time.Second
 func (d *Daemon) Report() node.Report {
 	ctx, cancel := context.WithTimeout(context.Background(), freshBound)
 	defer cancel()
-	_ = d.steer(ctx, nil)
+	_, _ = d.steer(ctx, nil)
 	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
 		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(), Reexec: d.reexeced.Load(),
@@ -90,33 +91,32 @@ func (d *Daemon) checkReports() []node.CheckReport {
 
 // Undrain lifts a drain.
 func (d *Daemon) Undrain(ctx context.Context, name string) error {
-	saveErr := d.drains.Set(name, false)
+	_, save, err := d.steerDrain(ctx, node.Drain{Who: name})
+	if err == nil {
+		d.log.Info("undrained", "name", name)
+	}
+	saveErr := save.result()
 	if saveErr != nil {
 		d.log.Error("the drain comes back with the next start", "name", name, "error", saveErr)
 	}
-	if err := d.steer(ctx, node.Drain{Who: name}); err != nil {
-		return err
-	}
-	d.log.Info("undrained", "name", name)
-	return saveErr
+	return cmp.Or(err, saveErr)
 }
 
-// steer has the loop take an event, and publish what came of it.
-func (d *Daemon) steer(ctx context.Context, ev node.Event) error {
-	taken := make(chan struct{})
+// steer has the loop take an event, and publish what came of it. It returns what was before.
+func (d *Daemon) steer(ctx context.Context, ev node.Event) (before *node.Status, err error) {
+	taken := make(chan *node.Status, 1)
 	select {
 	case d.steers <- steering{ev, taken}:
 	case <-d.ended:
-		return errStopping
+		return nil, errStopping
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	<-taken // the loop has it, and never waits
-	return nil
+	return <-taken, nil // the loop has it, and never waits
 }
 
 // steering is an event whose effect somebody waits for; without one it asks for a snapshot.
 type steering struct {
 	event node.Event
-	taken chan<- struct{}
+	taken chan<- *node.Status // gets what was before, with an event
 }
