@@ -18,13 +18,20 @@ func cleanupCommand() *cobra.Command {
 		Use:   "cleanup",
 		Short: "Hand over the addresses that a dead daemon left behind",
 		Long: "Hands over the addresses that a daemon which died left behind, as the daemon would have done at its stop. Addresses that\n" +
-			"nobody takes stay for 10 s, in which a restarted daemon adopts them. After a clean stop there is nothing to do.\n" +
+			"nobody takes stay for 10 s, in which a restarted daemon adopts them. After a clean stop there is nothing to do, nor\n" +
+			"where no daemon has run with the runtime directory. A daemon that is started meanwhile waits for the end.\n" +
 			"It is meant for a unit's ExecStopPost.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if control.Answers(f.runtimeDir) {
-				return fmt.Errorf("cleanup: a daemon runs with the runtime directory %s: nothing to clean up after", f.runtimeDir)
+			if !daemon.HasRun(f.runtimeDir) {
+				fmt.Fprintf(cmd.OutOrStdout(), "no daemon has run with the runtime directory %s: nothing to clean up after\n", f.runtimeDir)
+				return nil
 			}
+			lock, err := control.Lock(f.runtimeDir)
+			if err != nil {
+				return fmt.Errorf("cleanup: %w", err)
+			}
+			defer func() { _ = lock.Close() }()
 			_ = os.Unsetenv("NOTIFY_SOCKET") // the service manager listens to the daemon, not to us
 			done, err := daemon.Cleanup(cmd.Context(), daemon.Options{
 				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(),

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -37,16 +36,6 @@ func Dial(runtimeDir string) *Client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
-}
-
-// Answers says whether a daemon accepts connections on its control socket.
-func Answers(runtimeDir string) bool {
-	c, err := net.DialTimeout("unix", filepath.Join(runtimeDir, SocketName), time.Second)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
 }
 
 // Report asks for the status.

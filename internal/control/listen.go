@@ -3,11 +3,13 @@ package control
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +22,31 @@ const (
 	maxPath = 107
 )
 
-// lockDir makes the runtime directory and takes it for this process. The lock ends with the file, so also with the
-// process, however that ends; no child inherits it.
-func lockDir(dir string) (*os.File, error) {
+const (
+	// cleaning is what the lock's file says while a cleanup has it.
+	cleaning = "cleanup"
+	// cleanupBound is how long a daemon that starts waits for a cleanup, which takes 15 s at most; cleanupPoll is how often it
+	// looks.
+	cleanupBound = 20 * time.Second
+	cleanupPoll  = 20 * time.Millisecond
+)
+
+// Lock takes the runtime directory for a cleanup, until the file is closed. No daemon and no other cleanup may have it; a
+// daemon that is started meanwhile waits.
+func Lock(runtimeDir string) (io.Closer, error) {
+	f, err := lockDir(runtimeDir, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt([]byte(cleaning), 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock runtime directory: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// lockDir makes the runtime directory and takes it for this process; for a cleanup that has it, it waits. The lock ends with
+// the file, so also with the process, however that ends; no child inherits it.
+func lockDir(dir string, wait time.Duration) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make runtime directory: %w", err)
 	}
@@ -31,16 +55,32 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock runtime directory: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("another daemon runs with the runtime directory %s; use another --runtime-dir", dir)
-	case err != nil:
-		err = fmt.Errorf("lock runtime directory: %s: %w", path, err)
-	default:
-		return f, nil
+	for deadline := time.Now().Add(wait); ; time.Sleep(cleanupPoll) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			err = f.Truncate(0) // a cleanup that was killed may have left its word
+		}
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			err = fmt.Errorf("lock runtime directory: %s: %w", path, err)
+		case !heldByCleanup(f):
+			err = fmt.Errorf("another daemon runs with the runtime directory %s: stop that one first", dir)
+		case time.Now().Before(deadline):
+			continue
+		default:
+			err = fmt.Errorf("a cleanup is at work in the runtime directory %s: try again when it has ended", dir)
+		}
+		return nil, errors.Join(err, f.Close())
 	}
-	return nil, errors.Join(err, f.Close())
+}
+
+// heldByCleanup says whether it is a cleanup that has the lock.
+func heldByCleanup(f *os.File) bool {
+	word := make([]byte, len(cleaning))
+	n, _ := f.ReadAt(word, 0)
+	return string(word[:n]) == cleaning
 }
 
 // listen makes the socket in place of one that a dead daemon left. The directory is locked.

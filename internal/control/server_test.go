@@ -168,9 +168,6 @@ func TestErrNotRunning(t *testing.T) {
 			if !strings.Contains(err.Error(), filepath.Join(dir, SocketName)) {
 				t.Errorf("the error %q does not name the socket", err)
 			}
-			if Answers(dir) {
-				t.Error("somebody answers")
-			}
 		})
 	}
 }
@@ -196,9 +193,6 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if _, err := Dial(dir).Report(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if !Answers(dir) {
-		t.Error("nobody answers")
-	}
 	stop()
 	if !gone(dir) {
 		t.Error("the socket is still there after the end")
@@ -209,7 +203,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	dir := runtimeDir(t)
 	_, stop := serve(t, dir, "", &fakeDaemon{})
 	_, err := Listen(dir, "", &fakeDaemon{})
-	if want := "another daemon runs with the runtime directory " + dir + "; use another --runtime-dir"; err == nil || err.Error() != want {
+	if want := "another daemon runs with the runtime directory " + dir + ": stop that one first"; err == nil || err.Error() != want {
 		t.Fatalf("error %v, want %q", err, want)
 	}
 	if _, err := Dial(dir).Report(t.Context()); err != nil {
@@ -270,7 +264,7 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 				t.Fatalf("error %v, want %q in it", err, tt.want)
 			}
 			// What was taken is given back.
-			if lock, err := lockDir(tt.dir); err == nil {
+			if lock, err := lockDir(tt.dir, 0); err == nil {
 				_ = lock.Close()
 			} else if tt.dir != file {
 				t.Errorf("the directory stays locked: %v", err)

@@ -24,7 +24,7 @@ const (
 )
 
 // Cleanup hands over what a daemon that died still holds. Where nothing is left it sends nothing. It returns what it did,
-// in words. No daemon may run with the runtime directory.
+// in words. The caller has the lock of the runtime directory, and a daemon HasRun with it.
 func Cleanup(ctx context.Context, o Options) (string, error) {
 	saved, err := loadInstances(o.RuntimeDir)
 	if err != nil {
@@ -78,10 +78,17 @@ func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
 	})
 }
 
+// strange says of an address that only the kernel's tag shows to be an understudy's whether it may be another one's: no
+// instance that this one knows has it.
+func (d *Daemon) strange(h linux.Held) bool { return h.Owner == "" && !d.virtual(h.IP) }
+
 // remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.
 func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {
 	var owners []string
 	_, err := d.kernel.Sweep(func(h linux.Held) bool {
+		if d.strange(h) {
+			return true
+		}
 		owners = append(owners, h.Owner)
 		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Base() })
 	})

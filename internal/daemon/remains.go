@@ -30,6 +30,14 @@ type unclaimed struct {
 	Instances []string  `json:"instances"`
 }
 
+// HasRun says whether a daemon has run with a runtime directory and may have left something behind.
+func HasRun(runtimeDir string) bool {
+	return slices.ContainsFunc([]string{instancesFile, linux.HeldName, linux.MacvlansName}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(runtimeDir, name))
+		return !errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // saveInstances keeps what cleanup needs to speak for this daemon.
 func (d *Daemon) saveInstances(c node.Config) {
 	if c.Shadow {
@@ -124,6 +132,9 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 		d.log.Warn("addresses that an earlier daemon left are not adopted", "error", err)
 	}
 	swept, err := kernel.Sweep(func(h linux.Held) bool {
+		if d.strange(h) {
+			return true
+		}
 		known := slices.ContainsFunc(cfg.Instances, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Base() })
 		if !known || !slices.Contains(left, h.Owner) {
 			return false

@@ -358,7 +358,7 @@ func TestNoticeTellsOfAFileThatCannotBeWritten(t *testing.T) {
 	self, _ := pair(t)
 	dir := t.TempDir()
 	a := openAddresses(t, dir)
-	if err := os.Mkdir(filepath.Join(dir, heldName+".new"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, HeldName+".new"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if failed := a.Set(want(0, "10.9.0.100")); len(failed) > 0 || !self.has("10.9.0.100/32") {
@@ -367,6 +367,6 @@ func TestNoticeTellsOfAFileThatCannotBeWritten(t *testing.T) {
 	if err := a.Notice(); err == nil || !strings.Contains(err.Error(), "note the held addresses") {
 		t.Errorf("notice: %v", err)
 	}
-	os.Remove(filepath.Join(dir, heldName+".new"))
+	os.Remove(filepath.Join(dir, HeldName+".new"))
 	mustSet(t, a, want(0, "10.9.0.100"))
 }

@@ -183,10 +183,10 @@ func TestRenewalLeavesTheFileAlone(t *testing.T) {
 	a := openAddresses(t, dir)
 	w := want(time.Minute, "172.30.0.9/24")
 	mustSet(t, a, w)
-	before := must(os.Stat(filepath.Join(dir, heldName)))
+	before := must(os.Stat(filepath.Join(dir, HeldName)))
 	self.run("ip route del 172.30.0.0/24")
 	mustSet(t, a, w)
-	if !os.SameFile(before, must(os.Stat(filepath.Join(dir, heldName)))) {
+	if !os.SameFile(before, must(os.Stat(filepath.Join(dir, HeldName)))) {
 		t.Error("held.json was written again")
 	}
 	a.routed = time.Now().Add(-routeGap)

@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// heldName is the file that lists the addresses that this daemon may have set.
-const heldName = "held.json"
+// HeldName is the file in the runtime directory that lists the addresses that this daemon may have set.
+const HeldName = "held.json"
 
 // Held is one address that a daemon of this host has set, or was about to.
 type Held struct {
@@ -48,7 +48,7 @@ type heldFile struct {
 	path string
 }
 
-func newHeldFile(dir string) *heldFile { return &heldFile{path: filepath.Join(dir, heldName)} }
+func newHeldFile(dir string) *heldFile { return &heldFile{path: filepath.Join(dir, HeldName)} }
 
 // heldContent is what the file holds. What was written before a reboot says nothing about the addresses of today.
 type heldContent struct {

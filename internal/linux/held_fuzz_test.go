@@ -21,7 +21,7 @@ func FuzzHeld(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		dir := t.TempDir()
-		path := filepath.Join(dir, heldName)
+		path := filepath.Join(dir, HeldName)
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}

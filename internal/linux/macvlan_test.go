@@ -160,7 +160,7 @@ func TestMacvlanWithoutABook(t *testing.T) {
 	self, _ := pair(t)
 	dir := t.TempDir()
 	must(must(OpenAddresses(dir)).Macvlans().Ensure(router4))
-	if err := os.Remove(filepath.Join(dir, macvlanBookName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, MacvlansName)); err != nil {
 		t.Fatal(err)
 	}
 	self.run("ip link add link v0 name mine type macvlan mode bridge")

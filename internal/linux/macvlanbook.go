@@ -12,8 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// macvlanBookName is the file that lists the macvlans, and the settings of their parents before.
-const macvlanBookName = "macvlans.json"
+// MacvlansName is the file in the runtime directory that lists the macvlans, and the settings of their parents before.
+const MacvlansName = "macvlans.json"
 
 // What a parent's settings must be at least, so that it neither answers for the addresses on its macvlans (arp_ignore) nor
 // asks in their name (arp_announce): each would give clients the parent's MAC address for them. Seen on Linux 6.18: with
@@ -47,7 +47,7 @@ func openMacvlanBook(runtimeDir string) (*macvlanBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(runtimeDir, macvlanBookName)
+	path := filepath.Join(runtimeDir, MacvlansName)
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("load the list of macvlans: %w", err)

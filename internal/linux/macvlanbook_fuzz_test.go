@@ -27,7 +27,7 @@ func FuzzMacvlanBook(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, macvlanBookName), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, MacvlansName), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		b, err := openMacvlanBook(dir)

@@ -1,0 +1,54 @@
+package control
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A cleanup and a daemon are never at work at once: both write the list of held addresses, and both would speak.
+func TestCleanupAndDaemonKeepEachOtherOut(t *testing.T) {
+	dir := runtimeDir(t)
+	cleanup, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, refused := range map[string]func() error{
+		"another cleanup":             func() error { _, err := Lock(dir); return err },
+		"a daemon that waits in vain": func() error { _, err := lockDir(dir, 2*cleanupPoll); return err },
+	} {
+		if err := refused(); err == nil || err.Error() != "a cleanup is at work in the runtime directory "+dir+": try again when it has ended" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	type listened struct {
+		s   *Server
+		err error
+	}
+	daemon := make(chan listened, 1)
+	go func() {
+		s, err := Listen(dir, "", &fakeDaemon{})
+		daemon <- listened{s, err}
+	}()
+	select {
+	case d := <-daemon:
+		t.Fatalf("a daemon runs beside the cleanup (%v)", d.err)
+	case <-time.After(5 * cleanupPoll):
+	}
+	if err := cleanup.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := <-daemon
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
+	if _, err := Lock(dir); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
+		t.Errorf("a cleanup beside a daemon: %v", err)
+	}
+	if _, err := lockDir(dir, time.Hour); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
+		t.Errorf("a second daemon: %v", err)
+	}
+	if err := d.s.Close(); err != nil {
+		t.Error(err)
+	}
+}
