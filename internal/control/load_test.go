@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,32 @@ func raw(t *testing.T, dir, request string) net.Conn {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Nobody may keep a connection for good, and with all of them the socket, by a body that is announced and never sent.
+func TestBodiesThatNeverComeHoldNobodyUpForLong(t *testing.T) {
+	dir := runtimeDir(t)
+	serve(t, dir, "", &fakeDaemon{report: func() node.Report { return node.Report{Node: &node.Status{Node: "lb1"}} }})
+	var first net.Conn
+	for k := range maxConnections {
+		method := "GET /v1/status HTTP/1.1\r\nHost: understudy\r\nContent-Length: 10\r\n\r\n"
+		if k%2 == 1 {
+			method = "POST /v1/drain?for=x HTTP/1.1\r\nHost: understudy\r\nTransfer-Encoding: chunked\r\n\r\n"
+		}
+		if c := raw(t, dir, method); first == nil {
+			first = c
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	if _, err := Dial(dir).Report(ctx); err != nil {
+		t.Errorf("status while %d bodies are awaited: %v", maxConnections, err)
+	}
+	_ = first.SetReadDeadline(time.Now().Add(bound))
+	answer, err := io.ReadAll(first)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") || !strings.Contains(string(answer), "a request here has no body") {
+		t.Errorf("answer %q, %v", answer, err)
+	}
 }
 
 func TestClientsThatDoNotReadTheirAnswerHoldNobodyUp(t *testing.T) {

@@ -23,6 +23,8 @@ const (
 	// descriptors that the daemon needs for its sockets.
 	maxConnections = 128
 	headerBound    = 5 * time.Second
+	// bodyBound is how long a body that nobody asked for is read, so that the client sees the answer.
+	bodyBound = time.Second
 	maxHeader      = 16 << 10
 	// writeBound covers the longest drain too.
 	writeBound    = 30 * time.Second
@@ -144,7 +146,21 @@ func (s *Server) handler() http.Handler {
 	}))
 	mux.HandleFunc("POST /v1/reexec", s.byRoot(func(r *http.Request) (any, error) { return nil, s.daemon.Reexec(r.Context()) }))
 	mux.HandleFunc("POST /v1/reload", s.steerBy(func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) }))
-	return mux
+	return bodiless(mux)
+}
+
+// bodiless refuses requests with a body: none here has one, and who announces one and never sends it would keep its connection
+// for good. (The server's ReadTimeout would end a drain that takes longer, too.)
+func bodiless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyBound)) // a connection can
+		w.Header().Set("Connection", "close")
+		reply(w, http.StatusBadRequest, failure{"a request here has no body"})
+	})
 }
 
 // drainName reads whose drain is meant.
