@@ -27,6 +27,9 @@ func screen(r node.Report, now time.Time) string {
 	} else {
 		fmt.Fprintf(&b, "configuration loaded %s ago from %s\n", age(now, r.Config.Loaded), strings.Join(r.Config.Paths, ", "))
 	}
+	if r.Config.Unwatched != "" {
+		fmt.Fprintf(&b, "not every change of it is noticed, reload by hand: %s\n", r.Config.Unwatched)
+	}
 	b.WriteString(exchanges(r, now))
 	for _, g := range r.Node.Groups {
 		b.WriteString("\n")

@@ -46,7 +46,8 @@ var reports = map[string]node.Report{
 		Version: "1.2.3", PID: 4711, Started: ago(50 * time.Hour),
 		Config: node.ConfigReport{
 			Paths: []string{"/etc/understudy"}, Loaded: ago(49 * time.Hour), Since: ago(5 * time.Minute),
-			Rejected: "/etc/understudy/understudy.hcl:4:15: error: vrid is 300; allowed: 1..255\n    4 |   vrid      = 300",
+			Rejected:  "/etc/understudy/understudy.hcl:4:15: error: vrid is 300; allowed: 1..255\n    4 |   vrid      = 300",
+			Unwatched: "watch /etc/understudy/conf.d: no space left on device",
 		},
 		Node: &node.Status{Node: "lb1", Drained: []string{"admin", "nginx-stop"}, Instances: []node.InstanceStatus{
 			{

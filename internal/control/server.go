@@ -25,7 +25,7 @@ const (
 	headerBound    = 5 * time.Second
 	// bodyBound is how long a body that nobody asked for is read, so that the client sees the answer.
 	bodyBound = time.Second
-	maxHeader      = 16 << 10
+	maxHeader = 16 << 10
 	// writeBound covers the longest drain too.
 	writeBound    = 30 * time.Second
 	maxName       = 64

@@ -109,6 +109,7 @@ type Daemon struct {
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
 	loaded    atomic.Pointer[node.ConfigReport]
+	unwatched atomic.Pointer[string]            // which of the configuration's files are not watched, and why
 	reexeced  atomic.Pointer[node.ReexecReport] // nil: it was not asked for
 	hookRuns  hookRuns
 }
@@ -151,6 +152,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.cfg.Store(cfg)
 	d.published.Store(new(make(chan struct{})))
 	d.loaded.Store(&node.ConfigReport{Paths: o.Paths, Loaded: d.started})
+	d.unwatched.Store(new(""))
 	d.announcer = newAnnouncements(d.log)
 	d.saver = &drainSaver{drains: d.drains, log: d.log}
 	d.memory = newMemories(o.RuntimeDir, o.StateDir, d.log)

@@ -1,10 +1,16 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,6 +28,7 @@ const (
 // link, puts another file in the place of the one that was watched. The zero value watches nothing.
 type files struct {
 	watcher *fsnotify.Watcher
+	add     func(dir string) error // the watcher's
 	events  <-chan fsnotify.Event
 	errors  <-chan error
 }
@@ -32,9 +39,10 @@ func (d *Daemon) watchFiles() files {
 	if err != nil {
 		d.log.Warn("the configuration's files are not watched: reload by hand (understudy reload), or raise fs.inotify.max_user_instances",
 			"error", err)
+		d.unwatched.Store(new(err.Error()))
 		return files{}
 	}
-	return files{watcher: w, events: w.Events, errors: w.Errors}
+	return files{watcher: w, add: w.Add, events: w.Events, errors: w.Errors}
 }
 
 func (f files) close() {
@@ -44,10 +52,10 @@ func (f files) close() {
 }
 
 // follow watches the directories, and no others that are gone from the configuration. It says whether one is new: what
-// happened in that before is not known. A directory that is missing is watched once it is there; its parent is, till then.
-func (f files) follow(dirs map[string]bool) (fresh bool) {
+// happened in that before is not known. The error says which could not be watched; one that has just gone is none.
+func (f files) follow(dirs map[string]bool) (fresh bool, err error) {
 	if f.watcher == nil {
-		return false
+		return false, nil
 	}
 	watched := map[string]bool{}
 	for _, dir := range f.watcher.WatchList() {
@@ -58,10 +66,32 @@ func (f files) follow(dirs map[string]bool) (fresh bool) {
 	}
 	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
 		// Also those that are watched: another directory may be in the old one's place.
-		if err := f.watcher.Add(dir); err == nil && !watched[dir] {
-			fresh = true
+		switch wrong := f.add(dir); {
+		case wrong == nil:
+			fresh = fresh || !watched[dir]
+		case errors.Is(wrong, fs.ErrNotExist):
+			fresh = true // where it was to be found is another place now
+		default:
+			err = cmp.Or(err, fmt.Errorf("watch %s: %w", dir, wrong))
 		}
 	}
+	return fresh, err
+}
+
+// follow brings the watching to the configuration of now. What cannot be watched is said once, and shown by status.
+func (d *Daemon) follow(f files) (fresh bool) {
+	fresh, err := f.follow(d.directories())
+	if f.watcher == nil {
+		return false
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != *d.unwatched.Load() && err != nil {
+		d.log.Warn("not all of the configuration's files are watched: reload by hand (understudy reload), or raise fs.inotify.max_user_watches", "error", err)
+	}
+	d.unwatched.Store(&text)
 	return fresh
 }
 
@@ -69,22 +99,59 @@ func (f files) follow(dirs map[string]bool) (fresh bool) {
 func (d *Daemon) directories() map[string]bool {
 	dirs := map[string]bool{}
 	for _, path := range d.opts.Paths {
-		for _, dir := range []string{filepath.Dir(filepath.Clean(path)), filepath.Clean(path), filepath.Join(path, "checks.d"), filepath.Join(path, "conf.d")} {
-			dirs[dir] = true
+		for _, p := range []string{path, filepath.Join(path, "checks.d"), filepath.Join(path, "conf.d")} {
+			onTheWay(dirs, p)
 		}
 	}
 	cfg := d.cfg.Load()
-	read := slices.Clone(cfg.SecretFiles)
 	for _, s := range cfg.Sources {
-		read = append(read, s.Path)
+		onTheWay(dirs, s.Path)
 	}
-	for _, path := range read {
-		dirs[filepath.Dir(path)] = true
-		if target, err := filepath.EvalSymlinks(path); err == nil {
-			dirs[filepath.Dir(target)] = true
-		}
+	for _, path := range cfg.SecretFiles {
+		onTheWay(dirs, path)
 	}
 	return dirs
+}
+
+// maxLinks is how many links the kernel follows on the way to a file.
+const maxLinks = 40
+
+// onTheWay adds the directories in which a change can put something else at a path: that of each link on the way to it, the
+// one that it is in, itself if it is one, and while it is missing the last one that is there.
+func onTheWay(dirs map[string]bool, path string) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return
+	}
+	at, rest := "/", strings.Split(path, "/")
+	for links := 0; len(rest) > 0 && links <= maxLinks; {
+		name := rest[0]
+		rest = rest[1:]
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		switch {
+		case err == nil && info.Mode()&os.ModeSymlink != 0:
+			dirs[at] = true
+			links++
+			target, err := os.Readlink(next)
+			if err != nil {
+				return // it has just gone: its directory is watched
+			}
+			if filepath.IsAbs(target) {
+				at = "/"
+			}
+			rest = append(strings.Split(target, "/"), rest...)
+		case err == nil && info.IsDir():
+			if len(rest) == 0 {
+				dirs[filepath.Dir(next)] = true
+			}
+			at = next
+		default: // a file, or nothing
+			dirs[at] = true
+			return
+		}
+	}
+	dirs[at] = true
 }
 
 // relevant leaves out what changes no content; but a configuration may be rejected only because others may read a key.
@@ -108,7 +175,7 @@ func (d *Daemon) runReload(ctx context.Context) error {
 		timer.Reset(min(settled, latest.Sub(now)))
 	}
 	timer.Stop()
-	if f.follow(d.directories()) {
+	if d.follow(f) {
 		changed()
 	}
 	for {
@@ -129,14 +196,16 @@ func (d *Daemon) runReload(ctx context.Context) error {
 			continue
 		case <-timer.C:
 			latest = time.Time{}
-			f.follow(d.directories())
+			if d.follow(f) {
+				changed()
+			}
 			if d.cfg.Load().Reload.Watch {
 				_, _ = d.reload(ctx, "a file changed") // reload has logged it
 			}
 		case <-ctx.Done():
 			return nil
 		}
-		if f.follow(d.directories()) {
+		if d.follow(f) {
 			changed()
 		}
 	}

@@ -4,8 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/understudy-ha/understudy/internal/config"
 )
 
 func TestFilesAreFollowed(t *testing.T) {
@@ -107,6 +112,79 @@ func link(t *testing.T, target, path string) {
 	}
 }
 
+// A directory that goes and comes back, and a link somewhere on the way, are followed too.
+func TestDirectoriesAndLinksOnTheWayAreFollowed(t *testing.T) {
+	releases := func(t *testing.T, dir, to string) {
+		write(t, filepath.Join(dir, "releases", "r1", "understudy.hcl"), text(150))
+		write(t, filepath.Join(dir, "releases", "r2", "understudy.hcl"), text(120))
+		link(t, "r1", filepath.Join(dir, "releases", "current"))
+		if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		link(t, to, filepath.Join(dir, "etc", filepath.Base(to)))
+	}
+	swap := func(t *testing.T, dir string) {
+		link(t, "r2", filepath.Join(dir, "releases", "next"))
+		rename(t, filepath.Join(dir, "releases", "next"), filepath.Join(dir, "releases", "current"))
+	}
+	t.Run("a link in the middle, to a file", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		releases(t, dir, "../releases/current/understudy.hcl")
+		r := newReloading(t, filepath.Join(dir, "etc"))
+		swap(t, dir)
+		eventually(t, "the new priority counts", func() bool { return r.priority() == 120 })
+	})
+	t.Run("a link in the middle, to a directory", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		releases(t, dir, "../releases/current")
+		r := newReloading(t, filepath.Join(dir, "etc", "current"))
+		swap(t, dir)
+		eventually(t, "the new priority counts", func() bool { return r.priority() == 120 })
+	})
+	t.Run("a directory that goes, with the one above, and comes back", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		path := filepath.Join(dir, "above", "etc", "understudy.hcl")
+		write(t, path, text(150))
+		r := newReloading(t, path)
+		if err := os.RemoveAll(filepath.Join(dir, "above")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "what is missing is rejected", func() bool { return r.loaded.Load().Rejected != "" })
+		write(t, path, text(120))
+		eventually(t, "the new priority counts", func() bool { return r.priority() == 120 && r.loaded.Load().Rejected == "" })
+	})
+}
+
+// A watch that the kernel refuses is said once, and shown.
+func TestWhatIsNotWatchedIsSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150))
+	log := &logs{}
+	d := newDaemon(&config.Config{}, Options{Paths: []string{path}, Log: hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true})})
+	close(d.ended)
+	f := d.watchFiles()
+	defer f.close()
+	works := f.add
+	f.add = func(string) error { return syscall.ENOSPC }
+	want := "watch " + filepath.Dir(path) + ": no space left on device"
+	for range 2 {
+		d.follow(f)
+		if got := d.Report().Config.Unwatched; got != want {
+			t.Errorf("unwatched %q, want %q", got, want)
+		}
+	}
+	if n := strings.Count(log.String(), "max_user_watches"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	f.add = works
+	if d.follow(f); d.Report().Config.Unwatched != "" {
+		t.Error("it is watched again, and shown as if not")
+	}
+}
+
 func TestWatchCanBeTurnedOffAndOnAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "understudy.hcl")
 	write(t, path, text(150, noWatch))
@@ -143,8 +221,8 @@ func TestRestlessFileIsReadInTheEnd(t *testing.T) {
 // Where the kernel has no watch left, the daemon reloads when it is asked.
 func TestWithoutWatchesReloadWorks(t *testing.T) {
 	var f files
-	if f.follow(map[string]bool{"/": true}) {
-		t.Error("a directory is watched by nobody")
+	if fresh, err := f.follow(map[string]bool{"/": true}); fresh || err != nil {
+		t.Errorf("a directory is watched by nobody: %v, %v", fresh, err)
 	}
 	f.close()
 	select {

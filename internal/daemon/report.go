@@ -66,9 +66,11 @@ func (d *Daemon) Report() node.Report {
 	ctx, cancel := context.WithTimeout(context.Background(), freshBound)
 	defer cancel()
 	_, _ = d.steer(ctx, nil)
+	loaded := *d.loaded.Load()
+	loaded.Unwatched = *d.unwatched.Load()
 	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
-		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: *d.loaded.Load(), Reexec: d.reexeced.Load(),
+		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: loaded, Reexec: d.reexeced.Load(),
 	}
 }
 

@@ -54,6 +54,8 @@ type ConfigReport struct {
 	Loaded   time.Time `json:"loaded"`
 	Rejected string    `json:"rejected,omitempty"` // the diagnostics of the newest files, if they cannot be run
 	Since    time.Time `json:"rejected_at,omitzero"`
+	// Unwatched says why a change of some file is not noticed by itself.
+	Unwatched string `json:"unwatched,omitempty"`
 }
 
 // Drained is the end of a drain.
