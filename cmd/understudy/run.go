@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -112,8 +113,10 @@ func runDaemon(cmd *cobra.Command, f *runFlags) error {
 	}
 	log.Info(started, "node", cfg.Node, "instances", len(cfg.Instances), "version", version())
 	ended := make(chan struct{})
+	var hangingUp sync.WaitGroup
+	hangingUp.Go(func() { reloadOnHangup(hangups, ended, d) })
+	defer hangingUp.Wait()
 	defer close(ended)
-	go reloadOnHangup(hangups, ended, d)
 	if err := d.Run(ctx); err != nil {
 		return err
 	}

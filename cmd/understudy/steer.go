@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/control"
 	"github.com/understudy-ha/understudy/internal/daemon"
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // Exit codes of drain (the design's section 7).
@@ -55,9 +56,11 @@ func drainCommand() *cobra.Command {
 func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 	defer cancel()
-	d, err := control.Dial(f.runtimeDir).Drain(ctx, name)
+	var d node.Drained
+	err := steered(f, name, true, func(c *control.Client) (err error) { d, err = c.Drain(ctx, name); return err })
 	if errors.Is(err, control.ErrNotRunning) {
-		return saveDrain(cmd, f, name, true)
+		fmt.Fprintln(cmd.OutOrStdout(), "understudy is not running: drained from its next start")
+		return nil
 	}
 	if err != nil {
 		return err
@@ -84,22 +87,23 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 	return nil
 }
 
-// saveDrain changes the saved set for the daemon that is started next.
-func saveDrain(cmd *cobra.Command, f *hostFlags, name string, on bool) error {
-	saved := daemon.Drains{StateDir: f.stateDir, RuntimeDir: f.runtimeDir}
-	if err := saved.Set(name, on); err != nil {
+// steered asks the daemon. Where none runs it changes the saved set, for the one that is started next, and asks once more: one
+// that is starting may have read the set before.
+func steered(f *hostFlags, name string, on bool, ask func(*control.Client) error) error {
+	client := control.Dial(f.runtimeDir)
+	err := ask(client)
+	if !errors.Is(err, control.ErrNotRunning) {
 		return err
 	}
-	if on {
-		fmt.Fprintln(cmd.OutOrStdout(), "understudy is not running: drained from its next start")
-		return nil
+	if err := savedDrains(f).Set(name, on); err != nil {
+		return err
 	}
-	left, err := saved.Load()
-	fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: undrained from its next start%s\n", stillDrained(left))
-	if err != nil { // of another file than the one that was changed
-		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
-	}
-	return nil
+	return ask(client)
+}
+
+// savedDrains is the set that outlives a daemon.
+func savedDrains(f *hostFlags) daemon.Drains {
+	return daemon.Drains{StateDir: f.stateDir, RuntimeDir: f.runtimeDir}
 }
 
 // stillDrained says what else drains this host, and how each of them is lifted.
@@ -129,16 +133,20 @@ func shellQuoted(word string) string {
 func undrain(cmd *cobra.Command, f *hostFlags, name string) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 	defer cancel()
-	client := control.Dial(f.runtimeDir)
-	err := client.Undrain(ctx, name)
+	err := steered(f, name, false, func(c *control.Client) error { return c.Undrain(ctx, name) })
 	if errors.Is(err, control.ErrNotRunning) {
-		return saveDrain(cmd, f, name, false)
+		left, err := savedDrains(f).Load()
+		fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: undrained from its next start%s\n", stillDrained(left))
+		if err != nil { // of another file than the one that was changed
+			fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
+		}
+		return nil
 	}
 	if err != nil {
 		return err
 	}
 	var left []string
-	if r, err := client.Report(ctx); err == nil && r.Node != nil { // undrained it is, whether or not the daemon says more
+	if r, err := control.Dial(f.runtimeDir).Report(ctx); err == nil && r.Node != nil { // undrained it is, whether or not the daemon says more
 		left = r.Node.Drained
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "undrained%s\n", stillDrained(left))

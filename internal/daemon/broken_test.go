@@ -144,3 +144,24 @@ func TestBrokenWatcherLeavesTheSockets(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever comes first after a sleep, a signal too, does not speak for a master that may have lost meanwhile.
+func TestSleepIsKnownBeforeAnythingElse(t *testing.T) {
+	for name, first := range map[string]func(*loop){
+		"a signal":           func(l *loop) { l.leave(errors.New("a signal")) },
+		"a command":          func(l *loop) { l.steer(steering{node.Drain{Who: "admin", On: true}, make(chan *node.Status, 1)}) },
+		"an interface":       func(l *loop) { l.port(portChange{link: node.Link{Name: "eth0"}, done: make(chan struct{})}) },
+		"a timer's elapsing": (*loop).elapsed,
+	} {
+		d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, vip1.String())}}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+		d.addresses = newAddressSetter(&fakeKernel{}, d.post, d.log)
+		if err := d.prepare(d.cfg.Load()); err != nil {
+			t.Fatal(err)
+		}
+		l := &loop{Daemon: d, ports: map[string]*port{}, node: node.New(d.nodeConfig(d.cfg.Load()), time.Now()), statuses: map[string]string{}}
+		l.suspended = -time.Hour
+		if first(l); !l.woken {
+			t.Errorf("%s: it does not know that it slept", name)
+		}
+	}
+}

@@ -117,6 +117,7 @@ func (d *Daemon) loop(stop, work context.Context) (failure error) {
 
 // leave begins the handover.
 func (l *loop) leave(why error) {
+	l.wokeUp()
 	l.log.Info("stopping", "why", why)
 	if l.opts.Shadow {
 		l.done = true // it has nothing to hand over
@@ -286,6 +287,7 @@ func tells(a node.Action) bool {
 
 // steer takes what somebody asks for, and makes a snapshot for them.
 func (l *loop) steer(s steering) {
+	l.wokeUp()
 	now := time.Now()
 	var before *node.Status
 	if s.event != nil {

@@ -72,6 +72,7 @@ func (p *port) mark(marks map[*linux.Conn]uint64) {
 
 // port takes a change of an interface into the loop.
 func (l *loop) port(c portChange) {
+	l.wokeUp()
 	l.usePort(c)
 	l.step(node.LinkChanged{Link: c.link})
 }

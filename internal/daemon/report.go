@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
@@ -70,8 +71,16 @@ func (d *Daemon) Report() node.Report {
 	loaded.Unwatched = *d.unwatched.Load()
 	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
-		Checks: d.checkReports(), Hooks: d.hookRuns.list(), Config: loaded, Reexec: d.reexeced.Load(),
+		Checks: d.checkReports(), Hooks: d.hookReports(), Config: loaded, Reexec: d.reexeced.Load(),
 	}
+}
+
+// hookReports lists the last runs of the hooks that are configured.
+func (d *Daemon) hookReports() []node.HookReport {
+	hooks := d.cfg.Load().Hooks
+	return slices.DeleteFunc(d.hookRuns.list(), func(r node.HookReport) bool {
+		return !slices.ContainsFunc(hooks, func(h config.Hook) bool { return h.Name == r.Name })
+	})
 }
 
 // checkReports lists the checks in the order of the configuration.

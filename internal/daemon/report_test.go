@@ -37,6 +37,17 @@ func TestHookRunsKeepTheLastOfEachInstance(t *testing.T) {
 	}
 }
 
+func TestHooksThatAReloadRemovedAreNotShown(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1", Hooks: []config.Hook{{Name: "tell"}}}, Options{Log: hclog.NewNullLogger()})
+	close(d.ended)
+	for _, name := range []string{"tell", "gone"} {
+		d.hookRuns.add(notify.Report{Hook: name, Instance: "web"})
+	}
+	if hooks := d.Report().Hooks; len(hooks) != 1 || hooks[0].Name != "tell" {
+		t.Errorf("shown: %+v", hooks)
+	}
+}
+
 // A check's first success is news to the node, each failure is (its reason may be another), a success that lasts is not.
 func TestWhatTheNodeHearsOfChecks(t *testing.T) {
 	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})

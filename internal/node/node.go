@@ -101,8 +101,10 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case SendFailed:
 		n.sendFailed(now, ev)
 	case CheckChanged:
-		n.checks[ev.Check] = &verdict{ev.Healthy, ev.Reason}
-		n.settleAll(now, func(i *instance) bool { _, ok := i.cfg.Checks[ev.Check]; return ok })
+		if n.configured(ev.Check) { // else it was on its way when a reload removed the check
+			n.checks[ev.Check] = &verdict{ev.Healthy, ev.Reason}
+			n.settleAll(now, func(i *instance) bool { _, ok := i.cfg.Checks[ev.Check]; return ok })
+		}
 	case LinkChanged:
 		n.linkChanged(now, ev.Link)
 	case AddressLost:

@@ -132,6 +132,11 @@ func (i *instance) continuedBy(c *Instance) bool {
 	})
 }
 
+// configured says whether the configuration has a check that an instance heeds.
+func (n *Node) configured(check string) bool {
+	return slices.ContainsFunc(n.cfg.Instances, func(i Instance) bool { _, ok := i.Checks[check]; return ok })
+}
+
 // forgetChecks drops the verdicts of checks that no instance has any more.
 func (n *Node) forgetChecks() {
 	maps.DeleteFunc(n.checks, func(name string, _ *verdict) bool {
