@@ -10,25 +10,25 @@ import (
 const (
 	// dumpTries bounds how often a list that changed while the kernel gave it away is asked for.
 	dumpTries = 5
-	// dumpPause is the wait before the second try; each further one is twice as long.
+	// dumpPause is the wait before the third try; each further one is twice as long. The second comes at once: most changes are
+	// over by then.
 	dumpPause = time.Millisecond
 )
 
 // untilWhole asks for a list until the kernel gives it away in one piece; whole is false if it never did. A list that was
 // interrupted may lack a few entries that were there all the time, and has others that are gone: no reason to know nothing.
 func untilWhole(dump func() error) (whole bool, err error) {
-	pause := dumpPause
-	for range dumpTries - 1 {
+	var pause time.Duration
+	for n := range dumpTries {
+		time.Sleep(pause)
 		if err = dump(); !errors.Is(err, nl.ErrDumpInterrupted) {
 			return err == nil, err
 		}
-		time.Sleep(pause)
-		pause *= 2
+		if n > 0 {
+			pause = max(2*pause, dumpPause)
+		}
 	}
-	if err = dump(); errors.Is(err, nl.ErrDumpInterrupted) {
-		return false, nil
-	}
-	return err == nil, err
+	return false, nil
 }
 
 // union adds to a list of addresses what another one has, which is newer, and keeps the order. What one interrupted list
