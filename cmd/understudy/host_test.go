@@ -246,8 +246,10 @@ func TestOneHost(t *testing.T) {
 		s.holds(true)
 		s.exec("ip", "link", "set", "eth0", "down")
 		s.exec("ip", "link", "set", "eth0", "name", "other0")
-		s.await(exitFault)
-		s.expect(exitFault, `interface "eth0" does not exist`, "status", "web")
+		labtest.Eventually(t, hostBound, func() (bool, string) { // it may be seen to be down first
+			code, out := s.command("status", "web")
+			return code == exitFault && strings.Contains(out, `interface "eth0" does not exist`), out
+		})
 		s.exec("ip", "link", "set", "other0", "name", "eth0")
 		s.exec("ip", "link", "set", "eth0", "up")
 		s.await(exitOK)
