@@ -40,6 +40,12 @@ const (
 	unharmed outcome = "advertises as before"
 )
 
+// like says whether both are harm, or none. Which harm it is hangs on the instant: a master that is deposed while its backup has just
+// risen looks like one that is muted.
+func (o outcome) like(other outcome) bool {
+	return o == other || o != "" && other != "" && o != unharmed && other != unharmed
+}
+
 // trifle is one sort of packets that nobody should take for a peer's advert.
 type trifle struct {
 	name string
@@ -98,12 +104,13 @@ func TestKeepalivedIsMuted(t *testing.T) {
 		t.Run(tr.name, func(t *testing.T) {
 			var got map[string]outcome
 			for range tries {
-				if got = r.suffers(t, f, tr); fmt.Sprint(got) == fmt.Sprint(tr.outcomes) {
+				got = r.suffers(t, f, tr)
+				if !slices.ContainsFunc(theirWays, func(w way) bool { return !got[w.name].like(tr.outcomes[w.name]) }) {
 					break
 				}
 			}
 			for _, w := range theirWays {
-				if got[w.name] != tr.outcomes[w.name] {
+				if !got[w.name].like(tr.outcomes[w.name]) {
 					t.Errorf("%s: keepalived's master %s, want: %s", w.name, got[w.name], tr.outcomes[w.name])
 				} else if got[w.name] != "" {
 					t.Logf("%s: keepalived's master %s", w.name, got[w.name])
