@@ -63,7 +63,7 @@ func (r nginx) verify() error { return command.Verify(r.spec()) }
 
 func (r nginx) spec(action ...string) command.Spec {
 	argv := append([]string{r.binary}, r.flags...)
-	return command.Spec{Argv: append(argv, action...), User: r.user, OnlyRoot: r.onlyRoot, Data: true}
+	return command.Spec{Argv: append(argv, action...), User: r.user, OnlyRoot: r.onlyRoot}
 }
 
 // Run implements Runner. The transition does not matter: nginx has one configuration for all instances.

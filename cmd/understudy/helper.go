@@ -33,9 +33,9 @@ func helperCommand() *cobra.Command {
 			"A request carries the name of a hook or check and the transition, never a command. The helper reads the configuration\n" +
 			"itself, by its own --config and --node, which must be the daemon's, and in its own environment; other options of run it\n" +
 			"takes and ignores. It refuses everybody but root and the daemon's user, names that it does not know, and files, programs\n" +
-			"and directories on their way that anybody but root can write. Of what runs as root the arguments that are absolute paths\n" +
-			"of files are judged as the program is: one may be the script of an interpreter. What it runs ends when the connection\n" +
-			"does. Each refusal is a line in the log.",
+			"and directories on their way that anybody but root can write. Of what runs as root a script among the arguments, by its\n" +
+			"absolute path, is judged as the program is: a file that can be executed, or any that is given to an interpreter. What it\n" +
+			"runs ends when the connection does. Each refusal is a line in the log.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return help(cmd, &f, daemonUser) },
 	}

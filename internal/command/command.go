@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -28,9 +29,6 @@ type Spec struct {
 	// OnlyRoot wants a program that nobody but root can replace, not even User: what asks for the run is trusted less than
 	// the user that it would run as.
 	OnlyRoot bool
-	// Data says that no argument is a script, so that none is judged: the configuration of nginx, which its master reads as root
-	// whoever may write it.
-	Data bool
 }
 
 // Outcome is what is known of a command after it ran.
@@ -48,8 +46,8 @@ func (o Outcome) LastLine() string {
 }
 
 // Verify tells what can be known before a command runs: an empty argv, no such file, a directory, a file that is not
-// executable, an unknown user, and permissions that let somebody else decide what runs: of the program, and as root of each argument
-// that is a file. Run makes the same checks.
+// executable, an unknown user, and permissions that let somebody else decide what runs: of the program, and as root of each
+// argument that is a script. Run makes the same checks.
 func Verify(s Spec) error {
 	_, err := prepare(s)
 	return err
@@ -81,18 +79,20 @@ func prepare(s Spec) (prepared, error) {
 	return p, judge(p.path, s, acc)
 }
 
-// judge refuses a program that somebody else could replace, and as root also an argument that is a file: what runs may be the script
-// of an interpreter.
+// judge refuses a program that somebody else could replace, and as root also a script among the arguments: what decides what runs. A
+// file that is merely read, such as one whose presence a check looks for, may be anybody's.
 func judge(program string, s Spec, acc account) error {
 	w := writersOf(s, acc)
-	if err := checkPermissions(program, w); err != nil || acc.uid != 0 || s.Data {
+	if err := checkPermissions(program, w); err != nil || acc.uid != 0 {
 		return err
 	}
+	runsFiles := interpreter.MatchString(filepath.Base(program))
 	for _, arg := range s.Argv[1:] {
 		if !filepath.IsAbs(arg) {
 			continue
 		}
-		if info, err := os.Stat(arg); err != nil || !info.Mode().IsRegular() {
+		info, err := os.Stat(arg)
+		if err != nil || !info.Mode().IsRegular() || !runsFiles && info.Mode()&0o111 == 0 {
 			continue
 		}
 		if err := checkPermissions(arg, w); err != nil {
@@ -101,6 +101,11 @@ func judge(program string, s Spec, acc account) error {
 	}
 	return nil
 }
+
+// interpreter matches the programs that run a file which they are given, whether or not it is executable: shells and the like, and those
+// that start another program.
+var interpreter = regexp.MustCompile(`^((ba|da|a|k|mk|z|fi|tc|c)?sh|busybox|python|pypy|perl|ruby|php|node|nodejs|lua|luajit|tclsh|guile|[gmn]?awk|make|` +
+	`env|timeout|nice|ionice|chrt|taskset|setsid|nohup|stdbuf|flock|xargs|sudo|su|runuser|setpriv|chroot|unshare|nsenter|ip|systemd-run)[0-9.]*$`)
 
 // find gives the absolute path of a program, which exists and has an execute bit. Whether the user may execute it, the
 // kernel decides: mode bits do not show access control lists.

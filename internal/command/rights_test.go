@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,6 +52,11 @@ func TestScriptsAmongTheArguments(t *testing.T) {
 	if err := os.Symlink("loose", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
+	data := filepath.Join(dir, "data")
+	if err := errors.Join(os.WriteFile(data, nil, 0o600), os.Chmod(data, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	anybodys := data + " is unsafe to run: everybody may write to " + data + " (mode 0666); chmod go-w " + data
 	everybody := " is unsafe to run: everybody may write to " + loose + " (mode 0757); chmod o-w " + loose
 	tests := []struct {
 		name string
@@ -63,7 +69,10 @@ func TestScriptsAmongTheArguments(t *testing.T) {
 		{"behind another argument", command.Spec{Argv: []string{"/usr/bin/env", safe, loose}}, loose + everybody},
 		{"as root by name", command.Spec{Argv: []string{"/bin/sh", loose}, User: "root", OnlyRoot: true}, loose + everybody},
 		{"as another user", command.Spec{Argv: []string{"/bin/sh", loose}, User: "nobody"}, ""},
-		{"no script, but data", command.Spec{Argv: []string{"/bin/sh", loose}, Data: true}, ""},
+		{"no script, but data", command.Spec{Argv: []string{"test", "-e", data}}, ""},
+		{"data that an interpreter runs", command.Spec{Argv: []string{"/bin/sh", data}}, anybodys},
+		{"by way of a program that starts others", command.Spec{Argv: []string{"timeout", "5", "sh", data}}, anybodys},
+		{"what a program may execute", command.Spec{Argv: []string{"test", "-e", loose}}, loose + everybody},
 		{"a program's text", command.Spec{Argv: []string{"/bin/sh", "-c", loose + "; true"}}, ""},
 		{"a directory", command.Spec{Argv: []string{"ls", "/tmp"}}, ""},
 		{"a device", command.Spec{Argv: []string{"cat", "/dev/null"}}, ""},
