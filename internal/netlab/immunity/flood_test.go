@@ -173,9 +173,19 @@ func linkLocal(t *testing.T, h *netlab.Host) (ip netip.Addr) {
 // virtual router of the pair moves or misses a beat, but for the cut.
 func (f *field) attack(t *testing.T, s scene) {
 	kinds := append(s.kinds(), s.signedKinds(f.c.Get("lb2").Host)...)
-	from := time.Now()
+	from, lines := time.Now(), f.logged()
+	counts := map[string]*tally{}
 	for _, k := range kinds {
-		t.Run(k.name, func(t *testing.T) { f.endure(t, s, k) })
+		t.Run(k.name, func(t *testing.T) { f.endure(t, s, k, counts) })
+	}
+	for _, c := range counts {
+		f.told(t, s, c)
+	}
+	for name, n := range f.logged() {
+		// Six a minute at most of each virtual router, and of each sender at first only.
+		if more := n - lines[name]; more > 6*len(kinds) {
+			t.Errorf("%d lines in the log of %s", more, name)
+		}
 	}
 	f.unmoved(t, from)
 	t.Run("all of them, and the master is cut off", func(t *testing.T) {
@@ -190,44 +200,58 @@ func (f *field) attack(t *testing.T, s scene) {
 	})
 }
 
-// endure floods the pair with one kind of packets, and looks what came of it.
-func (f *field) endure(t *testing.T, s scene, k kind) {
-	vrid := s.vrid
+// tally is what a host counts under one reason, of the floods of one way.
+type tally struct {
+	kind    kind
+	before  uint64 // what it had counted
+	packets int
+}
+
+// counter is the virtual router that counts a kind of packets.
+func (s scene) counter(k kind) uint8 {
 	if strings.HasPrefix(k.reason, "auth-") {
-		vrid = s.signed
+		return s.signed
 	}
+	return s.vrid
+}
+
+// endure floods the pair with one kind of packets.
+func (f *field) endure(t *testing.T, s scene, k kind, counts map[string]*tally) {
 	frames := k.frames(t)
-	lines, counted := f.logged(), f.refused(t, k, vrid)
+	c := counts[k.at+k.reason]
+	if c == nil {
+		c = &tally{kind: k, before: f.refused(t, k, s.counter(k))}
+		counts[k.at+k.reason] = c
+	}
 	used, before := cpu(t, f.c), received(t, f.c)
 	from := time.Now()
 	o := startFlood(t, f.evil, asked*victims(frames), lasts, frames).end(t)
 	took, after, use := time.Since(from), received(t, f.c), cpu(t, f.c)
-	var now uint64
-	// What the kernel drops is looked at now and then, and told later.
-	labtest.Eventually(t, toldBound, func() (bool, string) {
-		now = f.refused(t, k, vrid)
-		return now > counted, fmt.Sprintf("%s counts nothing of it as %s", k.at, k.reason)
-	})
 	rate := 0
 	for name := range after {
 		rate = max(rate, int(float64(after[name]-before[name])/o.Took.Seconds()))
 	}
 	f.rates, f.flooded, f.waited = append(f.rates, rate), f.flooded+o.Took, f.waited+o.waited()
-	told := now - counted
-	t.Logf("%d packets a second, of %d that the machine can carry; %s counts %d of %d as %s; lb1 used %.0f%%, lb2 %.0f%% of a core", rate,
-		o.limit(), k.at, told, int(float64(rate)*o.Took.Seconds()), k.reason,
+	c.packets += o.Packets
+	t.Logf("%d packets a second, of %d that the machine can carry; lb1 used %.0f%%, lb2 %.0f%% of a core", rate, o.limit(),
 		100*(use["lb1"]-used["lb1"]).Seconds()/took.Seconds(), 100*(use["lb2"]-used["lb2"]).Seconds()/took.Seconds())
 	if busy := o.Took * 9 / 10; rate < fullRate && o.Ran < busy && o.waited() < o.Took-busy {
 		t.Errorf("%d packets a second reached the victim of a flooder that ran for %v and waited for a processor for %v of %v", rate, o.Ran, o.waited(), o.Took)
 	}
-	if most := uint64(o.Packets)/few + 64; k.kernel && told > most {
-		t.Errorf("%s counts %d of %d packets; the kernel should have dropped all but %d", k.at, told, o.Packets, most)
-	}
-	for name, n := range f.logged() {
-		// Six a minute at most, and of each sender at first only.
-		if more := n - lines[name]; more > 6 {
-			t.Errorf("%d lines in the log of %s", more, name)
-		}
+}
+
+// told asserts what a host counted of the packets of one reason. What the kernel drops is looked at now and then, and told later.
+func (f *field) told(t *testing.T, s scene, c *tally) {
+	t.Helper()
+	var now uint64
+	labtest.Eventually(t, toldBound, func() (bool, string) {
+		now = f.refused(t, c.kind, s.counter(c.kind))
+		return now > c.before, fmt.Sprintf("%s counts nothing as %s", c.kind.at, c.kind.reason)
+	})
+	told := now - c.before
+	t.Logf("%s counts %d packets as %s, of %d that were sent", c.kind.at, told, c.kind.reason, c.packets)
+	if most := uint64(c.packets)/few + 64; c.kind.kernel && told > most {
+		t.Errorf("%s counts %d of %d packets as %s; the kernel should have dropped all but %d", c.kind.at, told, c.packets, c.kind.reason, most)
 	}
 }
 
