@@ -14,6 +14,7 @@ import (
 // cleanupCommand is what a service manager runs after the daemon ended, however it ended.
 func cleanupCommand() *cobra.Command {
 	var f hostFlags
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Hand over the addresses that a dead daemon left behind",
@@ -23,7 +24,7 @@ func cleanupCommand() *cobra.Command {
 			"It is meant for a unit's ExecStopPost.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !daemon.HasRun(f.runtimeDir) {
+			if !all && !daemon.HasRun(f.runtimeDir) {
 				fmt.Fprintf(cmd.OutOrStdout(), "no daemon has run with the runtime directory %s: nothing to clean up after\n", f.runtimeDir)
 				return nil
 			}
@@ -34,7 +35,7 @@ func cleanupCommand() *cobra.Command {
 			defer func() { _ = lock.Close() }()
 			_ = os.Unsetenv("NOTIFY_SOCKET") // the service manager listens to the daemon, not to us
 			done, err := daemon.Cleanup(cmd.Context(), daemon.Options{
-				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(),
+				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), All: all,
 				Log: newLog(cmd.ErrOrStderr(), config.Log{Level: "info", Format: "text"}),
 			})
 			if err != nil {
@@ -45,5 +46,6 @@ func cleanupCommand() *cobra.Command {
 		},
 	}
 	f.addDirs(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "also remove every address that bears understudy's mark, whatever daemon set it: for when the package goes")
 	return cmd
 }

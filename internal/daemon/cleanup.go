@@ -24,7 +24,7 @@ const (
 )
 
 // Cleanup hands over what a daemon that died still holds. Where nothing is left it sends nothing. It returns what it did,
-// in words. The caller has the lock of the runtime directory, and a daemon HasRun with it.
+// in words. The caller has the lock of the runtime directory, and a daemon HasRun with it, or All is wanted.
 func Cleanup(ctx context.Context, o Options) (string, error) {
 	saved, err := loadInstances(o.RuntimeDir)
 	if err != nil {
@@ -80,7 +80,7 @@ func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
 
 // strange says of an address that only the kernel's tag shows to be an understudy's whether it may be another one's: no
 // instance that this one knows has it.
-func (d *Daemon) strange(h linux.Held) bool { return h.Owner == "" && !d.virtual(h.IP) }
+func (d *Daemon) strange(h linux.Held) bool { return !d.opts.All && h.Owner == "" && !d.virtual(h.IP) }
 
 // remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.
 func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {

@@ -42,6 +42,8 @@ type Options struct {
 	Shadow bool
 	// Serve makes the control socket; nil: none.
 	Serve func(d *Daemon, steerGroup string) (Server, error)
+	// All has Cleanup remove what only the kernel's tag shows to be an understudy's too, whichever daemon it was.
+	All bool
 	// Door is the way to the helper that runs commands as other users; nil: the daemon runs all of them itself.
 	Door Door
 	Log  hclog.Logger

@@ -29,6 +29,10 @@ func TestAddressesOfAnotherDaemon(t *testing.T) {
 			t.Errorf("%s: strange %v, want %v", tt.name, got, tt.want)
 		}
 	}
+	d.opts.All = true
+	if d.strange(linux.Held{IP: netip.MustParseAddr("192.0.2.99")}) {
+		t.Error("strange although all are wanted")
+	}
 }
 
 func TestHasRun(t *testing.T) {
