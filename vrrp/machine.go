@@ -130,6 +130,7 @@ type Machine struct {
 type claim struct {
 	at       time.Time
 	priority uint8
+	crossed  netip.Addr // whose advert crossed it
 }
 
 // tie is another master of our priority that has the higher address, and was not given way to yet; see Config.TieWait.
@@ -378,7 +379,7 @@ func (m *Machine) advert(priority uint8, interval time.Duration) Advert {
 // send makes an advert that is stale after one interval: a later one says more.
 func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Send {
 	if priority != PriorityRelease {
-		m.claim = claim{now, priority}
+		m.claim = claim{at: now, priority: priority}
 	}
 	return Send{m.advert(priority, interval), now.Add(m.cfg.Interval)}
 }

@@ -100,10 +100,15 @@ func (m *Machine) loses(ours, priority uint8, from netip.Addr) bool {
 
 // crossed says whether an advert was sent before its sender can have heard our last one above priority 0. Who loses to that one
 // gives way when it hears it, so its advert relieves nobody yet: letting go for it would leave the addresses to nobody until the
-// sender's skew after our priority 0 is over. A successor does not come sooner than that skew, which a handover's interval makes.
+// sender's skew after our priority 0 is over. A successor does not come sooner than that skew, which a handover's interval makes. But
+// FRR reckons it in whole centiseconds, as none, and answers each priority 0 then: who advertises a second time serves.
 func (m *Machine) crossed(now time.Time, ev Heard) bool {
 	soonest := time.Duration(256-int(ev.Advert.Priority)) * handoverInterval / 256 // also in VRRPv2, where a skew is longer
-	return now.Sub(m.claim.at) < soonest && !m.loses(m.claim.priority, ev.Advert.Priority, ev.From)
+	if now.Sub(m.claim.at) >= soonest || m.loses(m.claim.priority, ev.Advert.Priority, ev.From) || m.claim.crossed == ev.From {
+		return false
+	}
+	m.claim.crossed = ev.From
+	return true
 }
 
 // tieLasts says whether a master of equal priority and higher address goes on for so long that this router must give way.

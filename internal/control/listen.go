@@ -55,7 +55,10 @@ func lockDir(dir string, wait time.Duration) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock runtime directory: %w", err)
 	}
-	for deadline := time.Now().Add(wait); ; time.Sleep(cleanupPoll) {
+	for n, deadline := 0, time.Now().Add(wait); ; n++ {
+		if n > 0 {
+			time.Sleep(cleanupPoll)
+		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			err = f.Truncate(0) // a cleanup that was killed may have left its word
@@ -65,6 +68,8 @@ func lockDir(dir string, wait time.Duration) (*os.File, error) {
 			return f, nil
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			err = fmt.Errorf("lock runtime directory: %s: %w", path, err)
+		case n == 0: // a cleanup that has just begun may not have said so yet
+			continue
 		case !heldByCleanup(f):
 			err = fmt.Errorf("another daemon runs with the runtime directory %s: stop that one first", dir)
 		case time.Now().Before(deadline):

@@ -116,7 +116,9 @@ func (k *memoryKeeper) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case routers := <-k.latest:
-			k.replace(routers)
+			if !k.replace(ctx, routers) {
+				return nil
+			}
 		case <-ctx.Done():
 		}
 		select {
@@ -126,15 +128,35 @@ func (k *memoryKeeper) run(ctx context.Context) error {
 	}
 	select {
 	case routers := <-k.latest:
-		k.replace(routers)
+		k.replace(ctx, routers)
 	default:
 	}
 	return nil
 }
 
-// replace writes the file; the same error is told once.
-func (k *memoryKeeper) replace(routers []node.RouterMemory) {
-	err := k.write(k.path, remembered{routers})
+// replace writes the file. It says whether it was written, or could not be, in time: once ctx has ended a disk that hangs is waited for
+// as long as one change of the drains.
+func (k *memoryKeeper) replace(ctx context.Context, routers []node.RouterMemory) bool {
+	written := make(chan error, 1)
+	go func() { written <- k.write(k.path, remembered{routers}) }() // ends before Run returns, unless the disk hangs
+	select {
+	case err := <-written:
+		k.tell(err)
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-written:
+		k.tell(err)
+		return true
+	case <-time.After(saveBound):
+		k.log.Error("what authentication remembers is not saved: the disk does not answer", "file", k.path)
+		return false
+	}
+}
+
+// tell logs what became of a write; the same error once.
+func (k *memoryKeeper) tell(err error) {
 	if err == nil {
 		k.failed = ""
 		return

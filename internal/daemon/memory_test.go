@@ -99,11 +99,33 @@ func TestDamagedMemory(t *testing.T) {
 				}
 			}
 			k := newMemoryKeeper(dir, hclog.NewNullLogger())
-			k.replace(aMemory(time.Now()))
+			k.replace(t.Context(), aMemory(time.Now()))
 			if _, err := k.load(); (err == nil) != (tt.name != "a directory in its place") {
 				t.Errorf("written anew: %v", err)
 			}
 		})
+	}
+}
+
+// TestMemoryOnADiskThatHangs: the daemon's end waits for it no longer than for the drains.
+func TestMemoryOnADiskThatHangs(t *testing.T) {
+	log := &logs{}
+	k := newMemoryKeeper(t.TempDir(), hclog.New(&hclog.LoggerOptions{Output: log}))
+	hangs := make(chan struct{})
+	t.Cleanup(func() { close(hangs) })
+	k.write = func(string, any) error { <-hangs; return nil }
+	k.save(aMemory(time.Now()))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- k.run(ctx) }()
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil || !strings.Contains(log.String(), "the disk does not answer") {
+			t.Errorf("%v; the log says %q", err, log)
+		}
+	case <-time.After(saveBound + 2*time.Second):
+		t.Error("it does not end")
 	}
 }
 
@@ -203,7 +225,7 @@ func TestReplayAfterRestart(t *testing.T) {
 			caught := heardAdvert(t, &signer, now.Add(-2*time.Second), 0)
 			n.Step(now, heardAdvert(t, &signer, now, 150))
 			for _, k := range d.memory {
-				k.replace(n.Memory(now))
+				k.replace(t.Context(), n.Memory(now))
 			}
 			end.leave(t, o.RuntimeDir, o.StateDir)
 
@@ -235,12 +257,15 @@ func TestReplayAfterRestart(t *testing.T) {
 func TestDurableMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newMemories("/run/understudy", "/var/lib/understudy", hclog.NewNullLogger())
+		var mu sync.Mutex // guards what follows
 		written := map[string][]time.Duration{}
 		begin := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		var tasks sync.WaitGroup
 		for _, k := range all {
 			k.write = func(path string, _ any) error {
+				mu.Lock()
+				defer mu.Unlock()
 				written[filepath.Dir(path)] = append(written[filepath.Dir(path)], time.Since(begin))
 				return nil
 			}
@@ -268,15 +293,15 @@ func TestMemoryThatCannotBeSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newMemories(t.TempDir(), dir, hclog.New(&hclog.LoggerOptions{Output: log}))[1]
-	k.replace(aMemory(time.Now()))
-	k.replace(aMemory(time.Now()))
+	k.replace(t.Context(), aMemory(time.Now()))
+	k.replace(t.Context(), aMemory(time.Now()))
 	if got := log.String(); strings.Count(got, "let the daemon's user write there") != 1 || !strings.Contains(got, dir) {
 		t.Errorf("the log says %q", got)
 	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	k.replace(aMemory(time.Now()))
+	k.replace(t.Context(), aMemory(time.Now()))
 	info, err := os.Stat(k.path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, error %v", info, err)
@@ -294,7 +319,7 @@ func TestClockSetBack(t *testing.T) {
 			o := Options{RuntimeDir: t.TempDir(), StateDir: t.TempDir(), Log: hclog.New(&hclog.LoggerOptions{Output: log})}
 			cfg := &config.Config{Instances: []node.Instance{{Auth: auth}}}
 			d := newDaemon(cfg, o)
-			d.memory[0].replace(aMemory(time.Now().Add(ahead)))
+			d.memory[0].replace(t.Context(), aMemory(time.Now().Add(ahead)))
 			if err := d.openMemory(cfg); err != nil {
 				t.Fatal(err)
 			}
@@ -328,7 +353,7 @@ func FuzzMemory(f *testing.F) {
 		n.Step(now, ev)
 		var signer vrrp.Authenticator
 		n.Step(now, heardAdvert(t, &signer, now, 150))
-		k.replace(n.Memory(now))
+		k.replace(t.Context(), n.Memory(now))
 		if _, err := k.load(); err != nil {
 			t.Fatalf("what was written from %q cannot be read: %v", b, err)
 		}

@@ -37,7 +37,7 @@ func quieting(t *testing.T, hook time.Duration) (d *Daemon, check *fakeChecker, 
 	tell = func() { n.Notify(notify.Transition{Instance: "web", State: notify.Backup, Previous: notify.Master}) }
 	n.Notify(notify.Transition{Instance: "web", State: notify.Master, Previous: notify.Backup})
 	synctest.Wait()
-	return &Daemon{monitors: c.monitors, notifier: n}, check, tell, func() {
+	return &Daemon{monitors: c.monitors, notifier: n, saver: &drainSaver{}}, check, tell, func() {
 		cancel()
 		<-ended
 		endChecks()

@@ -107,6 +107,7 @@ func (d *Daemon) quiet(ctx context.Context) error {
 		return err
 	}
 	d.monitors.pause()
+	d.saver.wait() // what it still writes would end with this program
 	return nil
 }
 

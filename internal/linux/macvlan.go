@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -348,7 +349,10 @@ func (s *Macvlans) sweep(keep func(name string) bool) ([]string, error) {
 
 func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err error) {
 	var links []netlink.Link
-	_, err = untilWhole(func() (err error) { links, err = s.kernel.handle.LinkList(); return err })
+	whole, err := untilWhole(func() (err error) { links, err = s.kernel.handle.LinkList(); return err })
+	if err == nil && !whole {
+		err = nl.ErrDumpInterrupted // what is missing in it may be there
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}

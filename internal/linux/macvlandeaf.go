@@ -55,7 +55,7 @@ func (r *rtnetlink) deafen(index int) error {
 // undeafen undoes it. A device that is not deaf stays so.
 func (r *rtnetlink) undeafen(index int) error {
 	_, err := r.filterRequest(unix.RTM_DELTFILTER, 0, index).Execute(unix.NETLINK_ROUTE, 0)
-	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
 	return fmt.Errorf("let what is for the virtual MAC in: %w", err)

@@ -89,9 +89,15 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
 	lifetime := i.lifetime()
 	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
+	was, again := i.renewal, !until.IsZero()
 	i.renewal = time.Time{}
-	if lifetime > 0 {
-		i.renewal = now.Add(n.renewalGap(i, !until.IsZero()))
+	if lifetime == 0 {
+		return
+	}
+	gap := n.renewalGap(i, again)
+	i.renewal = now.Add(gap)
+	if next := was.Add(gap); again && next.After(now) {
+		i.renewal = next // a late one does not make the goes one
 	}
 }
 
@@ -121,7 +127,7 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 		return
 	}
 	i.confirmed = true
-	if c := &i.lastChange; c.To == Master && c.Took == 0 {
+	if c := &i.lastChange; c.To == Master && c.Took == 0 && i.told != Master {
 		c.Took = now.Sub(c.At)
 	}
 	if i.state == Master {

@@ -45,4 +45,12 @@ func TestChangeTook(t *testing.T) {
 	if got, least := took(a, node.Backup), kernel+2*wire+10*time.Millisecond; got < least || got > least+10*time.Millisecond {
 		t.Errorf("the handover took %s, want %s and the successor's skew of at most 10ms", got, least)
 	}
+	// A host that pushes a living master aside has the addresses first; that counts, and a repair later does not.
+	a.Feed(node.Drain{Who: "admin"})
+	c.Run(5 * time.Second)
+	a.Delete(addresses("192.0.2.10")[0].IP)
+	c.Run(time.Second)
+	if got := took(a, node.Master); got != kernel {
+		t.Errorf("to come back took %s, want the kernel's %s", got, kernel)
+	}
 }

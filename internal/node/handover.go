@@ -390,7 +390,7 @@ func (n *Node) endLinger(now time.Time, f *fate) {
 	}
 	for _, i := range f.instances {
 		n.release(i)
-		if c := &i.lastChange; i.state == Backup && c.To == Backup {
+		if c := &i.lastChange; i.state == Backup && c.To == Backup && now.Sub(c.At) <= maxLinger { // else it only was about to rise
 			c.Took += now.Sub(c.At) // with the linger
 		}
 	}

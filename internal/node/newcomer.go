@@ -51,7 +51,7 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
 		return
 	}
 	i.newcomer.until = now.Add(time.Duration(i.cfg.DeadAdverts)*ev.Advert.Interval + newcomerMargin)
-	if f.state == Master && !i.newcomer.offered {
+	if f.state == Master && !f.doubtful(now) && !i.newcomer.offered {
 		i.newcomer.offered = true
 		n.handOver(now, f, fmt.Sprintf("%s, master of %s, advertises priority %d", ev.From, i.cfg.Name, ev.Advert.Priority), false)
 	}

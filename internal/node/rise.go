@@ -50,11 +50,15 @@ func (n *Node) rise(now time.Time, f *fate) {
 
 // serveFirst sets the addresses of an instance that has just become master, or announces those that are there already.
 func (n *Node) serveFirst(now time.Time, i *instance) {
-	first := !i.cfg.VirtualMAC && i.rising.IsZero()
+	waited := !i.rising.IsZero()
+	began := i.rising.Add(-riseWait)
 	i.rising = time.Time{}
-	if first || !i.confirmed {
+	if !i.confirmed || !waited && !i.cfg.VirtualMAC {
 		n.take(now, i)
 		return
+	}
+	if waited {
+		i.lastChange.Took = now.Sub(began)
 	}
 	i.announcer.start(now)
 	n.announce(now, i)
