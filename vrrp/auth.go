@@ -152,8 +152,11 @@ func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, err
 		return Proof{}, cfg.verifyPassword(r)
 	}
 	if r.Sealed == nil {
-		if cfg.Mode == Enforce {
+		switch {
+		case cfg.Mode == Enforce:
 			return Proof{}, ErrAuthMissing
+		case r.AuthType != 0:
+			return Proof{}, ErrAuthType // RFC 3768 section 5.3.6
 		}
 		return Proof{}, nil
 	}

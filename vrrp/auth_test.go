@@ -254,6 +254,14 @@ func TestPassword(t *testing.T) {
 	if _, err := a.Verify(keyed(Permissive), clock, r); err != error(ErrAuthMalformed) {
 		t.Errorf("a password and a trailer where there are keys: error %v", err)
 	}
+	if r, err = Parse(seal(sealed, source4, GroupIPv4, ChecksumMessage), source4, GroupIPv4, HopLimit); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []AuthMode{Permissive, ReceiveOnly} {
+		if _, err := a.Verify(keyed(mode), clock, r); err != error(ErrAuthType) {
+			t.Errorf("a password where there are keys, mode %s: error %v", mode, err)
+		}
+	}
 	for _, text := range []string{"", "123456789"} {
 		if _, err := NewPassword(text); err == nil {
 			t.Errorf("NewPassword(%q) is accepted", text)

@@ -105,6 +105,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 		l.found.errorf(in.block.place("addresses"), "allowed: at least one address", "addresses is empty")
 	}
 	l.judgeVersion(&in, raw)
+	l.judgeStrict(&in)
 	l.announce(&in, title)
 	l.unicast(&in, raw)
 	l.auth(&in, raw, title)
@@ -112,6 +113,23 @@ func (l *loader) instance(b *hcl.Block) instance {
 	l.expectations(&in, title)
 	in.sound = !findings(l.found[before:]).has(Error) && in.block.sound()
 	return in
+}
+
+// judgeStrict refuses an instance whose adverts another strict one refuses: RFC 9568 section 5.2.9 wants a link-local address first.
+func (l *loader) judgeStrict(in *instance) {
+	if !in.Strict || !in.block.usable("addresses") {
+		return
+	}
+	for _, a := range in.Addresses {
+		if !a.IP.Is6() {
+			continue
+		}
+		if !a.IP.IsLinkLocalUnicast() {
+			l.found.errorf(in.block.place("addresses"), "write a link-local one, such as fe80::1, before the other IPv6 addresses on all hosts, or leave strict out",
+				"the first IPv6 address is %s, and with strict every other host would refuse these adverts", a.IP)
+		}
+		return
+	}
 }
 
 // judgeIdentity checks what makes the instance one and the same on all hosts.

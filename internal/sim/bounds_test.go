@@ -83,7 +83,7 @@ func (b bounds) silence() time.Duration {
 // leaving has waited twice.
 func (b bounds) rest() time.Duration { return b.silence() + b.drift(2*b.leave+200*time.Millisecond) }
 
-// converge is how long the best host needs from when it, or a better one, became eligible. It hears its master within an
+// converge is how long the best host, of that priority, needs from when it, or a better one, became eligible. It hears its master within an
 // interval and waits for its skew, or hears lower adverts of a master that it does not follow and waits for its
 // Master_Down_Interval; a leaving master takes up to 200 ms to be heard again. With a preempt_delay that comes on top: it
 // counts from when the host became eligible.
@@ -92,8 +92,9 @@ func (b bounds) rest() time.Duration { return b.silence() + b.drift(2*b.leave+20
 // depends on who was first; two masters that did not hear each other are one as soon as the higher one is heard.
 //
 // Where all are unhealthy, one of them is master after rest, and stays.
-func (b bounds) converge() time.Duration {
-	return b.drift(b.down + b.interval + 200*time.Millisecond + b.delay)
+func (b bounds) converge(priority uint8) time.Duration {
+	down := b.down - b.skew + b.skew*time.Duration(256-int(priority))/256
+	return b.drift(down + b.interval + 200*time.Millisecond + b.delay)
 }
 
 // holds is how long a host may have addresses after a state that allows it. What its process asked for takes the kernel its

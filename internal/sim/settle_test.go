@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // maxRecovery is how long a host may need, once all is well, before it takes part again: addresses that could not be set are
@@ -33,12 +34,13 @@ func (s *scenario) settle() {
 		s.rest(pick(newDice(s.seed, 3), short, short, short, short, short, 20*time.Second), true)
 		return
 	}
-	s.c.Run(b.converge())
 	want := s.healthy()
 	if s.common.Preempt {
 		want = best(want)
 	}
-	s.judge(b.converge(), want)
+	bound := b.converge(lowest(want))
+	s.c.Run(bound)
+	s.judge(bound, want)
 	s.c.Run(b.drift(maxLinger))
 	s.expire()
 	s.rest(10*s.common.Interval+time.Second, false)
@@ -134,6 +136,15 @@ func best(hosts []*Host) (bests []*Host) {
 		}
 	}
 	return bests
+}
+
+// lowest is the lowest effective priority.
+func lowest(hosts []*Host) uint8 {
+	low := uint8(vrrp.PriorityOwner)
+	for _, h := range hosts {
+		low = min(low, h.Status().Instances[0].Priority)
+	}
+	return low
 }
 
 func hostNames(hosts []*Host) (names []string) {
