@@ -365,6 +365,8 @@ func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err erro
 		case keep(name):
 			stays[name] = true
 		default:
+			// A dead master's is not mute: what the kernel says for it when it goes would send the switches here.
+			_ = s.kernel.hush(link.Attrs().Index)
 			doomed = append(doomed, link)
 		}
 	}
