@@ -144,17 +144,21 @@ func (l *lab) paid(t *testing.T, from time.Time) cost {
 	return c
 }
 
-// atMost asserts a bound: for how long nobody answered, that no connection was refused, and how many new ones were lost. Only a machine
-// that stood still excuses anything, for as long as it did.
+// hiccup is what a single step may cost beyond its bound: keepalived, FRR or the kernel may come to a processor late, which the client
+// does not notice. The walk as a whole may not; see judge.
+const hiccup = 50 * time.Millisecond
+
+// atMost asserts a bound: for how long nobody answered, that no connection was refused, and how many new ones were lost. A machine
+// that stood still excuses as much as it did, and a hiccup is none.
 func (c cost) atMost(t *testing.T, outage time.Duration, lost loss) {
 	t.Helper()
-	if c.outage > outage+c.excuse {
+	if c.outage > outage+c.excuse+hiccup {
 		t.Errorf("nobody answered for %v, want at most %v and %v for a machine that stood still\n%v", c.outage, outage, c.excuse, c.saw)
 	}
 	if c.refused > 0 {
 		t.Errorf("%d connections were refused\n%v", c.refused, c.saw)
 	}
-	if limit := c.limit(lost); c.lost > limit {
+	if limit := c.limit(lost) + int(hiccup/every); c.lost > limit {
 		t.Errorf("%d new connections were lost, want at most %d\n%v", c.lost, limit, c.saw)
 	}
 	t.Logf("%d lost, the machine stood still for %v: %v", c.lost, c.stood, c.saw)
