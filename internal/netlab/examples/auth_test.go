@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-ha/understudy/internal/node"
-
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // TestAuth makes keys as the README tells, and changes them without a move.
