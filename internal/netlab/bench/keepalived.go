@@ -163,9 +163,11 @@ func (k *keepalived) reload(_ context.Context, s *server) error {
 	return s.daemon.cmd.Process.Signal(syscall.SIGHUP)
 }
 
-// cleanup removes the directory of pid files of the host's network namespace.
+// cleanup removes the pid files, which name processes that may not have been reaped yet, and the directory of the host's
+// network namespace.
 func (k *keepalived) cleanup(s *server) error {
-	err := os.RemoveAll(filepath.Join(keepalivedPIDs, s.Namespace()))
+	err := errors.Join(os.RemoveAll(s.file("keepalived.pid")), os.RemoveAll(s.file("vrrp.pid")),
+		os.RemoveAll(filepath.Join(keepalivedPIDs, s.Namespace())))
 	if rerr := os.Remove(keepalivedPIDs); rerr != nil && !isAny(rerr, fs.ErrNotExist, syscall.ENOTEMPTY) {
 		err = errors.Join(err, rerr)
 	}

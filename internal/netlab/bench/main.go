@@ -80,16 +80,17 @@ func (b *bench) run(ctx context.Context) error {
 
 // rounds measures the faults: in each round one daemon after the other, so that whatever the machine does meets both.
 func (b *bench) rounds(ctx context.Context) error {
+	if len(b.plan.faults) == 0 {
+		return nil
+	}
 	for _, interval := range b.plan.intervals {
 		for n := range b.plan.runsAt(interval) {
 			if b.late() {
 				return nil
 			}
 			began := time.Now()
-			for _, p := range b.plan.products {
-				if err := b.round(ctx, p, interval, n); err != nil {
-					return fmt.Errorf("%s at %v, run %d: %w", p.name(), interval, n+1, err)
-				}
+			if err := b.round(ctx, interval, n); err != nil {
+				return fmt.Errorf("%v, run %d: %w", interval, n+1, err)
 			}
 			b.longest = max(b.longest, time.Since(began))
 			if err := b.write(); err != nil {
@@ -109,32 +110,35 @@ func (b *bench) late() bool {
 	return true
 }
 
-// round makes a pair and measures every fault once. The pair goes with the round.
-func (b *bench) round(ctx context.Context, p product, interval time.Duration, n int) (err error) {
-	faults := b.plan.faultsOf(p)
-	if len(faults) == 0 {
-		return nil
-	}
-	pair, err := newPair(ctx, p, interval, b.plan.seed+int64(n))
+// round makes a pair of hosts that go with it, and measures every fault once with each daemon, on the same hosts in turns.
+func (b *bench) round(ctx context.Context, interval time.Duration, n int) (err error) {
+	pair, err := newPair(ctx, b.plan.products[0], interval, b.plan.seed+int64(n))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, pair.close()) }()
 	pair.trace = b.plan.trace
 	pair.out = b.out
-	if err := pair.startAll(); err != nil {
-		return err
-	}
-	for _, f := range faults {
-		samples, err := pair.measure(ctx, f)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+	for _, d := range b.plan.products {
+		if err := pair.take(d); err != nil {
+			return fmt.Errorf("%s: %w", d.name(), err)
 		}
-		for _, s := range samples {
-			s.Run = n + 1
-			b.results.Samples = append(b.results.Samples, s)
-			fmt.Fprintf(b.out, "%7s  %-17s %6v  %v\n", time.Since(b.began).Round(time.Second), p.name(), interval, s)
+		for _, f := range b.plan.faultsOf(d) {
+			if err := b.fault(ctx, pair, f, n); err != nil {
+				return fmt.Errorf("%s: %s: %w", d.name(), f.name, err)
+			}
 		}
 	}
 	return nil
+}
+
+// fault measures one fault.
+func (b *bench) fault(ctx context.Context, pair *pair, f fault, n int) error {
+	samples, err := pair.measure(ctx, f)
+	for _, s := range samples {
+		s.Run = n + 1
+		b.results.Samples = append(b.results.Samples, s)
+		fmt.Fprintf(b.out, "%7s  %-17s %6v  %v\n", time.Since(b.began).Round(time.Second), s.Daemon, pair.interval, s)
+	}
+	return err
 }

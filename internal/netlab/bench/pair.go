@@ -28,7 +28,7 @@ const (
 	lossPercent = 30
 )
 
-// pair is two hosts with nginx and one kind of daemon, a client, and what records them.
+// pair is two hosts with nginx and one kind of daemon at a time, a client, and what records them.
 type pair struct {
 	product  product
 	interval time.Duration
@@ -121,21 +121,47 @@ func (p *pair) start(s *server) error {
 	return err
 }
 
+// take puts a daemon of another kind into the place of the one before, of which nothing is left, and starts it.
+func (p *pair) take(d product) error {
+	if err := p.retire(); err != nil {
+		return err
+	}
+	p.product = d
+	return p.startAll()
+}
+
+// retire ends the daemons and removes what they leave behind.
+func (p *pair) retire() error {
+	var errs []error
+	for _, s := range p.servers() {
+		if s == nil {
+			continue
+		}
+		if s.daemon != nil {
+			errs = append(errs, s.daemon.kill(), s.drop(vip))
+			s.daemon = nil
+		}
+		errs = append(errs, p.product.cleanup(s))
+	}
+	return errors.Join(errs...)
+}
+
+// drop removes an address that nobody looks after any more.
+func (s *server) drop(addr netip.Addr) error {
+	holds, err := s.Holds(addr)
+	if err != nil || !holds {
+		return err
+	}
+	return s.RemoveAddress(netip.PrefixFrom(addr, addr.BitLen()))
+}
+
 // close ends everything and removes the hosts.
 func (p *pair) close() error {
 	var errs []error
 	if p.open != nil {
 		p.open.stop()
 	}
-	for _, s := range p.servers() {
-		if s == nil {
-			continue
-		}
-		if s.daemon != nil {
-			errs = append(errs, s.daemon.kill())
-		}
-		errs = append(errs, p.product.cleanup(s))
-	}
+	errs = append(errs, p.retire())
 	if p.owners != nil {
 		errs = append(errs, p.owners.Close())
 	}
@@ -182,12 +208,8 @@ func (p *pair) sweep(ctx context.Context) error {
 		if err := s.daemon.kill(); err != nil {
 			return err
 		}
-		if holds, err := s.Holds(vip); err != nil {
+		if err := s.drop(vip); err != nil {
 			return err
-		} else if holds {
-			if err := s.RemoveAddress(netip.PrefixFrom(vip, vip.BitLen())); err != nil {
-				return err
-			}
 		}
 	}
 	return p.startAll()

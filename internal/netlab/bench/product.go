@@ -46,7 +46,7 @@ type product interface {
 	reload(ctx context.Context, s *server) error
 	// writeScale writes a configuration of many instances.
 	writeScale(s *server, c scaleCase) error
-	// cleanup removes what the daemon leaves outside the host's directory.
+	// cleanup removes what a daemon that was killed leaves behind in files.
 	cleanup(s *server) error
 }
 
