@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,8 @@ const (
 	manyAddresses = 200
 	// takeoverBound is how long one may take until the last announcement was seen, far above what is aimed at.
 	takeoverBound = 2 * time.Second
+	// captureBound is how long tcpdump may take to listen.
+	captureBound = 10 * time.Second
 )
 
 // takeoverResult is how long after the decision what follows from it was seen, over all takeovers of so many addresses.
@@ -82,6 +85,9 @@ func measureTakeovers(ctx context.Context, u *understudy, addresses, runs int) (
 		return r, err
 	}
 	defer func() { err = errors.Join(err, wire.kill()) }()
+	if err := netlab.Eventually(ctx, captureBound, listens(wire)); err != nil {
+		return r, err
+	}
 	var times []takeoverTimes
 	taker, giver := p.lb2, p.lb1
 	for n := range runs {
@@ -102,6 +108,14 @@ func measureTakeovers(ctx context.Context, u *understudy, addresses, runs int) (
 		taker, giver = giver, taker
 	}
 	return sumTakeovers(addresses, times), nil
+}
+
+// listens is the condition that a tcpdump has opened its socket: it says so then.
+func listens(wire *process) func() (bool, string) {
+	return func() (bool, string) {
+		opened := func(l logLine) bool { return strings.HasPrefix(l.text, "listening on ") }
+		return slices.ContainsFunc(wire.between(time.Time{}, time.Now()), opened), "tcpdump does not listen:\n" + wire.tail()
+	}
 }
 
 // takeoverAddresses are the virtual addresses of a case; the first is that of all pairs.
