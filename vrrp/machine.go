@@ -43,6 +43,8 @@ const (
 	maxLeaveWait = 5 * time.Second
 	// reassertGap bounds how often lower adverts make a master answer: one answer is enough, a flood must not be doubled.
 	reassertGap = centisecond
+	// answerGap bounds how often priority 0 does, for the same reason: shorter than nearly every skew.
+	answerGap = time.Millisecond
 )
 
 // Config is what a virtual router is configured with; it changes only by Reconfigure.

@@ -66,7 +66,7 @@ func (m *Machine) masterElapsed(now time.Time) []Action {
 func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 	m.lastPeer = Peer{ev.From, ev.Advert.Priority, ev.Advert.Interval, now}
 	if ev.Advert.Priority == PriorityRelease {
-		return []Action{m.advertise(now)}
+		return m.answerRelease(now)
 	}
 	if !m.losesTo(ev.Advert.Priority, ev.From) {
 		return m.reassert(now)
@@ -86,6 +86,19 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 		out = []Action{m.send(now, m.priority, m.cfg.Interval), Contended{m.lastPeer}}
 	}
 	return append(out, m.follow(now, ev, why)...)
+}
+
+// answerRelease answers another master that goes, whose backups wait for their skew alone: at once and with a new interval (RFC
+// 9568 section 6.4.3), but not within answerGap of our last advert. That one may have been sent before the backups heard the
+// priority 0, so the answer is late rather than left out.
+func (m *Machine) answerRelease(now time.Time) []Action {
+	if next := m.claim.at.Add(answerGap); now.Before(next) {
+		if next.Before(m.deadline) {
+			m.deadline = next
+		}
+		return nil
+	}
+	return []Action{m.advertise(now)}
 }
 
 // losesTo compares priorities, then addresses, unsigned and in network order (RFC 9568 section 6.4.3).
