@@ -143,7 +143,7 @@ func (b *bench) scales(ctx context.Context) error {
 			r := scaleResult{Name: c.name, Title: c.title(), Daemon: d.name()}
 			ok, reason := c.fits(d)
 			if r.Error = reason; ok {
-				err := c.measure(ctx, d, &r)
+				err := c.measure(ctx, b, d, &r)
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
@@ -163,11 +163,12 @@ func (b *bench) scales(ctx context.Context) error {
 }
 
 // measure runs a case on a pair of its own, whose links have no switch between them.
-func (c scaleCase) measure(ctx context.Context, d product, r *scaleResult) (err error) {
+func (c scaleCase) measure(ctx context.Context, b *bench, d product, r *scaleResult) (err error) {
 	p, err := newPair(ctx, d, c.interval, 0)
 	if err != nil {
 		return err
 	}
+	p.trace, p.out = b.plan.trace, b.out
 	defer func() { err = errors.Join(err, p.close()) }()
 	if err := c.plug(ctx, p); err != nil {
 		return err
@@ -308,9 +309,13 @@ func (c scaleCase) move(ctx context.Context, p *pair, r *scaleResult) error {
 		return err
 	}
 	to := time.Now()
+	history := p.owners.History()
+	if p.trace {
+		p.tell(c.title()+", moved", c.all()[0].addr, from, to, history, nil)
+	}
 	// By address, since each look at a history goes through all of it.
 	changes := make(map[netip.Addr]netlab.History)
-	for _, e := range p.owners.History() {
+	for _, e := range history {
 		changes[e.Addr] = append(changes[e.Addr], e)
 	}
 	for _, i := range c.all() {

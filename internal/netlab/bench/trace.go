@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -20,14 +21,20 @@ type traceLine struct {
 
 // print shows one step: the daemons' logs, who had the address, and the client's connections, in the order of time.
 func (p *pair) print(s step, from, done, to time.Time, saw netlab.Attempts, history netlab.History) {
-	lines := []traceLine{{from, "-- the step begins"}, {done, "-- the step is done"}, {to, "-- the end of what is measured"}}
+	lines := append(traceAttempts(saw), traceLine{done, "-- the step is done"})
+	p.tell(s.title, vip, from, to, history, lines)
+}
+
+// tell shows what happened to an address, and the lines beside it.
+func (p *pair) tell(title string, addr netip.Addr, from, to time.Time, history netlab.History, lines []traceLine) {
+	lines = append(lines, traceLine{from, "-- the step begins"}, traceLine{to, "-- the end of what is measured"})
 	for _, host := range p.servers() {
 		for _, l := range host.daemon.between(from.Add(-traceBefore), to) {
 			lines = append(lines, traceLine{l.at, host.Name() + " | " + l.text})
 		}
 	}
 	for _, c := range history {
-		if c.Addr == vip && c.At.After(from.Add(-traceBefore)) && c.At.Before(to) {
+		if c.Addr == addr && c.At.After(from.Add(-traceBefore)) && c.At.Before(to) {
 			verb := "LOSES"
 			if c.Held {
 				verb = "GETS"
@@ -35,9 +42,8 @@ func (p *pair) print(s step, from, done, to time.Time, saw netlab.Attempts, hist
 			lines = append(lines, traceLine{c.At, fmt.Sprintf("%s %s the address", c.Host, verb)})
 		}
 	}
-	lines = append(lines, traceAttempts(saw)...)
 	slices.SortStableFunc(lines, func(a, b traceLine) int { return a.at.Compare(b.at) })
-	fmt.Fprintf(p.out, "\n=== %s, %s at %v\n", s.title, p.product.name(), p.interval)
+	fmt.Fprintf(p.out, "\n=== %s, %s at %v\n", title, p.product.name(), p.interval)
 	for _, l := range lines {
 		fmt.Fprintf(p.out, "%10.1f  %s\n", float64(l.at.Sub(from).Microseconds())/1000, l.text)
 	}
