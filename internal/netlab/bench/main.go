@@ -65,6 +65,12 @@ type bench struct {
 
 // run measures everything that is planned, and writes the results after every round, so that a broken one leaves the rest.
 func (b *bench) run(ctx context.Context) error {
+	if b.plan.from != "" {
+		if err := b.read(); err != nil {
+			return err
+		}
+		return b.write()
+	}
 	b.results = results{Began: b.began, Seed: b.plan.seed, Machine: describeMachine()}
 	fmt.Fprintf(b.out, "%s; seed %d; results go to %s\n", b.results.Machine, b.plan.seed, b.plan.dir)
 	err := b.takeovers(ctx)

@@ -38,6 +38,7 @@ type plan struct {
 	takeover  bool
 	trace     bool
 	check     bool
+	from      string // earlier results, to be written again
 }
 
 // parsePlan reads the command line.
@@ -57,6 +58,7 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, and have the daemons log all they can")
 	flags.BoolVar(&p.check, "check", false, fmt.Sprintf("exit %d when a target is not met", exitUnmet))
 	flags.BoolVar(&p.takeover, "takeover", true, "measure how fast the addresses are taken over")
+	flags.StringVar(&p.from, "from", "", "measure nothing: write the report of an earlier run again, from its results.json (`file`)")
 	quick := flags.Bool("quick", false, fmt.Sprintf("measure %s at 1s, %d runs", strings.Join(quickFaults, ","), quickRuns))
 	if err := flags.Parse(args); err != nil {
 		return p, err
@@ -66,6 +68,9 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	}
 	if *quick {
 		*faults, *scales, *intervals, p.runs, p.limit = strings.Join(quickFaults, ","), "none", "1s", quickRuns, quickLimit
+	}
+	if p.from != "" {
+		return p, nil
 	}
 	return p, p.choose(*binary, *daemons, *faults, *scales, *intervals)
 }

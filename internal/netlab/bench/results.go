@@ -179,7 +179,19 @@ func (r *results) unmet() (n int) {
 	return n
 }
 
-// write writes what there is so far: results.json, results.md and a plot for each interval.
+// read takes the results of an earlier run.
+func (b *bench) read() error {
+	data, err := os.ReadFile(b.plan.from)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &b.results); err != nil {
+		return fmt.Errorf("%s: %w", b.plan.from, err)
+	}
+	return nil
+}
+
+// write writes what there is so far: results.json, results.md, brief.md and a plot for each interval.
 func (b *bench) write() error {
 	r := &b.results
 	r.summarize()
@@ -193,7 +205,7 @@ func (b *bench) write() error {
 	put := func(name string, data []byte) error {
 		return os.WriteFile(filepath.Join(b.plan.dir, name), append(data, '\n'), 0o644)
 	}
-	errs := []error{put("results.json", data), put("results.md", []byte(r.markdown()))}
+	errs := []error{put("results.json", data), put("results.md", []byte(r.markdown())), put("brief.md", []byte(r.brief()))}
 	for _, interval := range r.intervals() {
 		errs = append(errs, put(fmt.Sprintf("outage-%vms.svg", interval), []byte(plot(r.Summary, interval))))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -188,9 +189,47 @@ func TestWrite(t *testing.T) {
 	if diff := cmp.Diff(b.results, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	for _, name := range []string{"results.md", "outage-1000ms.svg", "outage-100ms.svg"} {
+	for _, name := range []string{"results.md", "brief.md", "outage-1000ms.svg", "outage-100ms.svg"} {
 		if info, err := os.Stat(filepath.Join(b.plan.dir, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	again := t.TempDir()
+	var out, errs bytes.Buffer
+	if code := run([]string{"-from", filepath.Join(b.plan.dir, "results.json"), "-out", again}, &out, &errs); code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	for _, name := range []string{"results.json", "results.md", "brief.md"} {
+		want, got := fileOf(t, b.plan.dir, name), fileOf(t, again, name)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, written again (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
+func fileOf(t *testing.T, dir, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestBrief(t *testing.T) {
+	r := measured()
+	r.Samples = append(r.Samples, sample{Row: "killed", Daemon: "understudy", Interval: 1000, Outage: 900, Lost: 450},
+		sample{Row: "heal", Daemon: "understudy", Interval: 1000, Outage: 2, Settled: 700, Lost: 1})
+	r.summarize()
+	want := `| median / maximum, ms | understudy | keepalived, FAULT | keepalived, weight |
+|---|---|---|---|
+| daemon stopped (SIGTERM) | 8 / 9, none lost | 600 / 600, none lost |  |
+| drained by hand | 0 / 0, none lost (1 of 1 runs did not end as they should) |  |  |
+| all of nginx killed | 40 / 40, none lost |  |  |
+| all processes of the daemon killed (SIGKILL), no cleanup | 900 / 900 | the address stays on both hosts (1 of 1 runs) |  |
+| the cut heals | 700 / 700 |  |  |
+`
+	if diff := cmp.Diff(want, r.brief()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

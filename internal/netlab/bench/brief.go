@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// brief is the table of the README: how long nobody answered at the default interval, and which new connections were lost.
+func (r *results) brief() string {
+	var b strings.Builder
+	b.WriteString("| median / maximum, ms | understudy | keepalived, FAULT | keepalived, weight |\n|---|---|---|---|\n")
+	for _, row := range rowOrder() {
+		if find(r.Summary, row, "understudy", ms(defaultInterval)) == nil {
+			continue
+		}
+		fmt.Fprintf(&b, "| %s |", rowTitle(row))
+		for _, daemon := range []string{"understudy", "keepalived", "keepalived-weight"} {
+			fmt.Fprintf(&b, " %s |", find(r.Summary, row, daemon, ms(defaultInterval)).brief())
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// brief is one cell: the outage, or after a cut the time until the client was on the winner, and whether any new connection was
+// lost. Two hosts that keep the address are no figure.
+func (s *summary) brief() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Stays > 0:
+		return fmt.Sprintf("the address stays on both hosts (%d of %d runs)", s.Stays, s.Runs)
+	}
+	figure := s.Outage
+	if s.Row == "heal" {
+		figure = s.Settled
+	}
+	text := fmt.Sprintf("%.0f / %.0f", figure.Median, figure.Max)
+	if s.Lost.Max == 0 {
+		text += ", none lost"
+	}
+	if s.Missed > 0 {
+		text += fmt.Sprintf(" (%d of %d runs did not end as they should)", s.Missed, s.Runs)
+	}
+	return text
+}
