@@ -41,7 +41,6 @@ type instance struct {
 
 	adopting bool // what a dead daemon held is to be adopted
 	unproven bool // it was, and not every check has spoken yet
-	parted   bool // only a removed family of an instance that lives on
 
 	lastChange Change
 	calm       time.Time // when a contention without further evidence is over

@@ -63,7 +63,7 @@ func New(cfg Config, now time.Time) *Node {
 		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
 	}
 	for k := range cfg.Instances {
-		n.add(now, &cfg.Instances[k])
+		n.instances = append(n.instances, n.add(now, &cfg.Instances[k]))
 	}
 	n.regroup(now)
 	for _, f := range n.fates {
@@ -74,13 +74,13 @@ func New(cfg Config, now time.Time) *Node {
 }
 
 // add makes an instance.
-func (n *Node) add(now time.Time, cfg *Instance) {
+func (n *Node) add(now time.Time, cfg *Instance) *instance {
 	i := newInstance(now, cfg)
-	n.instances = append(n.instances, i)
 	for _, m := range i.members {
 		n.register(now, m)
 		n.aim(now, m) // a reload may add it to an interface that is known
 	}
+	return i
 }
 
 // Step feeds one event at an instant and returns what is to be done, in order.

@@ -17,19 +17,23 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	gone := slices.DeleteFunc(slices.Clone(n.instances), func(i *instance) bool { return slices.Contains(lives, i) })
 	n.retire(now, gone) // first: what lives on may get the name of one that is gone
 	n.makeWay(now, lives)
+	for k, i := range lives {
+		if i != nil {
+			gone = append(gone, n.adapt(now, i, &cfg.Instances[k])...)
+		}
+	}
 	n.instances = nil
 	for k := range cfg.Instances {
-		if i := lives[k]; i != nil {
-			n.instances = append(n.instances, i)
-			gone = append(gone, n.adapt(now, i, &cfg.Instances[k])...)
-		} else {
-			n.add(now, &cfg.Instances[k])
-			n.instances[len(n.instances)-1].beWary(n.index)
+		i := lives[k]
+		if i == nil {
+			i, gone = n.begin(now, &cfg.Instances[k], gone)
 		}
+		n.instances = append(n.instances, i)
 	}
 	n.instances = append(n.instances, gone...)
 	n.forgetChecks()
 	n.regroup(now)
+	n.dropReplaced(now)
 	n.reindex()
 	n.settleAll(now, everyInstance)
 	if n.parting {
@@ -37,6 +41,47 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 		n.assertMasters(now)
 	}
 }
+
+// begin makes an instance that continues none, unless it has the only family that another one just parted with.
+func (n *Node) begin(now time.Time, c *Instance, gone []*instance) (i *instance, rest []*instance) {
+	at := slices.IndexFunc(gone, func(i *instance) bool { return i.continuedBy(c) })
+	if at < 0 {
+		i = n.add(now, c)
+		i.beWary(n.index)
+		return i, gone
+	}
+	i = gone[at]
+	return i, append(slices.Delete(gone, at, at+1), n.adapt(now, i, c)...)
+}
+
+// dropReplaced ends what is left of removed virtual routers that are configured again in another instance. They hear nothing any
+// more, and what they say would be taken for the new one's; but where that one is not master, somebody else must be.
+func (n *Node) dropReplaced(now time.Time) {
+	for _, i := range n.instances[len(n.cfg.Instances):] {
+		members := len(i.members)
+		i.members = slices.DeleteFunc(i.members, func(m *member) bool {
+			heir := n.byMember[m.key()]
+			if heir == m {
+				return false
+			}
+			if heir.machine.State() != vrrp.Master {
+				n.perform(now, m, m.machine.Step(now, vrrp.Shutdown{Why: continued}))
+			}
+			return true
+		})
+		if members == 0 || len(i.members) > 0 {
+			continue
+		}
+		n.release(i)
+		i.fate.forget(i)
+		if !slices.ContainsFunc(i.fate.instances, func(i *instance) bool { return len(i.members) > 0 }) {
+			n.quit(now, i.fate, continued)
+		}
+	}
+}
+
+// continued is why a removed virtual router ends without a handover.
+const continued = "configured again in another instance"
 
 // retire gives removed instances whose name is another's now a name of their own: what their end releases, and what their hooks
 // would hear, is not the other's. Then whoever slept looks who is master now: nothing is set anew before it knows that it may.
@@ -115,7 +160,7 @@ func (n *Node) predecessors(cfg Config) []*instance {
 				continue
 			}
 			at := slices.IndexFunc(n.instances, func(i *instance) bool {
-				return !i.parted && i.continuedBy(c) && (!byName || i.cfg.Name == c.Name) && !slices.Contains(lives, i)
+				return i.continuedBy(c) && (!byName || i.cfg.Name == c.Name) && !slices.Contains(lives, i)
 			})
 			if at >= 0 {
 				lives[k] = n.instances[at]
@@ -201,7 +246,6 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) *insta
 	p.fate = i.fate.apart(p)
 	p.fate.group, p.fate.partial, n.parting = "", true, true
 	i.fate.forget(p) // what was under way there goes on here
-	p.parted = true
 	p.told = Stopped // the instance itself lives on: its hooks have nothing to hear
 	if i.holding {
 		n.take(now, p)
