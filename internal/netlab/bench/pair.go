@@ -174,7 +174,7 @@ func (p *pair) settle(ctx context.Context) error {
 	err := p.elect(ctx, electBound)
 	if err != nil && ctx.Err() == nil {
 		// Such as an address that a daemon left behind, or a daemon that does not come back.
-		if serr := p.sweep(ctx); serr != nil {
+		if serr := p.sweep(); serr != nil {
 			return errors.Join(err, serr)
 		}
 		err = p.elect(ctx, electBound)
@@ -202,17 +202,9 @@ func (p *pair) elect(ctx context.Context, bound time.Duration) error {
 	return netlab.Eventually(ctx, bound, p.only(p.lb1))
 }
 
-// sweep ends both daemons, removes the address wherever it is, and starts them again.
-func (p *pair) sweep(ctx context.Context) error {
-	for _, s := range p.servers() {
-		if err := s.daemon.kill(); err != nil {
-			return err
-		}
-		if err := s.drop(vip); err != nil {
-			return err
-		}
-	}
-	return p.startAll()
+// sweep ends both daemons, removes what they left, and starts them again.
+func (p *pair) sweep() error {
+	return p.take(p.product)
 }
 
 // only is the condition that one host, and no other, has the address.

@@ -108,8 +108,8 @@ func (r *results) targetTable(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Targets of understudy at 1 s\n\n| fault | figure | at most | measured | |\n|---|---|---|---|---|\n")
 	for _, t := range r.Targets {
 		verdict := t.Verdict
-		if verdict == unmet {
-			verdict = "**" + unmet + "**"
+		if verdict == unmet || verdict == unmeasured {
+			verdict = "**" + verdict + "**"
 		}
 		fmt.Fprintf(b, "| %s | %s | %.4g %s | %.4g %s | %s |\n", rowTitle(t.Row), t.Title, t.Limit, t.Unit, t.Got, t.Unit, verdict)
 	}

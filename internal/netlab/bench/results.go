@@ -17,6 +17,7 @@ type results struct {
 	Machine   string           `json:"machine"`
 	Seed      int64            `json:"seed"`
 	Notes     []string         `json:"notes,omitempty"`
+	Planned   []string         `json:"planned,omitempty"` // what is to be judged
 	Summary   []summary        `json:"summary"`
 	Scales    []scaleResult    `json:"scales"`
 	Takeovers []takeoverResult `json:"takeovers"`
@@ -100,6 +101,7 @@ func (r *results) summarize() {
 		r.Summary = append(r.Summary, sum(groups[k]))
 	}
 	r.Targets = append(judgeTargets(r.Summary, r.Scales), judgeTakeovers(r.Takeovers)...)
+	r.Targets = append(r.Targets, missing(r.Planned, r.Targets)...)
 }
 
 // sum sums up samples of one row, daemon and interval.
@@ -169,10 +171,10 @@ func find(list []summary, row, daemon string, interval milliseconds) *summary {
 	return nil
 }
 
-// unmet counts the targets that were measured and are not met, the machine's stalls aside.
+// unmet counts the targets that are not met, the machine's stalls aside, and what was planned and not measured.
 func (r *results) unmet() (n int) {
 	for _, t := range r.Targets {
-		if t.Verdict == unmet {
+		if t.Verdict == unmet || t.Verdict == unmeasured {
 			n++
 		}
 	}

@@ -19,6 +19,8 @@ type verdictOf struct {
 const (
 	met   = "met"
 	unmet = "not met"
+	// unmeasured is what was planned and has no figure: the run ended early, or the daemon could not carry so many.
+	unmeasured = "not measured"
 	// stalled: the outage is too long, but nobody tried to connect in that time, because the machine stood still.
 	stalled = "met but for stalls of the machine"
 )
@@ -28,6 +30,8 @@ const (
 	seamless = 5
 	// overlap is how long two hosts may have the address at a planned move or a noticed fault.
 	overlap = 30
+	// moved is how long an order to move may take until the client is on the other host, the command of a drain included.
+	moved = 50
 )
 
 // target is an upper limit of one figure of some rows, at the default interval.
@@ -42,8 +46,12 @@ func outageMedian(s summary) (got, felt milliseconds) { return s.Outage.Median, 
 func outageMax(s summary) (got, felt milliseconds)    { return s.Outage.Max, s.Felt.Max }
 func twoOwnersMax(s summary) (got, same milliseconds) { return s.TwoOwners.Max, s.TwoOwners.Max }
 func lostMax(s summary) (got, same milliseconds)      { return s.Lost.Max, s.Lost.Max }
+func nobodyMax(s summary) (got, same milliseconds)    { return s.Nobody.Max, s.Nobody.Max }
 func movesMax(s summary) (got, same milliseconds)     { return s.Moves.Max, s.Moves.Max }
 func settledMax(s summary) (got, same milliseconds)   { return s.Settled.Max, s.Settled.Max }
+func settledMedian(s summary) (got, same milliseconds) {
+	return s.Settled.Median, s.Settled.Median
+}
 
 // judge compares a figure with its limit. Nothing is met by daemons that did not end as they should.
 func (t target) judge(row string, s summary) verdictOf {
@@ -78,7 +86,9 @@ func targets() []target {
 		{planned, "outage, median", seamless, outageMedian},
 		{planned, figureLost, 0, lostMax},
 		{planned, "two owners, maximum", overlap, twoOwnersMax},
-		{[]string{"nginx-upgrade"}, figureMoves, 0, movesMax},
+		{[]string{"stop", "drain"}, "client on the other host after, median", moved, settledMedian},
+		{append([]string{"nginx-upgrade"}, reloads...), figureMoves, 0, movesMax},
+		{append([]string{"nginx-upgrade"}, reloads...), "nobody, maximum", 0, nobodyMax},
 		{[]string{"nginx-killed"}, "outage, median", 30, outageMedian},
 		{[]string{"nginx-hung"}, "outage, median", 1900, outageMedian},
 		{[]string{"nginx-hung"}, "outage, maximum", 2400, outageMax},
@@ -95,6 +105,46 @@ func targets() []target {
 		{[]string{"advert-loss"}, "outage, median", seamless, outageMedian},
 		{[]string{"advert-loss"}, "outage, maximum", 100, outageMax},
 	}
+}
+
+// judged names what has targets: rows, sizes and takeovers.
+func (p plan) judged() (names []string) {
+	if p.understudy() == nil {
+		return nil
+	}
+	if p.takeover {
+		names = append(names, takeoverRow(1), takeoverRow(manyAddresses))
+	}
+	for _, c := range p.scales {
+		compared := c.name != "255" || slices.ContainsFunc(p.products, func(d product) bool { return d.name() == "keepalived" })
+		if slices.Contains([]string{"1", "255", "4080"}, c.name) && compared {
+			names = append(names, scaleRow(c.name))
+		}
+	}
+	if !slices.Contains(p.intervals, defaultInterval) {
+		return names
+	}
+	for _, f := range p.faults {
+		for _, s := range f.steps {
+			if slices.ContainsFunc(targets(), func(t target) bool { return slices.Contains(t.rows, s.row) }) {
+				names = append(names, s.row)
+			}
+		}
+	}
+	return names
+}
+
+func scaleRow(name string) string      { return "scale " + name }
+func takeoverRow(addresses int) string { return fmt.Sprintf("takeover of %d", addresses) }
+
+// missing are the verdicts of what was planned and has no figure.
+func missing(planned []string, have []verdictOf) (out []verdictOf) {
+	for _, row := range planned {
+		if !slices.ContainsFunc(have, func(v verdictOf) bool { return v.Row == row }) {
+			out = append(out, verdictOf{Row: row, Title: "any", Verdict: unmeasured})
+		}
+	}
+	return out
 }
 
 // judgeTargets compares what was measured with the targets, in the order of the catalogue.
@@ -140,7 +190,7 @@ func judgeTakeovers(list []takeoverResult) []verdictOf {
 			limit milliseconds
 			got   spread
 		}{{"advert, median", takeoverOfOne, r.Advert}, {"usable, median", limit, r.Usable}, {"announced, median", limit, r.Announced}} {
-			v := verdictOf{fmt.Sprintf("takeover of %d", r.Addresses), f.title, float64(f.limit), float64(f.got.Median), "ms", unmet}
+			v := verdictOf{takeoverRow(r.Addresses), f.title, float64(f.limit), float64(f.got.Median), "ms", unmet}
 			if f.got.Median <= f.limit {
 				v.Verdict = met
 			}
@@ -161,7 +211,7 @@ func judgeScales(scales []scaleResult) []verdictOf {
 		return nil
 	}
 	judge := func(s *scaleResult, title string, limit, got float64, unit string) {
-		v := verdictOf{"scale " + s.Name, title, limit, got, unit, unmet}
+		v := verdictOf{scaleRow(s.Name), title, limit, got, unit, unmet}
 		if got <= limit {
 			v.Verdict = met
 		}
