@@ -60,7 +60,9 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 		r.until = now.Add(yieldFor)
 	}
 	if r.yields(now) {
-		r.at = now.Add(slowRepair)
+		if r.at.IsZero() { // one loss after the other does not put it off
+			r.at = now.Add(slowRepair)
+		}
 		return false
 	}
 	return true

@@ -38,6 +38,22 @@ type announcer struct {
 	hushed  time.Time // until then nothing is announced: another router has, whose advert may follow
 }
 
+// reconfigure takes another pace or refresh. Once all rounds are made the next refresh follows the new one.
+func (a *announcer) reconfigure(now time.Time, cfg Announcing) {
+	was := a.cfg
+	a.cfg = cfg
+	if was.Refresh == cfg.Refresh || a.began.IsZero() || a.round < len(rounds) {
+		return
+	}
+	a.next = time.Time{}
+	if cfg.Refresh > 0 {
+		a.next = now
+		if next := a.emitted.Add(cfg.Refresh); next.After(now) {
+			a.next = next
+		}
+	}
+}
+
 // start begins with the first round at once.
 func (a *announcer) start(now time.Time) {
 	a.began, a.round, a.next, a.hushed = now, 0, now, time.Time{}

@@ -195,12 +195,22 @@ func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 		f.linger = nil
 		return
 	}
-	wait := min(lingerBase+time.Duration(max(f.held(), n.index.addresses))*lingerPerAddress, maxLinger)
+	wait := min(lingerBase+time.Duration(max(f.held(), n.index.addresses))*lingerPerAddress+f.pacing(), maxLinger)
 	f.linger = &linger{by: by, on: m, heard: now, seen: seen, spoke: map[*member]netip.Addr{}, until: now.Add(wait)}
 	for _, i := range f.instances {
 		i.heralds = nil
 	}
 	n.turned(now, f)
+}
+
+// pacing is how long a successor takes to announce what is held, if it is configured like this host.
+func (f *fate) pacing() (longest time.Duration) {
+	for _, i := range f.instances {
+		if i.holding {
+			longest = max(longest, time.Duration(i.cfg.count()-1)*i.cfg.Announce.Interval)
+		}
+	}
+	return longest
 }
 
 // heralded adds what a successor announced just before its advert was read: a busy host may read them in that order. Where this
@@ -369,6 +379,16 @@ func (n *Node) tickHandover(now time.Time, f *fate) {
 		n.believe(now, f)
 	case f.state == Master && due(now, f.offers.at):
 		n.handOver(now, f, f.why, true)
+	}
+}
+
+// offerAgain has unhealthy masters offer their addresses at once, whenever they did so last: who drains waits for the answer.
+func (n *Node) offerAgain(now time.Time) {
+	for _, f := range n.fates {
+		if f.state == Master && !f.offers.at.IsZero() && !f.doubtful(now) {
+			n.handOver(now, f, f.why, true)
+			n.plan(f)
+		}
 	}
 }
 

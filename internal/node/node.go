@@ -264,6 +264,9 @@ func (n *Node) drain(now time.Time, ev Drain) {
 		delete(n.drains, ev.Who)
 	}
 	n.settleAll(now, everyInstance)
+	if ev.On {
+		n.offerAgain(now)
+	}
 }
 
 func everyInstance(*instance) bool { return true }

@@ -196,7 +196,8 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 	}
 	was := i.cfg
 	i.patience = i.patienceFor(was) // the silence that a longer interval allowed is no sleep
-	i.cfg, i.announcer.cfg = c, c.Announce
+	i.cfg = c
+	i.announcer.reconfigure(now, c.Announce)
 	i.checks = slices.Sorted(maps.Keys(c.Checks))
 	parted = n.changeFamilies(now, i, was)
 	for _, m := range i.members {

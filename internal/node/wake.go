@@ -28,14 +28,29 @@ func (i *instance) patienceFor(cfg *Instance) time.Duration {
 	return max(i.patience, time.Duration(cfg.DeadAdverts)*cfg.Interval)
 }
 
-// doubtful says whether any instance is.
+// doubtful says whether any instance is, or all are.
 func (f *fate) doubtful(now time.Time) bool {
-	return slices.ContainsFunc(f.instances, func(i *instance) bool { return i.doubtful(now) })
+	return f.overslept(now) || slices.ContainsFunc(f.instances, func(i *instance) bool { return i.doubtful(now) })
+}
+
+// overslept says whether the fate woke late in a handover: whoever was told to take over has, long ago. The leases are renewed
+// meanwhile, so there is always something that was due.
+func (f *fate) overslept(now time.Time) bool {
+	return (f.leave != nil || f.linger != nil) && due(now.Add(-shortSleep), f.due)
 }
 
 // wake is a doubtful master whose sockets were read dry without another master's advert in them. After a short gap it goes
 // on, and announces again; after a longer one it lets go and listens.
 func (n *Node) wake(now time.Time, f *fate) {
+	if f.overslept(now) {
+		why := fmt.Sprintf("woke late in a handover: %s after what was due, so another host may be master", now.Sub(f.due).Round(time.Millisecond))
+		if reason, departs := n.departs(f); departs {
+			n.quit(now, f, reason+"; "+why)
+		} else {
+			n.listen(now, f, why)
+		}
+		return
+	}
 	for _, i := range f.instances {
 		if gap := now.Sub(i.advertised); i.doubtful(now) && gap >= shortSleep {
 			n.listen(now, f, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)))
@@ -70,9 +85,16 @@ func (n *Node) woke(now time.Time, gap time.Duration) {
 		for _, i := range f.instances {
 			i.advertised = i.advertised.Add(-gap)
 		}
-		if f.doubtful(now) {
-			f.woken = now
+		if f.leave != nil {
+			f.leave.until = f.leave.until.Add(-gap)
+		}
+		if f.linger != nil {
+			f.linger.until = f.linger.until.Add(-gap)
 		}
 		n.plan(f)
+		if f.doubtful(now) {
+			f.woken = now
+			n.plan(f)
+		}
 	}
 }
