@@ -27,6 +27,8 @@ type loop struct {
 	running bool
 	stuck   bool // the running one was already reported as failing
 	hedges  bool // the check may look again while it still waits
+	hasty   bool // between two verdicts it looks more often; see Haste
+	spread  bool // the second run was put where chance wants it, so that many do not go on in step
 	again   bool // something changed while it ran, so it may have seen the old state
 	started time.Time
 	warning warning
@@ -94,6 +96,12 @@ func (l *loop) ended(o outcome) {
 		l.runSoon()
 		return
 	}
+	if l.shared && !l.spread {
+		// All begin at once, since their first words are waited for.
+		l.spread = true
+		l.timer.Reset(soon(l.period()))
+		return
+	}
 	// From start to start, so that a check which uses up its timeout costs no extra time.
 	l.timer.Reset(max(0, jittered(l.period())-time.Since(l.started)))
 }
@@ -103,10 +111,21 @@ func (l *loop) runSoon() {
 }
 
 func (l *loop) period() time.Duration {
-	if l.verdict.pending() {
+	if l.hasty {
 		return l.timing.PendingInterval
 	}
 	return l.timing.Interval
+}
+
+// hurry begins or ends to look more often, if not too many do.
+func (l *loop) hurry(on bool) {
+	switch {
+	case on && !l.hasty:
+		l.hasty = begin(&l.haste.hasty)
+	case !on && l.hasty:
+		l.hasty = false
+		end(&l.haste.hasty)
+	}
 }
 
 // add counts an outcome and reports it.
@@ -128,6 +147,7 @@ func (l *loop) add(o outcome) {
 	r.Reason = oneLine(r.Reason)
 	r.Changed = l.verdict.add(r.Passed)
 	r.Healthy = l.verdict.healthy
+	l.hurry(l.verdict.pending())
 	if l.verdict.pending() {
 		r.Streak, r.Need = l.verdict.streak, l.verdict.need()
 	}

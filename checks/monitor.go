@@ -54,14 +54,19 @@ type Monitor struct {
 	report  func(Result)
 	tasks   *sync.WaitGroup // Run's
 	before  verdict         // of a process or a run before this one
-	ahead   *attempt        // a second look that began while the first still waited; its outcome is the next run's
+	haste   *Haste
+	shared  bool     // haste is
+	ahead   *attempt // a second look that began while the first still waited; its outcome is the next run's
 }
 
 // NewMonitor makes a Monitor with a complete and valid Timing. It calls report with each result, one at a time, from
 // Run's goroutine.
 func NewMonitor(name string, c Checker, t Timing, report func(Result)) *Monitor {
-	return &Monitor{name: name, checker: c, timing: t, report: report}
+	return &Monitor{name: name, checker: c, timing: t, report: report, haste: new(Haste)}
 }
+
+// Share makes the Monitor one of many, before it runs: their haste is bounded together, and they do not go on in step.
+func (m *Monitor) Share(h *Haste) { m.haste, m.shared = h, true }
 
 // Resume makes the next Run go on from an earlier one's last result: the verdict stands, and runs in a row count on.
 func (m *Monitor) Resume(r Result) {
@@ -90,6 +95,7 @@ func (m *Monitor) Run(ctx context.Context) {
 		wg.Go(func() { l.watch(ctx, w) })
 	}
 	l.run(ctx)
+	l.hurry(false)
 	cancel()
 	l.timer.Stop()
 	waitAtMost(&wg, abandonAfter)
@@ -117,6 +123,9 @@ func (e timedOut) Error() string { return "timed out after " + time.Duration(e).
 
 // Is makes it a context.DeadlineExceeded.
 func (e timedOut) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// soon is some instant of the next interval.
+func soon(d time.Duration) time.Duration { return time.Duration(rand.Float64() * float64(d)) }
 
 func jittered(d time.Duration) time.Duration {
 	return d + time.Duration((2*rand.Float64()-1)*jitter*float64(d))

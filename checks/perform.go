@@ -25,10 +25,11 @@ type attempt struct {
 }
 
 // begin starts a run in a goroutine of its own.
-func (m *Monitor) begin(ctx context.Context) *attempt {
+func (m *Monitor) begin(ctx context.Context, ended func()) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &attempt{make(chan outcome, 1), cancel}
 	m.tasks.Go(func() {
+		defer ended()
 		defer cancel()
 		a.done <- m.examine(ctx)
 	})
@@ -36,7 +37,7 @@ func (m *Monitor) begin(ctx context.Context) *attempt {
 }
 
 // perform runs the check once; it is called from one goroutine at a time. With hedge a second look begins when the first has
-// waited for a pending interval. If the first fails, the second is the next run, which so ends early; if it passes, the second
+// waited for a pending interval, unless too many do; see Haste. If the first fails, the second is the next run, which so ends early; if it passes, the second
 // is called off.
 func (m *Monitor) perform(ctx context.Context, hedge bool) outcome {
 	first := m.ahead
@@ -45,7 +46,7 @@ func (m *Monitor) perform(ctx context.Context, hedge bool) outcome {
 		if !hedge {
 			return m.examine(ctx)
 		}
-		first = m.begin(ctx)
+		first = m.begin(ctx, func() {})
 	}
 	if !hedge {
 		return <-first.done
@@ -57,7 +58,10 @@ func (m *Monitor) perform(ctx context.Context, hedge bool) outcome {
 		return o
 	case <-patience.C:
 	}
-	second := m.begin(ctx)
+	if !begin(&m.haste.looks) {
+		return <-first.done
+	}
+	second := m.begin(ctx, func() { end(&m.haste.looks) })
 	o := <-first.done
 	if o.err != nil {
 		m.ahead = second

@@ -14,6 +14,7 @@ type monitors struct {
 	results sync.Map // check name -> checks.Result, the newest
 
 	mu      sync.Mutex                 // guards what follows
+	haste   checks.Haste               // of all checks
 	waiting map[string]*checks.Monitor // until runAll starts them
 	running map[string]*runningCheck
 	ctx     context.Context // set while runAll runs
@@ -57,6 +58,7 @@ func (m *monitors) runAll(ctx context.Context) error {
 func (m *monitors) start(name string, monitor *checks.Monitor) {
 	ctx, cancel := context.WithCancel(m.ctx)
 	r := &runningCheck{cancel, make(chan struct{}), monitor}
+	monitor.Share(&m.haste)
 	m.running[name] = r
 	m.tasks.Go(func() {
 		defer close(r.done)
