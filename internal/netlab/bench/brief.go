@@ -22,13 +22,16 @@ func (r *results) brief() string {
 	return b.String()
 }
 
+// few lost connections are named one by one; of an outage there are as many as it lasts.
+const few = 10
+
 // brief is one cell: the outage, or after a cut the time until the client was on the winner, and whether any new connection was
 // lost. Two hosts that keep the address are no figure.
 func (s *summary) brief() string {
 	switch {
 	case s == nil:
 		return ""
-	case s.Stays > 0:
+	case s.Stays > 0 && s.Row != "cut": // while it lasts neither host can know better
 		return fmt.Sprintf("the address stays on both hosts (%d of %d runs)", s.Stays, s.Runs)
 	}
 	figure := s.Outage
@@ -36,8 +39,11 @@ func (s *summary) brief() string {
 		figure = s.Settled
 	}
 	text := fmt.Sprintf("%.0f / %.0f", figure.Median, figure.Max)
-	if s.Lost.Max == 0 {
+	switch {
+	case s.Lost.Max == 0:
 		text += ", none lost"
+	case s.Lost.Max <= few:
+		text += fmt.Sprintf(", up to %.0f lost", s.Lost.Max)
 	}
 	if s.Missed > 0 {
 		text += fmt.Sprintf(" (%d of %d runs did not end as they should)", s.Missed, s.Runs)
