@@ -24,7 +24,7 @@ func (n *Node) witnessed(now time.Time, i *instance, why string) {
 		for _, m := range i.members {
 			n.perform(now, m, m.machine.Step(now, vrrp.Witnessed{Why: why}))
 		}
-		if f.holding() {
+		if f.linger == nil && f.holding() { // a linger that is on was not for an instance that has let go already
 			n.lingerFor(now, i.members[0], netip.Addr{})
 		}
 	case Master:
