@@ -113,8 +113,12 @@ func (n *Node) tickInstance(now time.Time, i *instance) {
 
 // shutdown ends the instance's part at once: its priority 0 was sent, or cannot be. The addresses go.
 func (n *Node) shutdown(now time.Time, i *instance, why string) {
+	l := n.links[i.cfg.Interface]
 	for _, m := range i.members {
 		m.machine.Step(now, vrrp.Shutdown{Why: why})
+		if l != nil && !n.sourceOn(m, &l.Link).IsValid() {
+			m.source = netip.Addr{} // it is waited for only as long as the instance takes part; see assessLink
+		}
 	}
 	n.release(i)
 }
