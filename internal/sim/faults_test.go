@@ -308,6 +308,7 @@ func (s *scenario) cut(d dice, h *Host) {
 func (s *scenario) storm(d dice, _ *Host) {
 	s.c.Network.MaxDelay, s.c.Network.InOrder = d.upTo(3*s.common.Interval), false
 	s.c.Network.Duplicates = 0.5 * d.Float64()
+	s.slowest = max(s.slowest, s.c.Network.MaxDelay)
 	s.then(s.some(d), hard, func() {
 		longest := s.c.Network.MaxDelay
 		s.calmNetwork()

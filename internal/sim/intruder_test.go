@@ -17,6 +17,9 @@ const (
 	maxCaught = 200
 	// startSlack is by how much another host's clock may be ahead before what it sent just before a start can be played after it.
 	startSlack = time.Second
+	// memorySlack is by how much what was sent just before a start may be played after it where the host remembers the sender from
+	// before: its clock is known then, but for how long the advert was under way by which it is.
+	memorySlack = 100 * time.Millisecond
 )
 
 // caught is a signed advert that somebody on the link remembers.
@@ -135,7 +138,7 @@ func (s *scenario) greet(h *Host) {
 func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	x := s.plights[h]
 	isOld := func(c caught) bool {
-		return c.at.Before(x.began) && c.own.Before(h.clock.of(x.began).Add(-startSlack))
+		return c.at.Before(x.began.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(x.began).Add(-startSlack))
 	}
 	of := s.keys.caught
 	if old {

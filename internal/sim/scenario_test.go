@@ -24,6 +24,7 @@ type scenario struct {
 	widest  time.Duration // the longest interval of any configuration so far
 	refused int           // how often addresses were refused: the wait for another try doubles
 	late    time.Time     // when the last packet of a storm comes
+	slowest time.Duration // how long a packet was under way so far, at most
 	ended   bool
 }
 
@@ -76,6 +77,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 		h.SetClock(d.IntN(2*s.o.drift+1)-s.o.drift, s.offset(d))
 		h.Reconfigure(s.config(h, s.common))
 	}
+	s.slowest = s.o.network.MaxDelay
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm)
 	s.p.signed = s.keys.signed
