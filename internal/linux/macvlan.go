@@ -103,6 +103,8 @@ type Macvlans struct {
 	mu     sync.Mutex // guards what follows, and keeps two goroutines from making one device
 	kernel *rtnetlink
 	book   *macvlanBook
+
+	whole sync.Mutex // held while a device has its name and is not mute and deaf yet
 }
 
 func openMacvlans(runtimeDir string) (*Macvlans, error) {
@@ -221,6 +223,8 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	if !m.V6 {
 		attrs.MTU = min(parent.MTU, mtuWithoutIPv6)
 	}
+	s.whole.Lock()
+	defer s.whole.Unlock()
 	if err := s.kernel.handle.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
 		return nil, fmt.Errorf("make %s: %w", m.Name(), err)
 	}
