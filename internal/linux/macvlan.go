@@ -193,10 +193,10 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 		}
 		return link, s.settle(m, link) // a sysctl for all interfaces, or for new ones, has come over it
 	}
-	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != m.alias() {
-		// Its instance has another name now, or its maker died before it had named it.
-		return link, s.settle(m, link)
+	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != m.alias() && strings.HasPrefix(at.Alias, macvlanAlias) {
+		return link, s.settle(m, link) // its instance has another name now
 	}
+	// One without a name was never whole: its maker died, or became another program.
 	if err := s.kernel.handle.LinkDel(link); err != nil {
 		return nil, fmt.Errorf("remove what %s was before: %w", m.Name(), err)
 	}
@@ -209,7 +209,7 @@ func (s *Macvlans) ours(link netlink.Link) bool {
 	return strings.HasPrefix(at.Alias, macvlanAlias) || link.Type() == "macvlan" && s.book.has(at.Name)
 }
 
-// make makes the device, mute, deaf and off.
+// make makes the device, mute, deaf and off. It gets its name in the alias last: what has that is all of this.
 //
 // Its mode is bridge: in private mode the kernel hands every frame that has the device's MAC as its source to the device
 // alone, so that the parent would hear none of the other hosts' adverts and announcements. Macvlans that containers of this host
@@ -232,12 +232,12 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
 	}
-	err = s.settle(m, link)
-	if err == nil {
-		err = s.kernel.hush(link.Attrs().Index)
-	}
+	err = s.kernel.hush(link.Attrs().Index)
 	if err == nil {
 		err = s.deafenIfNeeded(m, link.Attrs().Index)
+	}
+	if err == nil {
+		err = s.settle(m, link)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.kernel.handle.LinkDel(link))

@@ -91,6 +91,27 @@ func TestMacvlanDeletedAgainAndAgain(t *testing.T) {
 	}
 }
 
+// TestMacvlanWhoseMakerDied tells of a device that was left half made: the next one makes it anew.
+func TestMacvlanWhoseMakerDied(t *testing.T) {
+	self, _ := pair(t)
+	a := openAddresses(t, t.TempDir())
+	if err := a.macvlans.book.add(router4); err != nil {
+		t.Fatal(err)
+	}
+	self.run(fmt.Sprintf("ip link add link v0 name %s address %s type macvlan mode bridge", router4.Name(), router4.MAC()))
+	if state, err := a.Macvlans().Ensure(router4); err != nil || !state.Made {
+		t.Errorf("got %+v, %v", state, err)
+	}
+	if mute, deaf := silenced(router4.Name()); !mute || !deaf {
+		t.Errorf("a backup's device is mute: %t, deaf: %t", mute, deaf)
+	}
+	renamed := router4
+	renamed.Owner = "www"
+	if state, err := a.Macvlans().Ensure(renamed); err != nil || state.Made {
+		t.Errorf("its instance has another name: got %+v, %v", state, err)
+	}
+}
+
 // TestWhatABackupLeavesInTheKernel: a program that goes on where another was takes its devices as they are, and can undo only what it
 // knows of. Whoever changes this raises daemon.sealedFormat: then a program of before refuses to go on.
 func TestWhatABackupLeavesInTheKernel(t *testing.T) {
