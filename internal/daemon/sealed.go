@@ -15,9 +15,11 @@ import (
 	"github.com/understudy-ha/understudy/notify"
 )
 
-// sealedFormat is the format of the state that a daemon hands to the program that it executes. It goes on with every change of a
-// field or of what one means: TestSealedFormat tells when.
-const sealedFormat = 1
+// sealedFormat is the format of what a daemon hands to the program that it executes: of the state, and of what it leaves beside that,
+// in its runtime directory and in the kernel. It goes on with every change of a field, of what one means, and of what the next program
+// has to undo (a master with a device that an older one does not know to be deaf would serve nobody): TestSealedFormat tells when, and
+// TestWhatABackupLeavesInTheKernel of linux.
+const sealedFormat = 2
 
 // maxSealed bounds the state, in bytes: that of thousands of instances is some megabytes.
 const maxSealed = 256 << 20

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/checks"
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -47,10 +48,14 @@ func shape(t reflect.Type, seen map[reflect.Type]bool, lines *[]string) {
 	}
 }
 
-// TestSealedFormat holds that the state's fields do not change without its format: another version would read them wrongly.
+// TestSealedFormat holds that the fields of the state, and of the lists beside it in the runtime directory, do not change without its
+// format: another version would read them wrongly.
 func TestSealedFormat(t *testing.T) {
 	lines := []string{fmt.Sprintf("format %d", sealedFormat)}
-	shape(reflect.TypeFor[sealedState](), map[reflect.Type]bool{}, &lines)
+	seen := map[reflect.Type]bool{}
+	for _, left := range []reflect.Type{reflect.TypeFor[sealedState](), reflect.TypeFor[linux.Held](), reflect.TypeFor[linux.Macvlan]()} {
+		shape(left, seen, &lines)
+	}
 	slices.Sort(lines[1:])
 	got := strings.Join(lines, "\n") + "\n"
 	path := filepath.Join("testdata", "sealed-format.txt")
@@ -145,7 +150,8 @@ func TestSealedStatesThatAreRefused(t *testing.T) {
 	for _, tt := range []struct{ name, from, to, want string }{
 		{"nothing", string(text), "", "it is none"},
 		{"garbage", `{"Version"`, `"Version"`, "cannot unmarshal"},
-		{"another format", "format 1\n", "format 2\n", "the sealed state has format 2, this program's is 1"},
+		{"an older format", "format 2\n", "format 1\n", "the sealed state has format 1, this program's is 2: restart the daemon, which hands over first"},
+		{"a newer format", "format 2\n", "format 3\n", "the sealed state has format 3, this program's is 2: restart the daemon, which hands over first"},
 		{"another run of the machine", `"Clock":60000000000`, `"Clock":70000000000`, "it is of another run of this machine"},
 		{"a field that is not known", `"Version":"1.0"`, `"Future":1`, `unknown field "Future"`},
 		{"an impossible instance", `"VRID":71`, `"VRID":0`, `instance "web": VRID 0`},
