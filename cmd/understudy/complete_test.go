@@ -33,7 +33,7 @@ func served(t *testing.T, d control.Daemon) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := control.Listen(dir, "", d)
+	s, err := control.Listen(dir, "", d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ func runDaemon(cmd *cobra.Command, f *runFlags) error {
 		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: f.shadow,
 		Door: doorTo(f.helper), Program: program, Flush: out.flush, Inherited: inherited,
 		Serve: func(d *daemon.Daemon, steerGroup string) (daemon.Server, error) {
-			s, err := serve(f.runtimeDir, steerGroup, d, inherited)
+			s, err := serve(f.runtimeDir, steerGroup, d, inherited, log)
 			if err != nil {
 				return nil, err
 			}
@@ -133,11 +134,13 @@ func doorTo(socket string) daemon.Door {
 }
 
 // serve opens the control socket, or goes on with that of the program before.
-func serve(runtimeDir, steerGroup string, d *daemon.Daemon, inherited *daemon.Inherited) (*control.Server, error) {
+func serve(runtimeDir, steerGroup string, d *daemon.Daemon, inherited *daemon.Inherited, log hclog.Logger) (*control.Server, error) {
 	if inherited != nil {
 		return control.Inherit(inherited.Control, steerGroup, d)
 	}
-	return control.Listen(runtimeDir, steerGroup, d)
+	return control.Listen(runtimeDir, steerGroup, d, func(most time.Duration) {
+		log.Info("a cleanup of what the last daemon left is at work; it is waited for", "directory", runtimeDir, "at_most", most)
+	})
 }
 
 // reloadOnHangup reloads at each SIGHUP until the daemon has ended; the daemon logs how it went.

@@ -76,7 +76,7 @@ func runtimeDir(t *testing.T) string {
 // serve runs a server on a directory until the returned function is called, at the latest at the test's end.
 func serve(t *testing.T, dir, steerGroup string, d Daemon) (*Server, func()) {
 	t.Helper()
-	s, err := Listen(dir, steerGroup, d)
+	s, err := Listen(dir, steerGroup, d, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

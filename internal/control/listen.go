@@ -34,7 +34,7 @@ const (
 // Lock takes the runtime directory for a cleanup, until the file is closed. No daemon and no other cleanup may have it; a
 // daemon that is started meanwhile waits.
 func Lock(runtimeDir string) (io.Closer, error) {
-	f, err := lockDir(runtimeDir, 0)
+	f, err := lockDir(runtimeDir, 0, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func Lock(runtimeDir string) (io.Closer, error) {
 	return f, nil
 }
 
-// lockDir makes the runtime directory and takes it for this process; for a cleanup that has it, it waits. The lock ends with
-// the file, so also with the process, however that ends; no child inherits it.
-func lockDir(dir string, wait time.Duration) (*os.File, error) {
+// lockDir makes the runtime directory and takes it for this process; for a cleanup that has it, it waits up to a bound, and says so
+// first. The lock ends with the file, so also with the process, however that ends; no child inherits it.
+func lockDir(dir string, wait time.Duration, waits func(most time.Duration)) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make runtime directory: %w", err)
 	}
@@ -73,6 +73,10 @@ func lockDir(dir string, wait time.Duration) (*os.File, error) {
 		case !heldByCleanup(f):
 			err = fmt.Errorf("another daemon runs with the runtime directory %s: stop that one first", dir)
 		case time.Now().Before(deadline):
+			if waits != nil {
+				waits(wait)
+			}
+			waits = nil // it was said
 			continue
 		default:
 			err = fmt.Errorf("a cleanup is at work in the runtime directory %s: try again when it has ended", dir)

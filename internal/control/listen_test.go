@@ -15,7 +15,7 @@ func TestCleanupAndDaemonKeepEachOtherOut(t *testing.T) {
 	}
 	for name, refused := range map[string]func() error{
 		"another cleanup":             func() error { _, err := Lock(dir); return err },
-		"a daemon that waits in vain": func() error { _, err := lockDir(dir, 2*cleanupPoll); return err },
+		"a daemon that waits in vain": func() error { _, err := lockDir(dir, 2*cleanupPoll, nil); return err },
 	} {
 		if err := refused(); err == nil || err.Error() != "a cleanup is at work in the runtime directory "+dir+": try again when it has ended" {
 			t.Errorf("%s: %v", name, err)
@@ -25,11 +25,19 @@ func TestCleanupAndDaemonKeepEachOtherOut(t *testing.T) {
 		s   *Server
 		err error
 	}
-	daemon := make(chan listened, 1)
+	daemon, told := make(chan listened, 1), make(chan time.Duration, 10)
 	go func() {
-		s, err := Listen(dir, "", &fakeDaemon{})
+		s, err := Listen(dir, "", &fakeDaemon{}, func(most time.Duration) { told <- most })
 		daemon <- listened{s, err}
 	}()
+	select {
+	case most := <-told:
+		if most != cleanupBound {
+			t.Errorf("it says that it waits for %s", most)
+		}
+	case d := <-daemon:
+		t.Fatalf("a daemon runs beside the cleanup without a word (%v)", d.err)
+	}
 	select {
 	case d := <-daemon:
 		t.Fatalf("a daemon runs beside the cleanup (%v)", d.err)
@@ -42,10 +50,13 @@ func TestCleanupAndDaemonKeepEachOtherOut(t *testing.T) {
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
+	if len(told) > 0 {
+		t.Error("it says more than once that it waits")
+	}
 	if _, err := Lock(dir); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
 		t.Errorf("a cleanup beside a daemon: %v", err)
 	}
-	if _, err := lockDir(dir, time.Hour); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
+	if _, err := lockDir(dir, time.Hour, func(time.Duration) { t.Error("a second daemon waits") }); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
 		t.Errorf("a second daemon: %v", err)
 	}
 	if err := d.s.Close(); err != nil {

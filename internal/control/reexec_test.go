@@ -47,7 +47,7 @@ func duplicate(t *testing.T, c syscall.Conn) *os.File {
 // the lock of the directory too.
 func TestInheritServesWhoWaited(t *testing.T) {
 	dir := runtimeDir(t)
-	first, err := Listen(dir, "", &fakeDaemon{})
+	first, err := Listen(dir, "", &fakeDaemon{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestInheritServesWhoWaited(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(dir, "", &fakeDaemon{}); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
+	if _, err := Listen(dir, "", &fakeDaemon{}, nil); err == nil || !strings.Contains(err.Error(), "another daemon runs") {
 		t.Errorf("a second daemon: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

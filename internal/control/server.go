@@ -46,9 +46,10 @@ type Server struct {
 
 // Listen makes the runtime directory and the socket in it, 0660 and of the group understudy where there is one. A socket
 // that a dead daemon left behind is replaced. While another daemon lives on the same directory it is an error, whether or
-// not that one answers: two daemons must not share a runtime directory. A cleanup that is at work there is waited for.
-func Listen(runtimeDir, steerGroup string, d Daemon) (*Server, error) {
-	lock, err := lockDir(runtimeDir, cleanupBound)
+// not that one answers: two daemons must not share a runtime directory. A cleanup that is at work there is waited for; waits, unless it
+// is nil, is told first, and for how long at most.
+func Listen(runtimeDir, steerGroup string, d Daemon, waits func(most time.Duration)) (*Server, error) {
+	lock, err := lockDir(runtimeDir, cleanupBound, waits)
 	if err != nil {
 		return nil, err
 	}

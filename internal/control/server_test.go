@@ -202,7 +202,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 func TestSecondDaemonIsRefused(t *testing.T) {
 	dir := runtimeDir(t)
 	_, stop := serve(t, dir, "", &fakeDaemon{})
-	_, err := Listen(dir, "", &fakeDaemon{})
+	_, err := Listen(dir, "", &fakeDaemon{}, nil)
 	if want := "another daemon runs with the runtime directory " + dir + ": stop that one first"; err == nil || err.Error() != want {
 		t.Fatalf("error %v, want %q", err, want)
 	}
@@ -210,7 +210,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 		t.Errorf("the first daemon answers no longer: %v", err)
 	}
 	stop()
-	s, err := Listen(dir, "", &fakeDaemon{})
+	s, err := Listen(dir, "", &fakeDaemon{}, nil)
 	if err != nil {
 		t.Fatalf("the directory is not free after the first daemon's end: %v", err)
 	}
@@ -222,7 +222,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 // A daemon that was stopped by SIGSTOP, or whose queue is full, is alive although it answers nobody.
 func TestSecondDaemonIsRefusedWhileTheFirstDoesNotAnswer(t *testing.T) {
 	dir := runtimeDir(t)
-	s, err := Listen(dir, "", &fakeDaemon{})
+	s, err := Listen(dir, "", &fakeDaemon{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestSecondDaemonIsRefusedWhileTheFirstDoesNotAnswer(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(dir, "", &fakeDaemon{}); err == nil {
+	if _, err := Listen(dir, "", &fakeDaemon{}, nil); err == nil {
 		t.Fatal("a second daemon has the directory of one that is alive")
 	}
 	if !gone(dir) {
@@ -259,12 +259,12 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Listen(tt.dir, "", &fakeDaemon{})
+			_, err := Listen(tt.dir, "", &fakeDaemon{}, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want %q in it", err, tt.want)
 			}
 			// What was taken is given back.
-			if lock, err := lockDir(tt.dir, 0); err == nil {
+			if lock, err := lockDir(tt.dir, 0, nil); err == nil {
 				_ = lock.Close()
 			} else if tt.dir != file {
 				t.Errorf("the directory stays locked: %v", err)

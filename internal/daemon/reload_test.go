@@ -73,7 +73,7 @@ func newReloading(t *testing.T, path string) *reloading {
 	if err := r.prepare(cfg); err != nil {
 		t.Fatal(err)
 	}
-	if r.control, err = control.Listen(dir, cfg.Control.SteerGroup, r); err != nil {
+	if r.control, err = control.Listen(dir, cfg.Control.SteerGroup, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	if r.watcher, err = linux.OpenWatcher(r.wanted(), r.virtual); err != nil {
