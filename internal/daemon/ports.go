@@ -94,6 +94,7 @@ type portKeeper struct {
 	known  map[string]linux.Link
 	failed map[string]string // interface -> why its sockets could not be opened
 	ill    chan struct{}     // some port is broken
+	coarse map[string]string // interface -> why strangers' packets are read; see linux.Conn.Coarse
 
 	// Of macvlans, by name:
 	impossible map[string]string // why one could not be made
@@ -104,7 +105,7 @@ type portKeeper struct {
 // runPorts watches the interfaces until ctx ends.
 func (d *Daemon) runPorts(ctx context.Context) error {
 	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
-		impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{}}
+		coarse: map[string]string{}, impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{}}
 	links := make(chan linux.Link)
 	var watching sync.WaitGroup
 	d.watcher.Trouble = func(err error) {
@@ -269,6 +270,7 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 			return err
 		}
 	}
+	k.tellCoarse(ifName, p)
 	announcer, err := linux.OpenAnnouncer(ifName)
 	if err != nil {
 		return err
@@ -302,6 +304,21 @@ func (p *port) accept(f vrrp.Family, accepts []linux.Accept) error {
 	return errors.Join(p.conns[f].Accept(accepts), p.lookouts[f].Accept(accepts))
 }
 
+// tellCoarse logs once that an interface has more unicast instances than the kernel's filter has room for.
+func (k *portKeeper) tellCoarse(ifName string, p *port) {
+	why := ""
+	for _, f := range []vrrp.Family{vrrp.IPv4, vrrp.IPv6} {
+		if c := p.conns[f]; c != nil && c.Coarse() != nil {
+			why = c.Coarse().Error()
+		}
+	}
+	if why != "" && why != k.coarse[ifName] {
+		k.log.Warn("too many peers for the kernel's packet filter; what strangers send to unicast instances is read, and refused then: a flood of it costs CPU time",
+			"interface", ifName, "error", why)
+	}
+	k.coarse[ifName] = why
+}
+
 // reconfigure brings the open ports to a new configuration; one whose sockets are too few is opened anew.
 func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
@@ -322,6 +339,7 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 				p.broken.Store(true)
 			}
 		}
+		k.tellCoarse(name, p)
 		p.witness.SetAddresses(n.ips)
 		if p.broken.Load() || p.lacks(k.macvlansOn(name)) {
 			p.broken.Store(true)

@@ -53,6 +53,7 @@ type Conn struct {
 	// emptied counts how often the reader found the socket empty. See Emptied.
 	emptied atomic.Uint64
 	joined  bool // the group; what accepts multicast needs it
+	coarse  error
 }
 
 // Listen opens the connection on the interface. It lets nothing through before Accept.
@@ -178,9 +179,19 @@ func first(steps ...step) error {
 
 // Accept lets adverts for these virtual routers through, and no others. The host is a member of VRRP's group as long as one
 // of them is a multicast router. It may be called while Run runs, by one goroutine.
+//
+// Where a filter with all senders would be longer or larger than the kernel takes, strangers' adverts for unicast routers are let
+// through; see Coarse.
 func (c *Conn) Accept(accepts []Accept) error {
 	err := attachFilter(c.raw, vrrpFilter(c.v6, accepts, true))
-	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EINVAL) { // more than net.core.optmem_max, or than 4096 instructions
+	c.coarse = nil
+	switch {
+	case errors.Is(err, unix.EINVAL): // more than BPF_MAXINSNS
+		c.coarse = err
+	case errors.Is(err, unix.ENOMEM):
+		c.coarse = fmt.Errorf("%w (net.core.optmem_max is too small for it)", err)
+	}
+	if c.coarse != nil {
 		err = attachFilter(c.raw, vrrpFilter(c.v6, accepts, false))
 	}
 	if err != nil {
@@ -196,6 +207,10 @@ func (c *Conn) Accept(accepts []Accept) error {
 	c.joined = join
 	return nil
 }
+
+// Coarse says why the newest filter lets through what anybody sends to a unicast router; nil: it lets through what peers send. It is
+// for who calls Accept.
+func (c *Conn) Coarse() error { return c.coarse }
 
 // member joins VRRP's group (RFC 9568 sections 5.1.1.2 and 5.1.2.2), or leaves it.
 func (c *Conn) member(join bool) error {

@@ -65,8 +65,8 @@ type Accept struct {
 }
 
 // vrrpFilter drops in the kernel what cannot be an advertisement for one of the routers. A load beyond the packet's end drops
-// it. Without senders those of unicast routers are left to the reader. (Checksums it leaves to the reader, too: a program without
-// loops would need a few instructions for every byte.)
+// it. Without senders it is left to the reader who sends to unicast routers. (Checksums are, too: a program without loops would need a
+// few instructions for every byte.)
 func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	var p program
 	if v6 {
@@ -85,21 +85,20 @@ func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 		p.add(bpf.LoadMemShift{Off: 0}) // X = the IP header's length
 	}
 	p.measure(v6)
+	bodies := bodiesOf(accepts, senders)
 	for _, a := range accepts {
-		switch {
-		case !a.Unicast:
-			p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, a.toForm())
-		case !senders:
-			p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, accept)
-		default:
-			body := append(a.form(), a.body(v6)...)
-			p.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(a.VRID), SkipTrue: 1}, bpf.Jump{Skip: uint32(len(body))})
-			p.add(body...)
+		to := a.toForm()
+		if a.Unicast {
+			to = toBody(a.place(bodies, senders))
 		}
+		p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, to)
 	}
 	p.add(drop)
 	for _, a := range forms {
 		p.land(a.toForm(), append(a.form(), toMulticast)...)
+	}
+	for n, a := range bodies {
+		p.land(toBody(n), append(a.form(), a.body(v6, senders)...)...)
 	}
 	p.land(toMulticast, bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: hopsVRRP, SkipTrue: 2},
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 1}, drop, accept)
@@ -183,13 +182,37 @@ func rest(b []byte, v6 bool) int {
 	return len(b) - int(b[countByte])*address - data
 }
 
+// bodiesOf lists the unicast routers that ask different things of a packet. Most of a link have the same peers, and one body is for
+// all of them: with one for each there is no room for more than some 200 routers.
+func bodiesOf(accepts []Accept, senders bool) (list []Accept) {
+	for _, a := range accepts {
+		if a.Unicast && a.place(list, senders) < 0 {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// place finds the body that does for a unicast router.
+func (a *Accept) place(bodies []Accept, senders bool) int {
+	return slices.IndexFunc(bodies, func(b Accept) bool {
+		return a.Version == b.Version && a.Signed == b.Signed && a.MinTTL == b.MinTTL && (!senders || slices.Equal(a.Peers, b.Peers))
+	})
+}
+
+// toBody leads to a body. These jumps are apart from those to the forms.
+func toBody(n int) bpf.Jump { return bpf.Jump{Skip: math.MaxUint32 - 1000 - uint32(n)} }
+
 // body decides about a packet with the unicast router's VRID.
-func (a *Accept) body(v6 bool) []bpf.Instruction {
+func (a *Accept) body(v6, senders bool) []bpf.Instruction {
 	// Another program may have made this host a member of the group, and a raw IPv6 socket hears the group all the same.
 	body := []bpf.Instruction{
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 2},
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: uint32(a.MinTTL), SkipTrue: 1},
 		toSample,
+	}
+	if !senders {
+		return append(body, accept)
 	}
 	for _, p := range a.Peers {
 		body = append(body, fromPeer(p)...)
@@ -264,6 +287,9 @@ func attachFilter(raw syscall.RawConn, program []bpf.Instruction) error {
 	assembled, err := bpf.Assemble(program)
 	if err != nil {
 		return fmt.Errorf("assemble packet filter: %w", err)
+	}
+	if len(assembled) > unix.BPF_MAXINSNS { // the kernel would say the same, but of the length's last 16 bits
+		return fmt.Errorf("attach packet filter of %d instructions, at most %d are allowed: %w", len(assembled), unix.BPF_MAXINSNS, unix.EINVAL)
 	}
 	code := make([]unix.SockFilter, len(assembled))
 	for i, in := range assembled {

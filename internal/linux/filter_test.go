@@ -182,16 +182,17 @@ func TestFilterIPv6(t *testing.T) {
 	}
 }
 
+// every is a router for each VRID.
+func every(a Accept) (out []Accept) {
+	for vrid := range 255 {
+		a.VRID = uint8(vrid + 1)
+		out = append(out, a)
+	}
+	return out
+}
+
 // TestFilterFitsTheKernel: where it would be too long or too large, any sender passes, and the reader decides.
 func TestFilterFitsTheKernel(t *testing.T) {
-	every := func(a Accept) []Accept {
-		var out []Accept
-		for vrid := range 255 {
-			a.VRID = uint8(vrid + 1)
-			out = append(out, a)
-		}
-		return out
-	}
 	peers := []string{"10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5", "10.9.0.6", "10.9.0.7"}
 	onWires(t, func(t *testing.T, w wire, peer *host) {
 		if w.v6 {
