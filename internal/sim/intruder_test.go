@@ -58,7 +58,7 @@ func (s *scenario) catch() {
 		observe(h, ev, actions)
 		s.recollect(h, ev)
 		for _, a := range actions {
-			if a, ok := a.(node.Send); ok && s.signs(h) {
+			if a, ok := a.(node.Send); ok && isSigned(a) {
 				if len(s.keys.caught) == maxCaught {
 					s.keys.caught = s.keys.caught[1:]
 				}
@@ -68,10 +68,10 @@ func (s *scenario) catch() {
 	}
 }
 
-// signs says whether what a host sends is signed.
-func (s *scenario) signs(h *Host) bool {
-	a := s.auth(s.plights[h].step)
-	return a != nil && a.Mode != vrrp.ReceiveOnly
+// isSigned says whether an advert is. A host that signs by now may still have a removed instance that does not.
+func isSigned(a node.Send) bool {
+	r, err := vrrp.Parse(a.Payload, a.Source, a.Destination, vrrp.HopLimit)
+	return err == nil && r.Sealed != nil
 }
 
 // recollect takes note of an advert that a host was given, and of what a new process can know of the old one's. What was too long
