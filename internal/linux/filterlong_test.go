@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -91,5 +93,15 @@ func TestFilterTooLongIsTold(t *testing.T) {
 		if why := c.Coarse(); (why != nil) != tt.coarse {
 			t.Errorf("%d routers: coarse for %v", len(tt.accepts), why)
 		}
+	}
+	if err := os.WriteFile("/proc/sys/net/core/optmem_max", []byte("20480"), 0o600); err != nil { // as before Linux 6.7
+		t.Logf("optmem_max is not this namespace's own: %v", err)
+		return
+	}
+	if err := c.Accept(strangers()[:150]); err != nil {
+		t.Fatal(err)
+	}
+	if why := errorText(c.Coarse()); !strings.Contains(why, "net.core.optmem_max") {
+		t.Errorf("150 routers where the kernel gives little memory: %q", why)
 	}
 }
