@@ -22,7 +22,7 @@ func silenced(name string) (mute, deaf bool) {
 }
 
 // TestMacvlanThatIsMadeAgainSpeaks: something deletes the device of a master. The one who watches it and the one who sets the address
-// again come at once, and the second finds the device half made by the first: what is done to a new device last must not be last.
+// again come at once, and the second finds the device half made by the first, who then makes it mute: that must not be the end of it.
 func TestMacvlanThatIsMadeAgainSpeaks(t *testing.T) {
 	self, _ := pair(t)
 	a := openAddresses(t, t.TempDir())
