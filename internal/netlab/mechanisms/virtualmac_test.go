@@ -202,6 +202,7 @@ func TestVirtualMACAfterADeath(t *testing.T) {
 	t.Run("without one the next daemon sweeps", func(t *testing.T) {
 		pairtest.Step(t, lb1.Daemon.Kill)
 		c.Only(t, "lb2", 2*down)
+		state(t, c.Get("lb2"), node.Master, "", settleBound) // it has the addresses a moment before the switch knows
 		from := pairtest.Step(t, func() error { lb1.Start(t); return nil })
 		c.Settled(t, "lb1")
 		c.Planned(t, from, "lb1")
