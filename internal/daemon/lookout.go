@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/linux"
@@ -31,16 +32,11 @@ func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *lin
 			known[s.Source] = string(s.MAC)
 			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
 		}
-		switch own := p.source4.Load(); {
-		case s.Passed && own != nil && s.Source == *own:
-			// The kernel gives no socket what comes over IPv4 from an address of this host.
-			k.judge(ctx, ifName, s.Packet, refused)
+		if p.reads(s) {
 			return
-		case s.Passed:
-			return // the socket's reader has it too
 		}
 		vrid, err := dropped(s)
-		if err == nil { // a peer that speaks another version, or has no key, is told of as any other
+		if s.Passed || err == nil { // who comes from our own address, is no peer, or has no key, is told of as any other
 			k.judge(ctx, ifName, s.Packet, refused)
 			return
 		}
@@ -48,6 +44,13 @@ func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *lin
 	}, func(packets uint64) {
 		k.post(ctx, node.Overlooked{Interface: ifName, Packets: packets})
 	})
+}
+
+// reads says whether the VRRP socket's reader has a packet too. The kernel gives no socket what comes over IPv4 from an address of
+// this host.
+func (p *port) reads(s linux.Sighting) bool {
+	own := p.own.Load()
+	return s.Passed && !(s.Source.Is4() && own != nil && slices.Contains(*own, s.Source))
 }
 
 // dropped says why the VRRP socket's filter drops a packet: it looks no further than these. Where that is only because of what the

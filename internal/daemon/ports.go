@@ -21,9 +21,9 @@ type port struct {
 	index     int
 	mac       string
 	opened    time.Time
-	source4   atomic.Pointer[netip.Addr] // the interface's own first IPv4 address
-	broken    atomic.Bool                // a reader ended although it was wanted: all of it is opened again
-	closed    atomic.Bool                // what waits for it is dropped
+	own       atomic.Pointer[[]netip.Addr] // the interface's own addresses
+	broken    atomic.Bool                  // a reader ended although it was wanted: all of it is opened again
+	closed    atomic.Bool                  // what waits for it is dropped
 	conns     map[vrrp.Family]*linux.Conn
 	lookouts  map[vrrp.Family]*linux.Lookout
 	refusals  []*refusals // of each reader
@@ -197,7 +197,7 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 		delete(k.failed, l.Name)
 	}
 	if c.port != nil {
-		c.port.source4.Store(&l.Source4)
+		c.port.own.Store(&l.Own)
 	}
 	k.hand(ctx, c)
 }
@@ -301,7 +301,9 @@ func (p *port) listen(ifName string, f vrrp.Family, accepts []linux.Accept) erro
 
 // accept says for which virtual routers a family's sockets are.
 func (p *port) accept(f vrrp.Family, accepts []linux.Accept) error {
-	return errors.Join(p.conns[f].Accept(accepts), p.lookouts[f].Accept(accepts))
+	conn := p.conns[f]
+	err := conn.Accept(accepts)
+	return errors.Join(err, p.lookouts[f].Accept(accepts, conn.Coarse() == nil))
 }
 
 // tellCoarse logs once that an interface has more unicast instances than the kernel's filter has room for.

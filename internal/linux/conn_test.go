@@ -144,9 +144,11 @@ func TestConnFiltersInTheKernel(t *testing.T) {
 
 func setHops(c *Conn, n int) error {
 	if c.v6 {
-		return ipv6.NewPacketConn(c.pc).SetMulticastHopLimit(n)
+		p := ipv6.NewPacketConn(c.pc)
+		return errors.Join(p.SetHopLimit(n), p.SetMulticastHopLimit(n))
 	}
-	return ipv4.NewPacketConn(c.pc).SetMulticastTTL(n)
+	p := ipv4.NewPacketConn(c.pc)
+	return errors.Join(p.SetTTL(n), p.SetMulticastTTL(n))
 }
 
 func TestConnSendsAsTheRFCWants(t *testing.T) {

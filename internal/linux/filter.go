@@ -26,9 +26,6 @@ const (
 	// networkHeader makes the kernel count an absolute load from the network header (SKF_NET_OFF). A raw IPv6 socket's
 	// filter otherwise begins behind it.
 	networkHeader = 0xfff00000
-	// sampled is of how many refused packets of a unicast router one is let through; a power of two. A peer that advertises
-	// every second is told of within a minute or two, and of 50,000 packets a second less than 800 are read.
-	sampled = 64
 	// accepted is how much of a packet a filter lets through: all of it.
 	accepted = 1 << 16
 )
@@ -102,8 +99,6 @@ func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	}
 	p.land(toMulticast, bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: hopsVRRP, SkipTrue: 2},
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 1}, drop, accept)
-	// Nearly everything is dropped: the reader shall be able to tell of a peer that is refused, and not have to look at a flood.
-	p.land(toSample, bpf.LoadExtension{Num: bpf.ExtRand}, bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: sampled - 1, SkipFalse: 1}, accept, drop)
 	return p
 }
 
@@ -161,6 +156,21 @@ func (a *Accept) fits(b []byte, v6 bool) bool {
 	return (a.Version == 0 || b[0]>>4 == a.Version) && (!a.Signed || rest(b, v6) == fixedPart+trailer)
 }
 
+// passes says of a packet with the router's VRID what the socket's filter does. senders says whether that looks at who sends to
+// unicast routers.
+func (a *Accept) passes(p Packet, v6, senders bool) bool {
+	switch {
+	case a.Unicast && !senders:
+		return whole(p.Payload, v6)
+	case !a.fits(p.Payload, v6), a.Unicast == toGroup(p.Destination):
+		return false
+	case a.Unicast:
+		return p.TTL >= int(a.MinTTL) && slices.Contains(a.Peers, p.Source)
+	default:
+		return p.TTL == hopsVRRP
+	}
+}
+
 // whole says whether a message is of a version, and as long as it says.
 func whole(b []byte, v6 bool) bool {
 	if len(b) < fixedPart || b[0] != firstByteV3 && uint32(b[0]) != otherFirstByte(v6) {
@@ -209,7 +219,7 @@ func (a *Accept) body(v6, senders bool) []bpf.Instruction {
 	body := []bpf.Instruction{
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotDestination}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstMulticast(v6), SkipTrue: 2},
 		bpf.LoadScratch{Dst: bpf.RegA, N: slotHops}, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: uint32(a.MinTTL), SkipTrue: 1},
-		toSample,
+		drop,
 	}
 	if !senders {
 		return append(body, accept)
@@ -217,7 +227,7 @@ func (a *Accept) body(v6, senders bool) []bpf.Instruction {
 	for _, p := range a.Peers {
 		body = append(body, fromPeer(p)...)
 	}
-	return append(body, toSample)
+	return append(body, drop)
 }
 
 // firstMulticast is the least first byte of a multicast address.
@@ -251,7 +261,7 @@ func fromPeer(p netip.Addr) []bpf.Instruction {
 // program is a filter under construction.
 type program []bpf.Instruction
 
-// These jumps stand for ones whose length is not known yet.
+// These jumps stand for ones whose length is not known yet. The lookout's filter has a toSample.
 var (
 	toMulticast = bpf.Jump{Skip: math.MaxUint32}
 	toSample    = bpf.Jump{Skip: math.MaxUint32 - 1}

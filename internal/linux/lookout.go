@@ -33,11 +33,10 @@ type Sighting struct {
 	Packet
 	// MAC is the frame's sender; valid only during the call that delivers it.
 	MAC net.HardwareAddr
-	// Passed says that the VRRP socket's filter lets the packet through: whoever reads that socket has it too. (Of what is
-	// sent to a unicast router and is no peer's, it has a part.)
+	// Passed says that the VRRP socket's filter lets the packet through: whoever reads that socket has it too.
 	Passed bool
-	// Misfit says that the filter drops it for its form alone: its length, its version, the want of a signature, or because it
-	// is for this host alone.
+	// Misfit says that the filter drops it for what a router of ours wants: its length, its version, a signature, to whom it is
+	// sent, and where that router has peers, who sends it and over how many other routers.
 	Misfit bool
 }
 
@@ -47,12 +46,17 @@ type Sighting struct {
 //
 // It is bound to the interface that has the name when it is opened, like a Conn.
 type Lookout struct {
-	ifName string
-	v6     bool
-	conn   *packet.Conn
-	raw    syscall.RawConn
-	// routers are those that the VRRP socket is for, by VRID.
-	routers atomic.Pointer[[256]*Accept]
+	ifName  string
+	v6      bool
+	conn    *packet.Conn
+	raw     syscall.RawConn
+	routers atomic.Pointer[routers]
+}
+
+// routers are those that the VRRP socket is for.
+type routers struct {
+	byVRID  [256]*Accept
+	senders bool // the socket's filter looks at who sends to those with peers
 }
 
 // OpenLookout opens a lookout. Before Accept no VRID is ours.
@@ -73,7 +77,7 @@ func (l *Lookout) open() error {
 	if err != nil {
 		return fmt.Errorf("assemble packet filter: %w", err)
 	}
-	l.routers.Store(new([256]*Accept))
+	l.routers.Store(&routers{})
 	etherType := etherTypeIPv4
 	if l.v6 {
 		etherType = etherTypeIPv6
@@ -88,7 +92,27 @@ func (l *Lookout) open() error {
 	if err != nil {
 		return abandon(fmt.Errorf("set receive buffer: %w", err), l.conn)
 	}
+	if err := l.hearGroup(ifi); err != nil {
+		return abandon(fmt.Errorf("receive frames to VRRP's group: %w", err), l.conn)
+	}
 	return nil
+}
+
+// hearGroup has the interface receive frames to VRRP's group, whether or not the host is a member of it: a network card gives up no
+// others, and one that speaks with peers alone shall know who multicasts.
+func (l *Lookout) hearGroup(ifi *net.Interface) error {
+	group := net.HardwareAddr{0x01, 0x00, 0x5e, 0, 0, 0x12} // RFC 1112 section 6.4
+	if l.v6 {
+		group = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 0x12} // RFC 2464 section 7
+	}
+	if len(ifi.HardwareAddr) != len(group) {
+		return nil // no Ethernet
+	}
+	m := unix.PacketMreq{Ifindex: int32(ifi.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(group))}
+	copy(m.Address[:], group)
+	return control(l.raw, func(fd int) error {
+		return unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m)
+	})
 }
 
 // lookoutFilter lets through what another host sent over VRRP's protocol and the VRRP socket's filter drops, and of what
@@ -135,33 +159,32 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 	return p
 }
 
-// Accept says for which virtual routers the VRRP socket is. It may be called while Run runs.
-func (l *Lookout) Accept(accepts []Accept) error {
-	routers := new([256]*Accept)
+// Accept says for which virtual routers the VRRP socket is, and whether its filter looks at their senders (Conn.Senders). It may
+// be called while Run runs.
+func (l *Lookout) Accept(accepts []Accept, senders bool) error {
+	r := &routers{senders: senders}
 	for _, a := range accepts {
-		routers[a.VRID] = &a
+		r.byVRID[a.VRID] = &a
 	}
-	l.routers.Store(routers)
+	l.routers.Store(r)
 	if err := attachFilter(l.raw, lookoutFilter(l.v6, accepts)); err != nil {
 		return fmt.Errorf("filter of the lookout on %q: %w", l.ifName, err)
 	}
 	return nil
 }
 
-// sort says whether the VRRP socket's filter lets a packet through, and if not, whether that is only because of its form.
+// sort says whether the VRRP socket's filter lets a packet through, and if not, whether one of our routers could say why.
 func (l *Lookout) sort(p Packet) (passed, misfit bool) {
 	if len(p.Payload) < 2 {
 		return false, false
 	}
-	a := l.routers.Load()[p.Payload[1]]
-	switch {
-	case a == nil, !a.Unicast && p.TTL != hopsVRRP:
+	r := l.routers.Load()
+	a := r.byVRID[p.Payload[1]]
+	if a == nil || !a.Unicast && p.TTL != hopsVRRP {
 		return false, false
-	case !a.fits(p.Payload, l.v6), !a.Unicast && !toGroup(p.Destination):
-		return false, true
-	default:
-		return true, false
 	}
+	passed = a.passes(p, l.v6, r.senders)
+	return passed, !passed
 }
 
 // Run reports what it sees, and how many packets it did not look at, until ctx ends.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ func lookOut(t *testing.T, w wire, accepts ...Accept) (seen <-chan Sighting, mis
 	t.Helper()
 	l := must(OpenLookout("v0", w.v6))
 	t.Cleanup(func() { l.Close() })
-	if err := l.Accept(accepts); err != nil {
+	if err := l.Accept(accepts, true); err != nil {
 		t.Fatal(err)
 	}
 	sightings, counts := make(chan Sighting, 10_000), make(chan uint64, 100)
@@ -38,27 +40,32 @@ var peerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
 func TestLookoutSeesWhatTheSocketDrops(t *testing.T) {
 	onWires(t, func(t *testing.T, w wire, peer *host) {
 		open(t, "v0", w.v6, 7) // joins the group
-		seen, _ := lookOut(t, w, Accept{VRID: 7}, Accept{VRID: 6, Unicast: true}, Accept{VRID: 5, Version: 3, Signed: true})
+		seen, _ := lookOut(t, w, Accept{VRID: 7}, Accept{VRID: 6, Unicast: true, MinTTL: 254, Peers: []netip.Addr{w.peer}}, Accept{VRID: 5, Version: 3, Signed: true},
+			Accept{VRID: 4, Unicast: true, MinTTL: 255, Peers: []netip.Addr{w.self}})
 		tests := []struct {
 			name    string
 			hops    int
 			payload []byte
+			to      netip.Addr
 			passed  bool
 			misfit  bool
 		}{
-			{"ours", 255, advert(0x31, 7), true, false},
-			{"another VRID", 255, advert(0x31, 8), false, false},
-			{"forwarded", 254, advert(0x31, 7), false, false},
-			{"a unicast router's", 254, advert(0x31, 6), true, false},
-			{"a version that does not exist", 255, advert(0x41, 7), false, true},
-			{"version 2", 255, advert(0x21, 7), !w.v6, w.v6},
-			{"version 2 where 3 is wanted", 255, advert(0x21, 5), false, true},
-			{"not signed where that is wanted", 255, advert(0x31, 5), false, true},
-			{"signed where that is wanted", 255, long(0x31, 5, 0, trailer), true, false},
-			{"another type", 255, advert(0x32, 7), false, true},
-			{"VRID 0", 255, advert(0x31, 0), false, false},
-			{"short", 255, advert(0x31, 7)[:3], false, true},
-			{"longer than it says", 255, append(advert(0x31, 7), 0), false, true},
+			{"ours", 255, advert(0x31, 7), w.group, true, false},
+			{"another VRID", 255, advert(0x31, 8), w.group, false, false},
+			{"forwarded", 254, advert(0x31, 7), w.group, false, false},
+			{"a peer's", 254, advert(0x31, 6), w.self, true, false},
+			{"a peer's from too far away", 253, advert(0x31, 6), w.self, false, true},
+			{"a peer's to the group", 255, advert(0x31, 6), w.group, false, true},
+			{"nobody's who is a peer", 255, advert(0x31, 4), w.self, false, true},
+			{"a version that does not exist", 255, advert(0x41, 7), w.group, false, true},
+			{"version 2", 255, advert(0x21, 7), w.group, !w.v6, w.v6},
+			{"version 2 where 3 is wanted", 255, advert(0x21, 5), w.group, false, true},
+			{"not signed where that is wanted", 255, advert(0x31, 5), w.group, false, true},
+			{"signed where that is wanted", 255, long(0x31, 5, 0, trailer), w.group, true, false},
+			{"another type", 255, advert(0x32, 7), w.group, false, true},
+			{"VRID 0", 255, advert(0x31, 0), w.group, false, false},
+			{"short", 255, advert(0x31, 7)[:3], w.group, false, true},
+			{"longer than it says", 255, append(advert(0x31, 7), 0), w.group, false, true},
 		}
 		peer.do(func() {
 			c := open(t, "v1", w.v6, 7)
@@ -66,9 +73,9 @@ func TestLookoutSeesWhatTheSocketDrops(t *testing.T) {
 				if err := setHops(c, tt.hops); err != nil {
 					t.Fatal(err)
 				}
-				send(t, c, tt.payload, w.peer, w.group)
+				send(t, c, tt.payload, w.peer, tt.to)
 				s := receive(t, seen)
-				if s.Passed != tt.passed || s.Misfit != tt.misfit || s.TTL != tt.hops || s.Source != w.peer || s.Destination != w.group || !bytes.Equal(s.Payload, tt.payload) {
+				if s.Passed != tt.passed || s.Misfit != tt.misfit || s.TTL != tt.hops || s.Source != w.peer || s.Destination != tt.to || !bytes.Equal(s.Payload, tt.payload) {
 					t.Errorf("%s: saw %+v", tt.name, s)
 				}
 				if !bytes.Equal(s.MAC, peerMAC) {
@@ -166,6 +173,24 @@ func TestLookoutSamplesWhatTheSocketHas(t *testing.T) {
 	})
 }
 
+// A network card gives up no frames to VRRP's group unless somebody wants them.
+func TestLookoutWantsTheGroup(t *testing.T) {
+	onWires(t, func(t *testing.T, w wire, peer *host) {
+		group := map[bool]string{false: "01005e000012", true: "333300000012"}[w.v6]
+		wanted := func() bool {
+			return strings.Contains(string(must(os.ReadFile("/proc/thread-self/net/dev_mcast"))), group)
+		}
+		l := must(OpenLookout("v0", w.v6))
+		if !wanted() {
+			t.Error("not received")
+		}
+		l.Close()
+		if wanted() {
+			t.Error("received, although nobody wants them any more")
+		}
+	})
+}
+
 func TestLookoutGoesWithItsInterface(t *testing.T) {
 	self, _ := pair(t)
 	l := must(OpenLookout("v0", false))
@@ -246,13 +271,29 @@ func FuzzSighting(f *testing.F) {
 	f.Add(header6Bytes(255, advert(0x31, 7)...), true)
 	f.Add(header6Bytes(64), true)
 	f.Add([]byte{0x60, 0, 0, 0, 0xff, 0xff, 112}, true)
-	accepts := []Accept{{VRID: 7}, {VRID: 255, Version: 3, Signed: true}}
-	l := map[bool]*Lookout{false: {}, true: {v6: true}}
-	for _, l := range l {
-		l.routers.Store(&[256]*Accept{7: &accepts[0], 255: &accepts[1]})
+	for _, source := range []string{"10.9.0.2", "10.9.0.66"} {
+		for _, ttl := range []byte{254, 253} {
+			b := from4(ttl, source)
+			b[21] = 6
+			f.Add(b, false)
+			toTheGroup := slices.Clone(b)
+			copy(toTheGroup[16:], []byte{224, 0, 0, 18})
+			f.Add(toTheGroup, false)
+			longer := append(slices.Clone(b), 0)
+			longer[3]++
+			f.Add(longer, false)
+		}
+	}
+	accepts := []Accept{{VRID: 7}, {VRID: 255, Version: 3, Signed: true}, unicast(6, 254, "10.9.0.3", "10.9.0.2")}
+	accepts[2].Version = 3
+	look := func(v6, senders bool) *Lookout {
+		l := &Lookout{v6: v6}
+		l.routers.Store(&routers{[256]*Accept{7: &accepts[0], 255: &accepts[1], 6: &accepts[2]}, senders})
+		return l
 	}
 	f.Fuzz(func(t *testing.T, b []byte, v6 bool) {
-		s, ok := l[v6].sighting(b, &unix.SockaddrLinklayer{Halen: 6})
+		from := &unix.SockaddrLinklayer{Halen: 6}
+		s, ok := look(v6, true).sighting(b, from)
 		if !ok {
 			return
 		}
@@ -262,8 +303,11 @@ func FuzzSighting(f *testing.F) {
 		if v6 || b[9] != protocolVRRP {
 			return // the socket's filter for IPv6 looks before the packet
 		}
-		if want := passes(t, vrrpFilter(false, accepts, true), b[:int(b[2])<<8|int(b[3])]); s.Passed != want {
-			t.Errorf("%x: passed %t, and the socket's filter says %t", b, s.Passed, want)
+		for _, senders := range []bool{true, false} {
+			s, _ := look(v6, senders).sighting(b, from)
+			if want := passes(t, vrrpFilter(false, accepts, senders), b[:int(b[2])<<8|int(b[3])]); s.Passed != want {
+				t.Errorf("%x: passed %t, and the socket's filter (senders: %t) says %t", b, s.Passed, senders, want)
+			}
 		}
 	})
 }
