@@ -84,6 +84,14 @@ func (n *Node) strayed(now time.Time, ifName string, ev Refused) {
 // sharedMAC begins the MAC addresses of virtual routers (RFC 9568 section 7.3), which several hosts use in turn.
 const sharedMAC = "00:00:5e:00:0"
 
+// ownFor is this host's own address that an advert from an address is to be compared with: any of the interface's own is.
+func (n *Node) ownFor(m *member, from netip.Addr) netip.Addr {
+	if l := n.links[m.of.cfg.Interface]; l != nil && l.owns(from) {
+		return from
+	}
+	return m.source
+}
+
 // foreign says whether an advert from this host's own address is another host's: it comes from another MAC address, or it
 // is none that this host sent lately.
 func (n *Node) foreign(now time.Time, m *member, r vrrp.Received) bool {

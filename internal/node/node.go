@@ -164,7 +164,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	cfg, priority := m.machine.Config(), m.machine.Priority()
 	var proof vrrp.Proof
-	if err := cfg.Refuse(ev.Received, m.source, priority, m.verifier(n, now, &proof)); err != nil {
+	if err := cfg.Refuse(ev.Received, n.ownFor(m, ev.From), priority, m.verifier(n, now, &proof)); err != nil {
 		m.refuse(n, now, Refused{Interface: ev.Interface, From: ev.From, Err: m.detail(n, now, err, ev.Received)})
 		return
 	}
