@@ -25,9 +25,8 @@ type member struct {
 	refusals Tally
 	notices  Tally
 	senders  map[netip.Addr]*sender
-	newsFrom time.Time // since when news are counted,
-	newsLeft int       // and how many may still be told
-	sent     []sent    // our last adverts
+	news     allowance
+	sent     []sent // our last adverts
 }
 
 // tieMargin is what a member that does not decide ties waits beyond one interval for the one that does.

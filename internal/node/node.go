@@ -27,7 +27,8 @@ type Node struct {
 	index     index
 	around    map[string]*around // interface -> what else speaks VRRP there
 	memory    memory
-	out       []Action // what the current step asks for
+	news      allowance // of lines about senders
+	out       []Action  // what the current step asks for
 }
 
 // memberKey is a virtual router's identity on this host.

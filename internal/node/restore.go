@@ -155,7 +155,7 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 	if err := m.machine.Restore(s.Machine, deaf); err != nil {
 		return err
 	}
-	m.alone, m.source, m.counters, m.newsFrom, m.newsLeft = s.Alone, s.Source, s.Counters, s.NewsFrom, s.NewsLeft
+	m.alone, m.source, m.counters, m.news = s.Alone, s.Source, s.Counters, allowance{s.NewsFrom, s.NewsLeft}
 	m.refusals.restore(s.Refusals)
 	m.notices.restore(s.Notices)
 	for _, x := range s.Senders {

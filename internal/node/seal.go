@@ -264,7 +264,7 @@ func (i *instance) seal() SealedInstance {
 func (m *member) seal() SealedMember {
 	s := SealedMember{
 		Family: m.family, Source: m.source, Alone: m.alone, Machine: m.machine.Seal(), Counters: m.counters,
-		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.newsFrom, NewsLeft: m.newsLeft,
+		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {
 		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.failed, o.failing, o.why, o.heard, o.priority})

@@ -12,12 +12,20 @@ import (
 const (
 	// maxSenders bounds the hosts that a virtual router remembers; a flood of forged senders pushes out only its like.
 	maxSenders = 64
-	// maxNews bounds the lines of a virtual router's log about what it refuses or finds odd, in each newsWindow; and what
-	// of one sender waits for its MAC address. The tallies count everything.
-	maxNews    = 6
-	newsWindow = time.Minute
+	// maxNews bounds the lines of a virtual router's log about what it refuses or finds odd, in each newsWindow, and what of one
+	// sender waits for its MAC address; maxHostNews bounds those of all virtual routers. The tallies count everything.
+	maxNews     = 6
+	maxHostNews = 60
+	newsWindow  = time.Minute
+	// A fault that was told of a sender is told again when it comes back: after the sender was heard without it for mended, or not
+	// heard at all for forgotten, which is more than two of the longest interval that there is (VRRPv2's 255 s).
+	mended    = time.Minute
+	forgotten = 10 * time.Minute
 	// formProof is how many adverts of a peer must have come in the other checksum form before it is taken for its only one.
 	formProof = 3
+	// offerProof is how many adverts of a handover may come in a row, and mean nothing: there is one before each priority 0, and a
+	// network may double it. Who goes on like that has that interval.
+	offerProof = 2
 	// reflected is for how long after it was sent an advert that comes back is taken for our own, at least.
 	reflected = time.Second
 )
@@ -25,9 +33,11 @@ const (
 // sender is what a virtual router remembers of a host that it hears.
 type sender struct {
 	at      time.Time
+	before  time.Time            // when it was heard before that
 	refused string               // why its last advert was refused; empty: it was accepted
-	told    map[string]time.Time // what was told of it, and when
+	told    map[string]time.Time // what was told of it, and when that was heard last
 	held    []news               // what is to be told of it once its MAC address is known, or it is heard again
+	offers  int                  // how many of its last adverts were a handover's
 	// Of the adverts that were accepted: the last one, and how many came in each checksum form.
 	priority    uint8
 	interval    time.Duration
@@ -37,6 +47,20 @@ type sender struct {
 
 // news is one line about a sender, without its name.
 type news struct{ before, after string }
+
+// allowance is how many lines may still be told in a newsWindow.
+type allowance struct {
+	from time.Time
+	left int
+}
+
+// any says whether there is one, of so many in a newsWindow.
+func (a *allowance) any(now time.Time, most int) bool {
+	if now.Sub(a.from) >= newsWindow {
+		*a = allowance{now, most}
+	}
+	return a.left > 0
+}
 
 // senderOf returns what is known of a sender. When there are too many, who was heard longest ago is forgotten, and before
 // anybody else those of whom nothing was ever accepted.
@@ -49,7 +73,7 @@ func (m *member) senderOf(now time.Time, from netip.Addr) *sender {
 		s = &sender{told: map[string]time.Time{}}
 		m.senders[from] = s
 	}
-	s.at = now
+	s.before, s.at = s.at, now
 	return s
 }
 
@@ -65,18 +89,29 @@ func (m *member) forgetOne() {
 	delete(m.senders, oldest)
 }
 
-// mayTell says whether there is room for a line about a sender. What there is none for is tried again with its next packet.
-func (m *member) mayTell(now time.Time, s *sender) bool {
-	if now.Sub(m.newsFrom) >= newsWindow {
-		m.newsFrom, m.newsLeft = now, maxNews
+// isNews says whether a fault of a sender is to be told now: it is new, or has come back. What there is no room for is tried again
+// with its next packet.
+func (m *member) isNews(n *Node, now time.Time, s *sender, fault string) bool {
+	last, told := s.told[fault]
+	rest := forgotten
+	if s.before.After(last) { // heard meanwhile, without it
+		rest = mended
 	}
-	return m.newsLeft > 0 && len(s.held) < maxNews
+	if told && now.Sub(last) < rest {
+		s.told[fault] = now
+		return false
+	}
+	if !m.news.any(now, maxNews) || !n.news.any(now, maxHostNews) || len(s.held) >= maxNews {
+		return false
+	}
+	s.told[fault] = now
+	return true
 }
 
-// tell logs a line about a sender, for which there must be room, once its MAC address is known; it is waited for until its next
-// packet.
+// tell logs a line about a sender once its MAC address is known; it is waited for until its next packet.
 func (m *member) tell(n *Node, from netip.Addr, s *sender, line news) {
-	m.newsLeft--
+	m.news.left--
+	n.news.left--
 	s.held = append(s.held, line)
 	a := n.aroundOf(m.of.cfg.Interface)
 	if a.macs[from].last != "" || len(a.awaited) >= maxAround {
@@ -103,28 +138,19 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 	s.held = nil
 }
 
-// refuse counts an advert that is not accepted. It is told when that is news: the sender's last one was accepted, or
-// refused for another reason; of who changes all the time once in a newsWindow.
+// refuse counts an advert that is not accepted, and tells of it when that is news.
 func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 	s := m.senderOf(now, ev.From)
 	m.release(n, ev.From, s)
 	reason := vrrp.ReasonOf(ev.Err)
 	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now}, ev.Err.Error)
-	if s.refused == reason {
-		return
+	s.refused = reason
+	if m.isNews(n, now, s, reason) {
+		m.tell(n, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
 	}
-	if at, told := s.told[reason]; told && now.Sub(at) < newsWindow {
-		s.refused = reason
-		return
-	}
-	if !m.mayTell(now, s) {
-		return
-	}
-	s.refused, s.told[reason] = reason, now
-	m.tell(n, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
 }
 
-// accepted counts an advert, and tells once what is odd about its sender.
+// accepted counts an advert, and tells what is odd about its sender.
 func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notice) {
 	m.counters.Accepted++
 	s := m.senderOf(now, ev.From)
@@ -134,26 +160,33 @@ func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notic
 	if m.countForm(s, ev) {
 		notices = append(notices, vrrp.NoticeChecksum)
 	}
+	if m.countOffer(s, ev.Advert) {
+		notices = append(notices, vrrp.NoticeInterval)
+	}
 	for _, notice := range notices {
 		m.notice(n, now, ev.From, notice, func() string { return m.explain(notice, ev.Advert) })
 	}
 }
 
-// notice counts what is odd about an accepted advert, and tells it once for each sender.
+// countOffer counts the adverts of a handover that come in a row. It says whether they are none: the sender's interval is as short.
+func (m *member) countOffer(s *sender, a vrrp.Advert) bool {
+	if !vrrp.IsOffer(a) || a.Priority == vrrp.PriorityRelease {
+		s.offers = 0
+		return false
+	}
+	s.offers = min(s.offers+1, offerProof+1)
+	return s.offers > offerProof && a.Interval != m.machine.Config().Interval
+}
+
+// notice counts what is odd about the last advert of a sender, which was accepted, and tells it when that is news.
 func (m *member) notice(n *Node, now time.Time, from netip.Addr, what vrrp.Notice, explain func() string) {
 	m.notices.add(string(what), Count{Last: from, MAC: n.mac(m.of.cfg.Interface, from), At: now}, explain)
-	s := m.senderOf(now, from)
-	if _, told := s.told[string(what)]; told {
-		return
-	}
 	if what == vrrp.NoticeLinkLocal && !m.machine.Config().Addresses[0].IsLinkLocalUnicast() {
 		return // counted, but no news: this host's own adverts are the same
 	}
-	if !m.mayTell(now, s) {
-		return
+	if s := m.senders[from]; m.isNews(n, now, s, string(what)) {
+		m.tell(n, from, s, news{fmt.Sprintf("%s from ", what), ", accepted all the same: " + explain()})
 	}
-	s.told[string(what)] = now
-	m.tell(n, from, s, news{fmt.Sprintf("%s from ", what), ", accepted all the same: " + explain()})
 }
 
 // countForm counts the checksum's form, of which only VRRPv3 over IPv4 has two. It says whether the sender has sent none
