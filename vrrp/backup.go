@@ -32,7 +32,7 @@ func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
 			m.pending = readiness{Handover, ev.Why}
 		}
 	case Witnessed:
-		if m.lastResort() {
+		if m.lastResort() || ev.Asked {
 			m.restart(now)
 		}
 	}

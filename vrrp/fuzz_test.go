@@ -128,7 +128,7 @@ const (
 	opLeave              // offer
 	opResume             //
 	opHandedOver         //
-	opWitnessed          //
+	opWitnessed          // odd: asked
 	opReconfigure        // interval
 	opSource             // last byte of our address
 	opEarly              // as opHeard
@@ -206,7 +206,7 @@ func (r *run) op(code, a, b byte) {
 	case opHandedOver:
 		r.step(HandedOver{Why: "handed over", Interval: time.Second, Since: r.now})
 	case opWitnessed:
-		r.step(Witnessed{"witnessed"})
+		r.step(Witnessed{Why: "witnessed", Asked: a%2 == 1})
 	case opReconfigure:
 		cfg.Interval, cfg.DeadAdverts = fuzzInterval(cfg.Version, a), 3-int(a>>2&1)
 		r.widest = max(r.widest, cfg.Interval)

@@ -208,8 +208,12 @@ type (
 		Interval time.Duration
 		Since    time.Time
 	}
-	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert.
-	Witnessed struct{ Why string }
+	// Witnessed says that another host answers for the addresses; at priority 1 that counts like an advert. Asked says that it was
+	// asked, since it may be a master that this host cannot hear: then it counts for any backup.
+	Witnessed struct {
+		Why   string
+		Asked bool
+	}
 	// Reconfigure changes the configuration in place; VRID, version and family stay.
 	Reconfigure struct{ Config Config }
 )

@@ -89,7 +89,9 @@ func (tr *tracer) event(name, rest string) (Event, error) {
 	case "handed-over":
 		return HandedOver{Why: rest, Interval: MaxIntervalV3, Since: tr.now}, nil
 	case "witnessed":
-		return Witnessed{rest}, nil
+		return Witnessed{Why: rest}, nil
+	case "answered": // a host that was asked
+		return Witnessed{Why: rest, Asked: true}, nil
 	default:
 		return nil, fmt.Errorf("unknown command %q", name)
 	}

@@ -29,7 +29,8 @@ type fate struct {
 	lastChange Change
 
 	ticking bool      // this step is its Elapsed: the sockets were read dry, so what it waited for is over
-	probed  time.Time // when the probe of a last resort has been waited for; zero: none is out
+	probed  time.Time // when the answers to a probe before it rises are in; zero: none is out
+	unheard string    // what was told of a host that answered, and that is not heard
 	leave   *leave
 	linger  *linger
 	witness witness

@@ -279,8 +279,11 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 			i.announcer.contradict(now, now.Add(i.hearing(ev)))
 		}
 	}
-	if ill {
+	switch {
+	case ill:
 		n.witnessed(now, i, fmt.Sprintf("%s answers for %s", ev.MAC, ev.IP))
+	case i.state == Backup && !f.probed.IsZero():
+		n.answered(now, i, ev.MAC)
 	}
 }
 
@@ -300,6 +303,7 @@ func (i *instance) hearing(ev Announced) time.Duration {
 // afterHeard is what an advert means for the whole fate, beyond the member that it was for.
 func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	f := m.of.fate
+	f.hearsAgain()
 	if ev.Advert.Priority != vrrp.PriorityRelease {
 		// Still holding, and nobody to hand to: this is whom.
 		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() {

@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// probeWait is how long a last resort waits for another host's answer before it takes the addresses.
+// probeWait is how long who asks the link waits for another host's answer before it takes the addresses.
 const probeWait = 100 * time.Millisecond
 
 // rise makes the fate master once every member's wait is over.
@@ -19,8 +19,8 @@ func (n *Node) rise(now time.Time, f *fate) {
 		n.riseLater(now, f)
 		return
 	}
-	// Silence can be our own deafness: an unhealthy host asks the link first.
-	if f.standing.priority() == vrrp.PriorityIll && cause == vrrp.Silence && !f.rising() {
+	// Silence can be our own deafness: an unhealthy host asks the link first, and one that cannot name its peers.
+	if cause == vrrp.Silence && !f.rising() && (f.standing.priority() == vrrp.PriorityIll || n.deaf(now, f)) {
 		if f.probed.IsZero() {
 			f.probed = now.Add(probeWait)
 			for _, i := range f.instances {
@@ -34,7 +34,7 @@ func (n *Node) rise(now time.Time, f *fate) {
 	if n.awaitAddresses(now, f) {
 		return
 	}
-	f.probed, f.leave, f.linger = time.Time{}, nil, nil
+	f.probed, f.unheard, f.leave, f.linger = time.Time{}, "", nil, nil
 	for m := range f.members() {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}

@@ -179,6 +179,7 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		n.names[ev.Name] = r
 	}
 	r.err = ev.Err
+	unnamed := len(r.ips) == 0
 	if ev.Err == nil {
 		r.ips, r.err = n.hosts(ev.Addresses)
 	}
@@ -191,6 +192,9 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		}
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
+		}
+		if unnamed && len(r.ips) > 0 {
+			n.becameKnown(now, i.fate)
 		}
 		n.settle(now, i.fate)
 		n.plan(i.fate)
@@ -213,8 +217,7 @@ func (n *Node) hosts(found []netip.Addr) (ips []netip.Addr, err error) {
 
 // doubtPeers makes an instance wary that knows none of its peers: it hears nothing of one that serves the addresses.
 func (i *instance) doubtPeers() {
-	alone := slices.ContainsFunc(i.members, func(m *member) bool { return len(m.outlets) == 0 })
-	if alone && !i.state.takesPart() {
+	if i.alone() && !i.state.takesPart() {
 		i.wary.on, i.wary.peerless = true, true
 	}
 }
