@@ -145,7 +145,7 @@ func (c *Config) refuseOrigin(r Received, own netip.Addr) error {
 		return ErrUnicast
 	case u == nil:
 		return nil
-	case r.To.IsMulticast():
+	case toMany(r.To):
 		return ErrMulticast
 	case !slices.Contains(u.Peers, plain(r.From)):
 		return ErrNotPeer
@@ -153,6 +153,13 @@ func (c *Config) refuseOrigin(r Received, own netip.Addr) error {
 		return ErrMinTTL
 	}
 	return nil
+}
+
+// toMany says whether an address is no host's own: a group's, or a broadcast. The kernel's filter drops what is sent there to a
+// unicast router, so whoever looks at that must refuse it too.
+func toMany(ip netip.Addr) bool {
+	ip = plain(ip)
+	return ip.IsMulticast() || ip.Is4() && ip.As4()[0] >= 0xe0
 }
 
 // refuseUnproven asks for the proof that is configured, and refuses one that is not.

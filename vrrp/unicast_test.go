@@ -38,6 +38,7 @@ func TestRefuseByOrigin(t *testing.T) {
 		{"anybody while no peer is known", nobody, peer4, source4, 255, ErrNotPeer},
 		{"a peer that multicasts", unicast4, peer4, GroupIPv4, 255, ErrMulticast},
 		{"an IPv6 peer that multicasts", unicast6, peer6, GroupIPv6, 255, ErrMulticast},
+		{"a peer that broadcasts", unicast4, peer4, netip.MustParseAddr("255.255.255.255"), 255, ErrMulticast},
 		{"ourselves", unicast4, source4, source4, 255, ErrOwnAdvert},
 		{"ourselves, multicast", unicast4, source4, GroupIPv4, 255, ErrOwnAdvert},
 		{"unicast to a multicast router", multicast4, peer4, source4, 255, ErrUnicast},

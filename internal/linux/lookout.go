@@ -24,7 +24,8 @@ const (
 	lookoutRest   = 250 * time.Millisecond
 	lookoutBuffer = 128 << 10
 	// wholly is of how many virtual routers every advert is looked at that the VRRP socket has anyway. Where there are
-	// more it is a part of them, so that the same number remains for each of their senders.
+	// more it is a part of them, so that the same number remains for each of their senders. (And a part of what the socket's
+	// filter drops for its form or its sender: of 255 routers the 16th.)
 	wholly = 16
 )
 

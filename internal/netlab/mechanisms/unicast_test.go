@@ -134,8 +134,9 @@ func TestUnicastReload(t *testing.T) {
 	c.Rests(t, from, time.Now().Add(time.Second))
 }
 
-// TestUnicastStranger tells of a host that is none of the peers, and floods both with adverts that would move everything if they
-// were a peer's: nothing moves, and no advert of the master is late. A host that multicasts the same VRID changes nothing either.
+// TestUnicastStranger tells of a host that is none of the peers. Its first advert is told of. It floods both with adverts that would
+// move everything if they were a peer's: nothing moves, and no advert of the master is late. A host that multicasts the same VRID
+// changes nothing either.
 func TestUnicastStranger(t *testing.T) {
 	t.Parallel()
 	const interval = 200 * time.Millisecond
@@ -144,6 +145,10 @@ func TestUnicastStranger(t *testing.T) {
 	wire := capture(t, c.Get("lb2").Host, "ip proto 112 and src 10.0.0.11")
 	stranger := labtest.Host(t, c.Lab, "stranger", "10.0.0.66/24")
 	from := time.Now()
+	if n, err := flood(stranger, netip.MustParseAddr("10.0.0.11"), 254, 20, 100*time.Millisecond); err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+	c.Get("lb1").Says(t, `adverts from 10\.0\.0\.66 .*are refused: its sender is none of this instance's peers`, moveBound)
 	sent := 0
 	for _, to := range []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("10.0.0.12"), vrrp.GroupIPv4} {
 		for _, priority := range []uint8{254, 0, 1} {
