@@ -179,7 +179,7 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		n.names[ev.Name] = r
 	}
 	r.err = ev.Err
-	unnamed := len(r.ips) == 0
+	before := r.ips
 	if ev.Err == nil {
 		r.ips, r.err = n.hosts(ev.Addresses)
 	}
@@ -193,7 +193,7 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
 		}
-		if unnamed && len(r.ips) > 0 {
+		if slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !slices.Contains(before, ip) }) {
 			n.becameKnown(now, i.fate)
 		}
 		n.settle(now, i.fate)

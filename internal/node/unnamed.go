@@ -74,7 +74,7 @@ func (n *Node) listenOn(now time.Time, f *fate, why string) {
 	}
 }
 
-// becameKnown is a peer whose address was found. Until now a backup that hears nobody may have been deaf to it. A handover goes on:
+// becameKnown is a peer of which another address was found. Until now a backup that hears nobody may have been deaf to it. A handover goes on:
 // whoever hands over is heard.
 func (n *Node) becameKnown(now time.Time, f *fate) {
 	if f.state != Backup || f.pushes(now) {
