@@ -16,11 +16,13 @@ import (
 // Bounds of looking up the peers' names.
 const (
 	lookupTimeout = 5 * time.Second
-	// A name without an address, or whose host is not heard, is looked up again after 5, 10, 20 .. 300 s. Hosts that are not
-	// master are silent: that is no reason to ask more often.
-	minLookupGap, maxLookupGap = 5 * time.Second, 5 * time.Minute
+	// A name without an address, or whose host is not heard, is looked up again after 5, 10, 20, 30, 30 .. s: a backup is silent for
+	// good, and may be another host by now. It is never looked up sooner than after the first of these, whoever asks for it.
+	minLookupGap, maxLookupGap = 5 * time.Second, 30 * time.Second
 	// maxNameAddresses is how many addresses of a name are used.
 	maxNameAddresses = 16
+	// askQueue is how many wishes of the loop may wait. One that finds no room is dropped: what it came of goes on, or was nothing.
+	askQueue = 64
 )
 
 // names knows the addresses of the peers that are configured by name. The kernel and the name service may be slow: one
@@ -30,22 +32,35 @@ type names struct {
 	lookup  func(ctx context.Context, name string) ([]netip.Addr, error)
 	known   atomic.Pointer[map[string][]netip.Addr] // the newest addresses of each name
 	renamed chan struct{}                           // there is a new configuration
+	asked   chan []string                           // names that the loop wants looked up now
 
-	of map[string]*name // belongs to run
+	of       map[string]*name // belongs to run
+	followed *config.Config   // whose names these are
 }
 
 // name is one of them.
 type name struct {
 	ips    []netip.Addr
 	err    error
-	asked  bool
-	looked time.Time // when the last look at it was
-	at     time.Time // when the next one is due
+	known  bool      // it was looked up
+	busy   bool      // it is being looked up
+	wanted bool      // somebody asked, since the last look-up began
+	began  time.Time // when that did
+	looked time.Time // when it ended, or was found unnecessary
+	at     time.Time // when the next one is due, if nobody asks
 	gap    time.Duration
 }
 
+// next is when a name is to be looked up.
+func (m *name) next() time.Time {
+	if soonest := m.began.Add(minLookupGap); m.wanted && soonest.Before(m.at) {
+		return soonest
+	}
+	return m.at
+}
+
 func newNames(d *Daemon) *names {
-	n := &names{Daemon: d, renamed: make(chan struct{}, 1), of: map[string]*name{}}
+	n := &names{Daemon: d, renamed: make(chan struct{}, 1), asked: make(chan []string, askQueue), of: map[string]*name{}}
 	n.lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	}
@@ -61,15 +76,36 @@ func (n *names) changed() {
 	}
 }
 
+// ask has names looked up as soon as they may be. It never waits.
+func (n *names) ask(names []string) {
+	select {
+	case n.asked <- names:
+	default:
+	}
+}
+
 // found returns the addresses of a name; none while they are not known.
 func (d *Daemon) found(name string) []netip.Addr { return (*d.names.known.Load())[name] }
 
-// run looks names up until ctx ends.
+// run looks names up until ctx ends. Each by itself: one that nobody answers for keeps no other waiting.
 func (n *names) run(ctx context.Context) error {
+	var lookups sync.WaitGroup
+	defer lookups.Wait()
+	results := make(chan node.Resolved)
 	for {
-		timer := time.NewTimer(n.round(ctx))
+		n.follow(n.cfg.Load())
+		now := time.Now()
+		for _, text := range n.due(ctx, now) {
+			n.of[text].begin(now)
+			lookups.Go(func() { n.look(ctx, text, results) })
+		}
+		timer := time.NewTimer(n.idle())
 		select {
 		case <-n.renamed:
+		case names := <-n.asked:
+			n.want(names)
+		case r := <-results:
+			n.take(ctx, time.Now(), r)
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -80,35 +116,46 @@ func (n *names) run(ctx context.Context) error {
 	}
 }
 
-// round looks up the names that are due, all at once, and returns how long to wait for the next.
-func (n *names) round(ctx context.Context) time.Duration {
-	n.follow(n.cfg.Load())
-	due := n.due(ctx, time.Now())
-	results := make([]node.Resolved, len(due))
-	var tasks sync.WaitGroup
-	for k, text := range due {
-		tasks.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-			defer cancel()
-			ips, err := n.lookup(ctx, text)
-			results[k] = node.Resolved{Name: text, Addresses: plain(ips), Err: err}
-		})
+// begin takes note that a name is being looked up.
+func (m *name) begin(now time.Time) { m.busy, m.wanted, m.began = true, false, now }
+
+// look looks one name up, and hands over what it found.
+func (n *names) look(ctx context.Context, text string, results chan<- node.Resolved) {
+	look, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	ips, err := n.lookup(look, text)
+	select {
+	case results <- node.Resolved{Name: text, Addresses: plain(ips), Err: err}:
+	case <-ctx.Done():
 	}
-	tasks.Wait()
-	for _, r := range results {
-		if ctx.Err() == nil {
-			n.take(ctx, time.Now(), r)
-		}
-	}
+}
+
+// idle is how long there is nothing to look up, if nobody asks.
+func (n *names) idle() time.Duration {
 	wait := maxLookupGap
 	for _, m := range n.of {
-		wait = min(wait, time.Until(m.at))
+		if !m.busy {
+			wait = min(wait, time.Until(m.next()))
+		}
 	}
 	return wait
 }
 
+// want takes note that names are asked for. They are looked up again soon, too: a name service may know of a change late.
+func (n *names) want(names []string) {
+	for _, text := range names {
+		if m := n.of[text]; m != nil {
+			m.wanted, m.gap = true, 0
+		}
+	}
+}
+
 // follow brings the list to a configuration.
 func (n *names) follow(cfg *config.Config) {
+	if cfg == n.followed {
+		return
+	}
+	n.followed = cfg
 	wanted := map[string]*name{}
 	for _, i := range cfg.Instances {
 		for _, p := range i.Peers {
@@ -123,18 +170,18 @@ func (n *names) follow(cfg *config.Config) {
 	n.of = wanted
 }
 
-// due lists the names to look up. One whose host is heard needs no look.
+// due lists the names to look up. One whose host is heard needs no look, unless somebody asks for it.
 func (n *names) due(ctx context.Context, now time.Time) []string {
 	var due []string
 	var heard map[string]time.Time
 	for text, m := range n.of {
-		if now.Before(m.at) {
+		if m.busy || now.Before(m.next()) {
 			continue
 		}
-		if m.asked && m.err == nil && heard == nil {
+		if m.known && m.err == nil && !m.wanted && heard == nil {
 			heard = n.heard(ctx)
 		}
-		if m.err == nil && heard[text].After(m.looked) {
+		if m.err == nil && !m.wanted && heard[text].After(m.looked) {
 			m.gap = minLookupGap
 			m.looked, m.at = now, now.Add(m.gap)
 			continue
@@ -164,8 +211,11 @@ func (n *names) heard(ctx context.Context) map[string]time.Time {
 // take tells the log, the sockets and the node of what is new in a result.
 func (n *names) take(ctx context.Context, now time.Time, r node.Resolved) {
 	m := n.of[r.Name]
-	first, failed := !m.asked, m.err
-	m.asked, m.err, m.looked = true, r.Err, now
+	if m == nil || !m.busy {
+		return // a reload removed it meanwhile
+	}
+	first, failed := !m.known, m.err
+	m.known, m.busy, m.err, m.looked = true, false, r.Err, now
 	m.gap = min(max(2*m.gap, minLookupGap), maxLookupGap)
 	m.at = now.Add(m.gap)
 	switch {

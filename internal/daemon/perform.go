@@ -27,6 +27,8 @@ func (l *loop) perform(a node.Action) {
 		l.compared(a)
 	case node.Warned:
 		l.log.Warn(a.Why, "instance", a.Instance)
+	case node.LookUp:
+		l.names.ask(a.Names)
 	default:
 		panic(fmt.Sprintf("daemon: unhandled %T", a))
 	}

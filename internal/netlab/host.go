@@ -184,5 +184,5 @@ func (h *Host) close() error {
 	for _, p := range procs {
 		<-p.done
 	}
-	return err
+	return errors.Join(err, h.removeNames())
 }

@@ -114,7 +114,7 @@ func (l *Lab) Close() error {
 // sweep removes the namespaces, processes and directories of labs whose process is dead.
 func sweep() error {
 	var errs []error
-	for _, dir := range []string{namespaceDir, os.TempDir()} {
+	for _, dir := range []string{namespaceDir, netnsConf, os.TempDir()} {
 		paths, err := filepath.Glob(filepath.Join(dir, namePrefix+"-*"))
 		if err != nil {
 			return err

@@ -48,6 +48,7 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	if n.cfg.Shadow {
 		return // it holds nothing, and nobody can have heard it
 	}
+	n.lookUp(now, i)
 	c.At, c.began = now, now
 	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
 		c.began, c.told = old.began, old.told

@@ -249,6 +249,11 @@ type (
 		Instance string
 		Why      string
 	}
+	// LookUp wants peers' names looked up now: a host may have another address than the one that is known.
+	LookUp struct {
+		Instance string
+		Names    []string
+	}
 )
 
 func (Send) action()         {}
@@ -259,3 +264,4 @@ func (Notify) action()       {}
 func (Changed) action()      {}
 func (Compared) action()     {}
 func (Warned) action()       {}
+func (LookUp) action()       {}

@@ -38,6 +38,7 @@ type instance struct {
 	newcomer   newcomer
 	mute       mute
 	repair     repair
+	lookedUp   time.Time // when it wanted its peers' names looked up last
 
 	adopting bool // what a dead daemon held is to be adopted
 	unproven bool // it was, and not every check has spoken yet

@@ -167,6 +167,9 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	var proof vrrp.Proof
 	if err := cfg.Refuse(ev.Received, n.ownFor(m, ev.From), priority, m.verifier(n, now, &proof)); err != nil {
 		m.refuse(n, now, Refused{Interface: ev.Interface, From: ev.From, Err: m.detail(n, now, err, ev.Received)})
+		if err == error(vrrp.ErrNotPeer) {
+			n.lookUp(now, m.of)
+		}
 		return
 	}
 	m.accepted(n, now, ev, cfg.Notices(ev.Advert, priority))

@@ -42,6 +42,9 @@ func (m *member) sendFailed(n *Node, now time.Time, to netip.Addr, err error) {
 			o.why = err.Error()
 			n.do(Warned{m.of.cfg.Name, fmt.Sprintf("the advert %s did not leave: %v", m.path(o), err)})
 		}
+		if to.IsValid() && o.name != "" {
+			n.lookUp(now, m.of)
+		}
 	}
 }
 

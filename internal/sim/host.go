@@ -372,7 +372,7 @@ func (h *Host) perform(a node.Action) {
 		if a.To != node.Master && a.To != node.Leaving {
 			clear(h.sent)
 		}
-	case node.Notify, node.Warned, node.Compared:
+	case node.Notify, node.Warned, node.Compared, node.LookUp:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
 	}

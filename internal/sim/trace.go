@@ -42,6 +42,8 @@ func (h *Host) label(a node.Action) string {
 		name = a.Instance
 	case node.Warned:
 		name = a.Instance
+	case node.LookUp:
+		name = a.Instance
 	case node.Compared:
 		name = a.Instance
 	}
@@ -78,6 +80,8 @@ func (h *Host) describe(a node.Action) string {
 		return fmt.Sprintf("%s -> %s, priority %d%s: %s", a.From, a.To, a.Priority, quiet, a.Why)
 	case node.Warned:
 		return "warning: " + a.Why
+	case node.LookUp:
+		return "look up " + strings.Join(a.Names, " ")
 	case node.Compared:
 		if a.Agrees {
 			return "agrees again: " + a.Why
