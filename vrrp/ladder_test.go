@@ -51,7 +51,8 @@ func ladder() []rung {
 		both(rung{row: "4 an excess byte", bytes: func(b []byte) []byte { return append(b, 0) }}, refused(ErrExcess)),
 		both(rung{row: "5 a wrong checksum", unsealed: true, bytes: func(b []byte) []byte { b[7]++; return b }}, refused(ErrChecksum)),
 		both(rung{row: "6 VRID 0", bytes: set(1, 0)}, refused(ErrVRID)),
-		{row: "7 we are the owner: erratum 8298 accepts", own: PriorityOwner, lax: noticed(NoticeOwner), strict: refused(ErrStrictOwner)},
+		{row: "7 we are the owner: erratum 8298 accepts", own: PriorityOwner, lax: outcome{}, strict: refused(ErrStrictOwner)},
+		{row: "7 and so says another one", own: PriorityOwner, advert: func(a *Advert) { a.Priority = PriorityOwner }, lax: noticed(NoticeOwner), strict: refused(ErrStrictOwner)},
 		both(rung{row: "8 no address", only: V3, bytes: func(b []byte) []byte { b[3] = 0; return b[:headerLen] }}, refused(ErrNoAddresses)),
 		{row: "8 no address, of which RFC 3768 says nothing", only: V2, lax: noticed(NoticeAddresses), strict: refused(ErrStrictAddresses), bytes: func(b []byte) []byte {
 			b[3] = 0

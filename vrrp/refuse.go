@@ -80,7 +80,7 @@ type Notice string
 
 // The notices.
 const (
-	NoticeOwner     Notice = "duplicate-owner"       // we are the owner (255) and another router advertises; RFC 9568 erratum 8298
+	NoticeOwner     Notice = "duplicate-owner"       // we are the owner (255) and another router says that it is; RFC 9568 section 8.3.2
 	NoticeAddresses Notice = "address-list-mismatch" // RFC 9568 section 7.1: MAY be checked
 	NoticeLinkLocal Notice = "first-not-link-local"  // RFC 9568 erratum 8300
 	NoticeInterval  Notice = "interval-mismatch"     // RFC 9568 section 7.1: SHOULD be logged
@@ -178,7 +178,8 @@ func (c *Config) refuseUnproven(r Received, verify func(Received) error) error {
 // Notices lists what is odd about an advert that was accepted.
 func (c *Config) Notices(a Advert, priority uint8) []Notice {
 	var ns []Notice
-	if priority == PriorityOwner {
+	owners := a.Priority == priority && priority == PriorityOwner
+	if owners {
 		ns = append(ns, NoticeOwner)
 	}
 	switch {
@@ -193,7 +194,7 @@ func (c *Config) Notices(a Advert, priority uint8) []Notice {
 	if c.otherInterval(a) {
 		ns = append(ns, NoticeInterval)
 	}
-	if a.Priority == priority && priority != PriorityIll && priority != PriorityRelease { // who takes no part yet has 0
+	if a.Priority == priority && !owners && priority != PriorityIll && priority != PriorityRelease { // who takes no part yet has 0
 		ns = append(ns, NoticeSameOwn)
 	}
 	return ns

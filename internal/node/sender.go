@@ -228,7 +228,7 @@ func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
 		return fmt.Sprintf("its interval is %s, this host's %s: as its backup this host would take over after %s of silence, not %s; write the same advertise_interval on all hosts",
 			a.Interval, cfg.Interval, m.patience(a.Interval), m.patience(cfg.Interval))
 	case vrrp.NoticeOwner:
-		return fmt.Sprintf("this host is the address owner (priority 255), and only one host may be; it advertises priority %d", a.Priority)
+		return "both hosts have priority 255, the address owner's, and only one may be that; give all hosts but one a priority below 255"
 	case vrrp.NoticeSameOwn:
 		return fmt.Sprintf("both hosts have priority %d, so the higher address wins; write different priorities", a.Priority)
 	case vrrp.NoticeChecksum:

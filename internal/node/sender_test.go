@@ -105,6 +105,7 @@ func (l *listener) saidOnly(t *testing.T, want ...string) {
 func TestErrorsOfOthers(t *testing.T) {
 	const who = "10.0.0.9 (02:00:00:00:00:09)"
 	ill := func(a *vrrp.Advert) { a.Priority = 1 }
+	owner := func(i *node.Instance) { i.Priority = vrrp.PriorityOwner }
 	tests := []struct {
 		name   string
 		here   func(*node.Instance)
@@ -123,8 +124,9 @@ func TestErrorsOfOthers(t *testing.T) {
 			"address-list-mismatch from " + who + ", accepted all the same: it advertises [192.0.2.10], this host has [192.0.2.10 192.0.2.11]; write the same addresses on all hosts"},
 		{"an address less, strictly in v2", func(i *node.Instance) { v2(i); i.Strict = true }, func(a *vrrp.Advert) { a.Addresses = a.Addresses[:1] }, other4, "strict-addresses",
 			"adverts from " + who + " are refused: it advertises [192.0.2.10], this host has [192.0.2.10 192.0.2.11], and strict is on; write the same addresses on all hosts"},
-		{"a second owner", func(i *node.Instance) { i.Priority = vrrp.PriorityOwner }, nil, other4, "duplicate-owner",
-			"duplicate-owner from " + who + ", accepted all the same: this host is the address owner (priority 255), and only one host may be; it advertises priority 100"},
+		{"a second owner", owner, func(a *vrrp.Advert) { a.Priority = vrrp.PriorityOwner }, other4, "duplicate-owner",
+			"duplicate-owner from " + who + ", accepted all the same: both hosts have priority 255, the address owner's, and only one may be that; give all hosts but one a priority below 255"},
+		{"who served while the owner could not", owner, nil, other4, "", ""},
 		{"our priority", nil, func(a *vrrp.Advert) { a.Priority = 150 }, other4, "same-priority-as-ours",
 			"same-priority-as-ours from " + who + ", accepted all the same: both hosts have priority 150, so the higher address wins; write different priorities"},
 		{"our address", nil, func(a *vrrp.Advert) { a.Priority = 150 }, self4, "same-address",
