@@ -20,6 +20,10 @@ import (
 const (
 	// receiveBuffer holds the adverts that arrive while the daemon does not run: a thousand and more.
 	receiveBuffer = 1 << 20
+	// sendBuffer is for all peers of all instances on the interface. What is for a host that is gone waits in the kernel for up to
+	// 3 s, until neither ARP nor ND has found it, and counts: 208 KiB of each such host at most (unres_qlen_bytes). The
+	// kernel takes twice this number, and refuses a raw socket beyond twice that: there is room for 78 of them.
+	sendBuffer = 4 << 20
 	// maxPacket is more than the longest advertisement with its IP header: 255 IPv6 addresses and a trailer.
 	maxPacket = 8192
 	// maxControl holds every control message that is asked for.
@@ -113,13 +117,22 @@ func prepare(raw syscall.RawConn, ifName string, v6 bool) error {
 		if err := unix.SetsockoptInt(fd, level, option, 0); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
 			return fmt.Errorf("hear only the joined groups: %w", err)
 		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
-				return fmt.Errorf("enlarge receive buffer: %w", err)
-			}
+		if err := enlarge(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receiveBuffer); err != nil {
+			return fmt.Errorf("enlarge receive buffer: %w", err)
+		}
+		if err := enlarge(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer); err != nil {
+			return fmt.Errorf("enlarge send buffer: %w", err)
 		}
 		return discard(fd)
 	})
+}
+
+// enlarge sets the size of a socket's buffer, or as much of it as the host allows to who may not force it.
+func enlarge(fd, force, ask, size int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, size) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, ask, size)
 }
 
 // discard empties the socket's queue. It ends, since nothing passes the filter any more.

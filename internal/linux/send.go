@@ -68,7 +68,7 @@ var explanations = []struct {
 }{
 	{unix.EPERM, "a firewall on this host drops it, or CAP_NET_RAW and CAP_NET_ADMIN are missing"},
 	{unix.EACCES, "CAP_NET_RAW and CAP_NET_ADMIN are needed"},
-	{unix.ENOBUFS, "the interface's send queue is full"},
+	{unix.ENOBUFS, "the interface's or the socket's send queue is full"},
 	{unix.EAGAIN, "the socket's send queue is full"},
 	{unix.EINVAL, "the source may be no usable address of this host"},
 	{unix.EADDRNOTAVAIL, "the source is no usable address of this host"},
