@@ -117,13 +117,50 @@ func (a *Authenticator) Memory() Memory {
 func (a *Authenticator) Restore(now time.Time, m Memory) {
 	a.sent = m.Sent
 	for _, mark := range m.Marks {
-		r := record{newest: mark, mark: mark}
-		switch since := now.Sub(mark.Heard); {
-		case since < 0:
-			r.floor = a.floor
-		case since > restoreSlack:
-			r.floor = mark.Sequence.add(since - restoreSlack)
-		}
-		a.keep(mark.Sender, r)
+		a.keep(mark.Sender, record{newest: mark, mark: mark, floor: a.passed(now, mark)})
 	}
+}
+
+// passed is what a sender's clock must have passed by an instant, as far as a mark of it tells.
+func (a *Authenticator) passed(now time.Time, mark Mark) Sequence {
+	switch since := now.Sub(mark.Heard); {
+	case since < 0:
+		return a.floor
+	case since > restoreSlack:
+		return mark.Sequence.add(since - restoreSlack)
+	}
+	return 0
+}
+
+// Reconfigure follows a change of what is verified. Where more is believed than before, no record was kept of what was sent until
+// now and refused, and somebody may have caught it: it is early, as if this Authenticator had begun now. What was heard is refused
+// as ever.
+func (a *Authenticator) Reconfigure(now time.Time, was, is *Auth) {
+	if !is.believesMore(was) {
+		return
+	}
+	if began := NewAuthenticator(now).floor; began.After(a.floor) || !a.floor.within(is.Window, now) {
+		a.floor = began
+	}
+	for sender, r := range a.senders {
+		r.floor = a.floor
+		if !r.mark.Heard.IsZero() {
+			r.floor = a.passed(now, r.mark)
+		}
+		a.senders[sender] = r
+	}
+}
+
+// believesMore says whether an advert may be believed that was refused before.
+func (a *Auth) believesMore(was *Auth) bool {
+	switch {
+	case a == nil || len(a.Keys) == 0:
+		return false
+	case was == nil || a.Window > was.Window:
+		return true
+	}
+	return slices.ContainsFunc(a.Keys, func(k Key) bool {
+		before, known := was.key(k.ID)
+		return !k.Secret.Empty() && !(known && before.Equal(k.Secret))
+	})
 }

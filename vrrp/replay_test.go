@@ -3,6 +3,7 @@ package vrrp
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -107,6 +108,57 @@ func TestEarlyLeavesNoMark(t *testing.T) {
 	b.Restore(later, before)
 	if got := became(t, &b, later, at(time.Second)); got != "early" || b.Memory().Marks[0] != before.Marks[0] {
 		t.Errorf("%s, memory %+v, want %+v", got, b.Memory(), before)
+	}
+}
+
+// TestReconfigure: what was sent before a reload and was refused until then is early after it, where the reload makes it believed; what was
+// heard is a replay as ever, and a living sender is believed at once.
+func TestReconfigure(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	with := func(window time.Duration, keys ...Key) *Auth { return &Auth{Active: 1, Window: window, Keys: keys} }
+	one, two := keyed(Enforce).Keys[0], keyed(Enforce).Keys[1]
+	both := with(5*s, one, two)
+	changed := Key{ID: 1, Secret: two.Secret}
+	tests := []struct {
+		name    string
+		was, is *Auth
+		want    string // of what was caught
+	}{
+		{"authentication is new", nil, both, "early"},
+		{"in place of a password", &Auth{Password: NewSecret([]byte("password"))}, both, "early"},
+		{"a key is new", with(5*s, two), both, "early"},
+		{"a key is another one", with(5*s, changed, two), both, "early"},
+		{"a key could not be read before", with(5*s, Key{ID: 1}, two), both, "early"},
+		{"a longer window", with(4*s, one, two), both, "early"},
+		{"a key goes", with(5*s, one, two, Key{ID: 3, Secret: two.Secret}), both, "believed"},
+		{"another mode, another key that signs", &Auth{Mode: Permissive, Active: 255, Window: 5 * s, Keys: both.Keys}, both, "believed"},
+	}
+	for _, tt := range tests {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, sender known %t", tt.name, known), func(t *testing.T) {
+				a := NewAuthenticator(clock)
+				at := func(sent time.Duration) []byte {
+					var signer Authenticator
+					return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+				}
+				if heard := at(6 * s); known && became(t, &a, clock.Add(6*s), heard) != "believed" {
+					t.Fatal("not believed before")
+				}
+				now := clock.Add(10 * s)
+				a.Reconfigure(now, tt.was, tt.is)
+				if known {
+					if got := became(t, &a, now, at(6*s)); got != "replay" {
+						t.Errorf("what was heard: %s", got)
+					}
+				}
+				if got := became(t, &a, now.Add(ms), at(8*s)); got != tt.want {
+					t.Errorf("what was caught: %s, want %s", got, tt.want)
+				}
+				if got := became(t, &a, now.Add(2*ms), at(10*s)); got != "believed" {
+					t.Errorf("the sender's next: %s", got)
+				}
+			})
+		}
 	}
 }
 

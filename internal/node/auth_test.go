@@ -94,12 +94,17 @@ func TestClockSkewIsNamed(t *testing.T) {
 }
 
 // TestBeforeTheStart: what an unknown host sent before the start moves nothing, also in a virtual router that a reload adds to a
-// node that has run for long; it is told once, and nobody is told of a master that is believed.
+// node that has run for long, or that gets its keys, or this one, by a reload; it is told once, and nobody is told of a master that is
+// believed.
 func TestBeforeTheStart(t *testing.T) {
-	for _, added := range []bool{false, true} {
+	with := func(i ...Instance) Config { return Config{Name: "lb1", Instances: i} }
+	web := func(auth *vrrp.Auth) Instance { return signedConfig(auth).Instances[0] }
+	other := authOf(vrrp.Enforce)
+	other.Active, other.Keys = 2, []vrrp.Key{{ID: 2, Secret: vrrp.NewSecret([]byte("another key, which nobody signs with"))}}
+	for added, before := range map[string]Config{"nothing": {}, "an instance": with(), "its keys": with(web(nil)), "a key": with(web(other))} {
 		n := New(signedConfig(authOf(vrrp.Enforce)), begin)
-		if added {
-			n = New(Config{Name: "lb1"}, begin.Add(-time.Hour))
+		if before.Name != "" {
+			n = New(before, begin.Add(-time.Hour))
 			n.Step(begin, Reconfigured{signedConfig(authOf(vrrp.Enforce))})
 		}
 		n.Step(begin, LinkChanged{Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("10.0.0.1")}})
@@ -120,12 +125,12 @@ func TestBeforeTheStart(t *testing.T) {
 			got := warnings(n.Step(begin.Add(tt.after), from(t, &signer, begin.Add(tt.sent), tt.priority)))
 			at, _ := n.Deadline()
 			if got != tt.warned || at.After(due) != tt.holds || at.Before(due) {
-				t.Errorf("added %t: priority %d: the timer moves from %s to %s, warned %q, want %q", added, tt.priority, due.Sub(begin), at.Sub(begin), got, tt.warned)
+				t.Errorf("added %s: priority %d: the timer moves from %s to %s, warned %q, want %q", added, tt.priority, due.Sub(begin), at.Sub(begin), got, tt.warned)
 			}
 			due = at
 		}
 		if c := n.Status(begin).Instances[0].Routers[0].Notices["early"]; c == nil || c.Count != 3 {
-			t.Errorf("added %t: counted %+v", added, c)
+			t.Errorf("added %s: counted %+v", added, c)
 		}
 	}
 }
