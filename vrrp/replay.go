@@ -23,9 +23,10 @@ const (
 // the right signature, lies within the window, and has not been heard; only its time speaks against it. But so does that of a
 // living master whose clock is behind, and a host that refused to hear that one would become a second master. So what a
 // sender's clock says was sent before is neither refused nor believed: it is early (Proof), and Early lets it make this host
-// wait, but move nothing. How long is bounded: nothing counts twice, and what is older than the window is refused; so whoever
-// replays what a dead master sent holds up a host that was just started by a window, by what that master's clock was ahead, and
-// by one Master_Down_Interval at most. A clock that is behind by less than the window is believed as soon as it has passed the
+// quieter: it waits, or gives way while it is unhealthy or leaves, as it does for a forged ARP announcement too, which nobody signs; it
+// never takes over, and a healthy master stays. How long is bounded: nothing counts twice, and what is older than the window is
+// refused; so whoever replays what a dead master sent holds up a host that was just started by a window, by what that master's clock
+// was ahead, and by one Master_Down_Interval at most. A clock that is behind by less than the window is believed as soon as it has passed the
 // start. keepalived 2.4 believes the first advert of each sender after its start, whatever it says, once; on the wire it is all
 // the same.
 //

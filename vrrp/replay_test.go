@@ -31,7 +31,7 @@ func became(t *testing.T, a *Authenticator, now time.Time, message []byte) strin
 }
 
 // TestEarly is what a host that starts at 0 believes, by when it hears an advert and what its sender's clock said. A living host
-// whose clock is off by less than the window of 5 s is never refused; what somebody caught before the start moves nothing.
+// whose clock is off by less than the window of 5 s is never refused; what somebody caught before the start is not believed.
 func TestEarly(t *testing.T) {
 	const ms, s = time.Millisecond, time.Second
 	// marked is a sender that the process before heard at an instant, by this host's clock and by the sender's.

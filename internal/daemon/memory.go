@@ -22,7 +22,7 @@ import (
 const memoryFile = "auth.json"
 
 // The least time between two writes. What was heard after the last one is lost to a kill or a power cut, and not known to be
-// replayed; but the next daemon moves the marks on, so that it moves nothing (vrrp.NewAuthenticator). That needs no newer mark
+// replayed; but the next daemon moves the marks on, so that it makes nobody take over (vrrp.NewAuthenticator). That needs no newer mark
 // either, since two clocks hardly drift apart within a minute: a disk is not to be kept busy for it.
 const (
 	memoryGap  = time.Second // in the runtime directory
@@ -163,7 +163,7 @@ func (k *memoryKeeper) tell(err error) {
 	}
 	if k.failed != err.Error() {
 		k.failed = err.Error()
-		k.log.Warn("what authentication remembers is not saved: when the daemon is started again, what somebody caught before can make it wait; "+
+		k.log.Warn("what authentication remembers is not saved: when the daemon is started again, what somebody caught before can make it wait, or give way while it is unhealthy or leaves; "+
 			"let the daemon's user write there", "error", err)
 	}
 }
@@ -210,8 +210,8 @@ func (d *Daemon) openMemory(cfg *config.Config) (err error) {
 	case d.remembered.Routers != nil:
 		d.log.Warn("what authentication remembered last is lost, and an older note counts; the file is written anew", "error", err)
 	default:
-		d.log.Error("what authentication remembered is lost: adverts that were sent before this start, by their senders' clocks, make this host wait and "+
-			"move nothing, as at the first start of all; the file is written anew", "error", err)
+		d.log.Error("what authentication remembered is lost: adverts that were sent before this start, by their senders' clocks, can make this host wait, or give way "+
+			"while it is unhealthy or leaves, and never take over, as at the first start of all; the file is written anew", "error", err)
 	}
 	if last := lastHeard(d.remembered); last.Sub(d.started) > clockJitter {
 		d.log.Warn("this host's clock was set back since the daemon last ran: where it is wrong, the adverts of other hosts are refused; set it by NTP",

@@ -94,7 +94,7 @@ func TestDamagedMemory(t *testing.T) {
 				if err := d.openMemory(cfg); err != nil || len(d.remembered.Routers) > 0 {
 					t.Errorf("error %v, remembered %+v", err, d.remembered)
 				}
-				if said := strings.Contains(log.String(), "make this host wait and move nothing"); said != (auth != nil) {
+				if said := strings.Contains(log.String(), "can make this host wait, or give way while it is unhealthy or leaves, and never take over"); said != (auth != nil) {
 					t.Errorf("with auth %v the log says %q", auth, log)
 				}
 			}
@@ -213,7 +213,7 @@ func damage(t *testing.T, dir string) {
 	}
 }
 
-// TestReplayAfterRestart: what the daemon before heard is refused by the next one, and without its files it moves nothing.
+// TestReplayAfterRestart: what the daemon before heard is refused by the next one, and without its files it makes a backup wait at most.
 func TestReplayAfterRestart(t *testing.T) {
 	for _, end := range ends {
 		t.Run(end.name, func(t *testing.T) {

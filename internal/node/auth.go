@@ -134,7 +134,7 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 		m.counters.Signed++
 		m.notice(n, now, from, noticeEarly, func() string {
 			return fmt.Sprintf("by its clock it was sent %s ago, before this host listened: that clock is behind (set both by NTP), or somebody caught it "+
-				"and plays it again; until that clock has passed the start it makes this host wait, and moves nothing", (-proof.Mark.Ahead()).Round(time.Millisecond))
+				"and plays it again; until that clock has passed the start it can make this host wait, or give way while it is unhealthy or leaves, and never take over", (-proof.Mark.Ahead()).Round(time.Millisecond))
 		})
 	default:
 		m.counters.Signed++

@@ -93,7 +93,7 @@ func TestClockSkewIsNamed(t *testing.T) {
 	}
 }
 
-// TestBeforeTheStart: what an unknown host sent before the start moves nothing, also in a virtual router that a reload adds to a
+// TestBeforeTheStart: what an unknown host sent before the start makes a backup wait at most, also in a virtual router that a reload adds to a
 // node that has run for long, or that gets its keys, or this one, by a reload; it is told once, and nobody is told of a master that is
 // believed.
 func TestBeforeTheStart(t *testing.T) {
@@ -118,7 +118,7 @@ func TestBeforeTheStart(t *testing.T) {
 			warned      string
 		}{
 			{0, -4 * time.Second, 0, false, "early from 10.0.0.2 (02:00:00:00:00:02), accepted all the same: by its clock it was sent 4s ago, before this host listened: that clock is behind " +
-				"(set both by NTP), or somebody caught it and plays it again; until that clock has passed the start it makes this host wait, and moves nothing"},
+				"(set both by NTP), or somebody caught it and plays it again; until that clock has passed the start it can make this host wait, or give way while it is unhealthy or leaves, and never take over"},
 			{0, -3 * time.Second, 1, false, ""},
 			{time.Second, -2 * time.Second, 150, true, ""},
 		} {

@@ -134,7 +134,7 @@ func (s *scenario) greet(h *Host) {
 }
 
 // playAgain plays one advert, of those that were sent before the host listened or of all. One that it was given, or a newer one of its
-// sender, must do nothing. An old one that it was not given may make it wait.
+// sender, must do nothing. An old one that it was not given may make it quieter.
 func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	x := s.plights[h]
 	isOld := func(c caught) bool {
