@@ -13,8 +13,12 @@ import (
 const (
 	// after is how long clients are looked at after a move: they follow the announcement, which follows the address.
 	after = 150 * time.Millisecond
-	// Lingers is how long both hosts may have an address in a planned move: 250 ms and the successor's own start.
+	// Lingers is how long both hosts may have an address in one planned move of a busy machine: the 80 ms of a host that sees nothing
+	// of its successor, some more for a host with many addresses, and the successor's own start.
 	Lingers = 250*time.Millisecond + Noise
+	// Brief is how long they may in the one in the middle of several: the old holder lets go 10 ms after it has seen the new one
+	// announce every address. One that is blind for that serves on for 80 ms.
+	Brief = 30 * time.Millisecond
 )
 
 // vips are the addresses that are meant: those that are named, or all.

@@ -1,6 +1,7 @@
 package pairtest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,7 +34,8 @@ const (
 type harm struct {
 	refused   []netlab.Attempt // somebody had the address and no server: no machine is slow in that way
 	causeless []netlab.Attempt // were established and broke while nothing moved
-	lost      []netlab.Attempt // were not established at once
+	lost      []netlab.Attempt // were not established at once: their first packet was lost
+	late      []netlab.Attempt // were refused or not established within Prompt, whatever kept them
 	open      []netlab.Attempt // were established and broke: the host that took over knows nothing of them
 }
 
@@ -42,6 +44,9 @@ func harmed(a netlab.Attempts, moved func(from, to time.Time) bool) harm {
 	var h harm
 	for _, t := range a.List {
 		reset := errors.Is(t.Err, syscall.ECONNRESET) // a first packet is refused, never reset: this one was under way
+		if t.Established == 0 && !reset || t.Established > netlab.Prompt {
+			h.late = append(h.late, t)
+		}
 		switch {
 		case errors.Is(t.Err, syscall.ECONNREFUSED):
 			h.refused = append(h.refused, t)
@@ -127,10 +132,16 @@ func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to, since time.Ti
 	return h, caught + int(max(excused, c.Stood(since, to))/gap)
 }
 
-// cost is what a planned move of an address cost: for how long nobody had it, and how many new connections.
+// cost is what a planned move of an address cost: for how long nobody had it, for how long both hosts, how many new connections
+// were lost, and how many came late.
 type cost struct {
-	gap, slack time.Duration
-	lost       int
+	gap, slack, overlap time.Duration
+	lost, late          int
+}
+
+// String is the cost in words.
+func (m cost) String() string {
+	return fmt.Sprintf("nobody %v, both %v, lost %d, late %d, stood still %v", m.gap, m.overlap, m.lost, m.late, m.slack)
 }
 
 // Planned asserts a move without loss, once, to a host: at every instant somebody had each address, both for a moment only, and
@@ -148,11 +159,12 @@ func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip
 			t.Errorf("nobody had %v for %v since %s; the machine stood still for %v at the move", vip, gap, Stamp(from), slack)
 		}
 		c.Overlap(t, vip, since, Lingers)
+		over := c.Owners.History().Overlap(vip, since, now)
 		h, open := c.unharmed(t, vip, from, now, since, 0)
 		if len(h.open) > open {
 			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), open)
 		}
-		c.planned = append(c.planned, cost{gap, slack, len(h.lost)})
+		c.planned = append(c.planned, cost{gap, slack, over, len(h.lost), len(h.late)})
 	}
 }
 
@@ -174,8 +186,16 @@ func (c *Cluster) Ungapped(t testing.TB, vip netip.Addr, from time.Time) {
 	}
 }
 
-// judge asserts at the end that what was excused was not the rule: of all planned moves the one in the middle cost nothing.
+// Late counts the connections of an address's client between two instants that were refused or not established within Prompt,
+// whatever the machine did.
+func (c *Cluster) Late(vip netip.Addr, from, to time.Time) int {
+	return len(harmed(c.Clients[vip].Between(from, to), func(_, _ time.Time) bool { return true }).late)
+}
+
+// judge asserts at the end that what was excused was not the rule: of all planned moves the one in the middle cost nothing. They are
+// moves to an understudy, which announces at once.
 func (c *Cluster) judge(t testing.TB) {
+	t.Logf("%d planned moves: %v", len(c.planned), c.planned)
 	if why := judged(c.planned); why != "" {
 		t.Error(why)
 	}
@@ -185,14 +205,21 @@ func judged(moves []cost) string {
 	if len(moves) < few {
 		return ""
 	}
-	gaps, lost := make([]time.Duration, len(moves)), make([]int, len(moves))
-	for n, m := range moves {
-		gaps[n], lost[n] = m.gap, m.lost
+	var gaps, overlaps []time.Duration
+	var losses, delays []int
+	for _, m := range moves {
+		gaps, overlaps = append(gaps, m.gap), append(overlaps, m.overlap)
+		losses, delays = append(losses, m.lost), append(delays, m.late)
 	}
-	slices.Sort(gaps)
-	slices.Sort(lost)
-	if middle := len(moves) / 2; gaps[middle] > resolution || lost[middle] > 0 {
-		return fmt.Sprintf("of %d planned moves the median left the address to nobody for %v, and lost %d connections: %+v", len(moves), gaps[middle], lost[middle], moves)
+	gap, overlap, lost, late := Median(gaps), Median(overlaps), Median(losses), Median(delays)
+	if gap > resolution || overlap > Brief || lost > 0 || late > 0 {
+		return fmt.Sprintf("of %d planned moves the median left the address to nobody for %v and to both hosts for %v, lost %d connections and kept %d waiting: %v",
+			len(moves), gap, overlap, lost, late, moves)
 	}
 	return ""
+}
+
+// Median is the figure in the middle, of an even number the greater of both.
+func Median[T cmp.Ordered](figures []T) T {
+	return slices.Sorted(slices.Values(figures))[len(figures)/2]
 }

@@ -26,27 +26,28 @@ func TestHarmed(t *testing.T) {
 		{At: at(1010), Host: "lb1", Addr: vip},
 	}
 	const ms = time.Millisecond
-	type counts struct{ Refused, Causeless, Lost, Open int }
+	type counts struct{ Refused, Causeless, Lost, Late, Open int }
 	tests := []struct {
 		name    string
 		attempt netlab.Attempt
 		want    counts
 	}{
 		{"answered", netlab.Attempt{Start: at(500), Established: ms, Took: 2 * ms}, counts{}},
-		{"refused in the middle of the move", netlab.Attempt{Start: at(1005), Took: ms, Err: syscall.ECONNREFUSED}, counts{Refused: 1}},
+		{"refused in the middle of the move", netlab.Attempt{Start: at(1005), Took: ms, Err: syscall.ECONNREFUSED}, counts{Refused: 1, Late: 1}},
 		{"reset by the host that took over", netlab.Attempt{Start: at(999), Established: ms, Took: 12 * ms, Err: syscall.ECONNRESET}, counts{Open: 1}},
 		{"reset before this end wrote anything", netlab.Attempt{Start: at(999), Took: 12 * ms, Err: syscall.ECONNRESET}, counts{Open: 1}},
 		{"reset long before the move", netlab.Attempt{Start: at(500), Established: ms, Took: 2 * ms, Err: syscall.ECONNRESET}, counts{Causeless: 1}},
 		{"reset long after the move", netlab.Attempt{Start: at(1500), Took: 2 * ms, Err: syscall.ECONNRESET}, counts{Causeless: 1}},
-		{"never established", netlab.Attempt{Start: at(1005), Took: 1500 * ms, Err: syscall.ETIMEDOUT}, counts{Lost: 1}},
-		{"established with the second packet", netlab.Attempt{Start: at(1005), Established: 1001 * ms, Took: 1002 * ms}, counts{Lost: 1}},
+		{"never established", netlab.Attempt{Start: at(1005), Took: 1500 * ms, Err: syscall.ETIMEDOUT}, counts{Lost: 1, Late: 1}},
+		{"established with the second packet", netlab.Attempt{Start: at(1005), Established: 1001 * ms, Took: 1002 * ms}, counts{Lost: 1, Late: 1}},
+		{"established by a machine that stood still", netlab.Attempt{Start: at(1005), Established: 101 * ms, Took: 102 * ms}, counts{Late: 1}},
 		{"established and never answered", netlab.Attempt{Start: at(999), Established: ms, Took: 1500 * ms, Err: syscall.ETIMEDOUT}, counts{Open: 1}},
 		{"established, and answered after its second try", netlab.Attempt{Start: at(999), Established: ms, Took: 1001 * ms}, counts{Open: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := harmed(netlab.Attempts{List: []netlab.Attempt{tt.attempt}}, moving(history, vip, 0))
-			got := counts{len(h.refused), len(h.causeless), len(h.lost), len(h.open)}
+			got := counts{len(h.refused), len(h.causeless), len(h.lost), len(h.late), len(h.open)}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -112,6 +113,7 @@ func TestEve(t *testing.T) {
 
 func TestJudged(t *testing.T) {
 	clean, gap, loss := cost{}, cost{gap: 20 * time.Millisecond, slack: 50 * time.Millisecond}, cost{lost: 1, slack: 50 * time.Millisecond}
+	seen, blind, late := cost{overlap: 12 * time.Millisecond}, cost{overlap: 81 * time.Millisecond}, cost{late: 1}
 	tests := []struct {
 		name  string
 		moves []cost
@@ -122,6 +124,9 @@ func TestJudged(t *testing.T) {
 		{"two of three", []cost{gap, clean, gap}, true},
 		{"half of four", []cost{loss, clean, loss, clean}, true},
 		{"gaps and losses apart", []cost{loss, gap, clean, clean, clean}, false},
+		{"the successor was seen", []cost{seen, blind, seen}, false},
+		{"the successor was not seen", []cost{blind, seen, blind}, true},
+		{"connections came late", []cost{late, clean, late}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
