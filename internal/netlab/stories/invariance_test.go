@@ -19,7 +19,8 @@ import (
 )
 
 // TestHostIsUntouched moves addresses 50 times, and asserts that the hosts' own addresses, routes and choice of source
-// addresses are the same as before: those that an administrator wrote, and those that a router advertises.
+// addresses are the same as before: those that an administrator wrote, and those that a router advertises. And that the old holder
+// lets go soon after the new one has the addresses: it sees them announced, in both families.
 func TestHostIsUntouched(t *testing.T) {
 	t.Parallel()
 	for _, promote := range []string{"0", "1"} {
@@ -82,10 +83,13 @@ check "process" "app" {
 	c.Start(t)
 	c.Settled(t, "lb1")
 	lb1 := c.Get("lb1")
+	kept := lingers{}
 	for move := range moves {
-		owner := []string{"lb2", "lb1"}[move%2]
+		owner, other := []string{"lb2", "lb1"}[move%2], []string{"lb1", "lb2"}[move%2]
+		from := time.Now()
 		app(t, lb1, owner == "lb1")
 		c.Only(t, owner, 10*time.Second)
+		kept.add(c, other, owner, from)
 		h := c.Get(owner)
 		if diff := cmp.Diff(source[owner], sources(t, c, h)); diff != "" {
 			t.Fatalf("move %d: where %s sends from (-before +with the addresses)\n%s", move+1, owner, diff)
@@ -94,6 +98,7 @@ check "process" "app" {
 			t.Fatalf("move %d: %s's own (-before +with the addresses)\n%s", move+1, owner, diff)
 		}
 	}
+	kept.brief(t)
 	for _, h := range c.Hosts {
 		h.Stop(t)
 		if diff := cmp.Diff(before[h.Name()], own(t, c, h)); diff != "" {
@@ -108,6 +113,28 @@ check "process" "app" {
 				t.Errorf("%v is left on %s\n%s", vip, h.Name(), whole)
 			}
 		}
+	}
+}
+
+// lingers are for how long the old holder kept each address after the new one had it, in each move.
+type lingers map[netip.Addr][]time.Duration
+
+func (l lingers) add(c *pairtest.Cluster, holder, successor string, from time.Time) {
+	history := c.Owners.History()
+	for _, vip := range c.VIPs {
+		l[vip] = append(l[vip], history.Loses(holder, vip, from).Sub(history.Gets(successor, vip, from)))
+	}
+}
+
+// brief asserts that the median of them is what it is for a holder that sees the address announced.
+func (l lingers) brief(t *testing.T) {
+	t.Helper()
+	for vip, list := range l {
+		median := pairtest.Median(list)
+		if median > pairtest.Brief {
+			t.Errorf("%v: its holder let go %v after its successor had it, want at most %v; all of them: %v", vip, median, pairtest.Brief, list)
+		}
+		t.Logf("%v: its holder let go %v after its successor had it", vip, median)
 	}
 }
 
