@@ -161,60 +161,6 @@ func evidence(t *testing.T, h *pairtest.Server, address, mac string) {
 	}
 }
 
-// TestAdvertLoss tells what clients notice where three of ten adverts and more are lost, at a short interval, so that the other host rises
-// again and again: each time it steps down soon, and within 50 ms of that the clients are on the winner, for good.
-func TestAdvertLoss(t *testing.T) {
-	t.Parallel()
-	const (
-		contentions = 4
-		patience    = 2 * time.Minute // a third of that is usual; chance decides
-		onWinner    = 50 * time.Millisecond
-	)
-	c := pair(t, instance(`advertise_interval = "100ms"`)+page)
-	from := time.Now()
-	// The winner hears even less: the last advert of the other one's stepping down, which it answers, is lost as often as not.
-	for n, percent := range []int{50, 30} {
-		lossy := netlab.DropIn(fmt.Sprintf("%s numgen random mod 100 < %d", netlab.VRRPv4, percent))
-		pairtest.Step(t, func() error { return c.Hosts[n].Firewall(t.Context(), lossy) })
-	}
-	ended := func() (list []time.Time) {
-		for at := from; ; {
-			if at = c.Owners.History().Loses("lb2", web4, at); at.After(time.Now()) {
-				return list
-			}
-			list = append(list, at)
-		}
-	}
-	labtest.Eventually(t, patience, func() (bool, string) {
-		n := len(ended())
-		return n >= contentions, fmt.Sprintf("%d contentions so far", n)
-	})
-	for _, h := range c.Hosts {
-		pairtest.Step(t, func() error { return h.Firewall(t.Context()) })
-	}
-	c.Settled(t, "lb1")
-	c.Ungapped(t, web4, from)
-	now, history := time.Now(), c.Owners.History()
-	for _, end := range ended() {
-		until := minTime(history.Gets("lb2", web4, end).Add(-noise/2), now) // the record may be late
-		// Who is still on the loser by then loses every connection: nobody there has the address.
-		c.Unharmed(t, web4, end.Add(onWinner), until, 0)
-		if saw := c.Clients[web4].Between(end.Add(onWinner), until); saw.Servers()["lb2"] > 0 {
-			t.Errorf("clients were answered by the loser after the contention that ended at %s: %v", pairtest.Stamp(end), saw)
-		}
-	}
-	t.Logf("%d contentions in %v", len(ended()), now.Sub(from).Round(time.Second))
-	c.Outage(t, web4, from, netlab.Prompt, "lb1")
-}
-
-// minTime is the earlier of two instants.
-func minTime(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
 // TestDeaf tells of the usual split, two hosts whose firewalls let no advert in: both are masters, both say what they see of each
 // other and where to look, and it ends when the adverts get through.
 func TestDeaf(t *testing.T) {

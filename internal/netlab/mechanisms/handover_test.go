@@ -1,6 +1,7 @@
 package mechanisms
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -128,15 +129,25 @@ func offered(t *testing.T, c *pairtest.Cluster, wire *netlab.Proc, source string
 // left is when the instance web on a host began to leave the last time, as its log says.
 func left(t *testing.T, h *pairtest.Server) time.Time {
 	t.Helper()
-	lines := regexp.MustCompile(`(?m)^(\S+) .* instance=web from=master to=leaving `).FindAllStringSubmatch(h.Log(), -1)
-	if len(lines) == 0 {
+	list := changed(t, h, node.Master, node.Leaving)
+	if len(list) == 0 {
 		t.Fatalf("web has not left %s", h.Name())
 	}
-	at, err := time.Parse(time.RFC3339, lines[len(lines)-1][1])
-	if err != nil {
-		t.Fatal(err)
+	return list[len(list)-1]
+}
+
+// changed is when the instance web on a host went from one state to another, each time, as its log says.
+func changed(t *testing.T, h *pairtest.Server, from, to node.State) (list []time.Time) {
+	t.Helper()
+	pattern := fmt.Sprintf(`(?m)^(\S+) .* instance=web from=%s to=%s `, from, to)
+	for _, line := range regexp.MustCompile(pattern).FindAllStringSubmatch(h.Log(), -1) {
+		at, err := time.Parse(time.RFC3339, line[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, at)
 	}
-	return at
+	return list
 }
 
 // familyRemoved takes IPv6 out of the instance, on the master first: IPv4 notices nothing, and in the end nobody has the address.
