@@ -280,14 +280,17 @@ func (s *addressSetter) retry() {
 	clear(s.failed)
 }
 
-// look asks which addresses are really gone: what we removed and set again ourselves is no loss. Each interface is asked
-// about once, since a network manager that flushes it takes all of them.
+// look asks which addresses are really gone: what we removed and set again ourselves is no loss. A lease that ran out is one also
+// where a renewal that came too late has set the address again. Each interface is asked about once, since a network manager
+// that flushes it takes all of them.
 func (s *addressSetter) look(ctx context.Context, lost []node.AddressLost) {
-	ips := map[string][]netip.Addr{}
+	ips, gone := map[string][]netip.Addr{}, map[place]bool{}
 	for _, ev := range lost {
 		ips[ev.Interface] = append(ips[ev.Interface], ev.IP)
+		if ev.Expired {
+			gone[place{ev.Interface, ev.IP}] = true
+		}
 	}
-	gone := map[place]bool{}
 	for ifName, list := range ips {
 		missing, err := s.kernel.Missing(ifName, list)
 		if err != nil {

@@ -269,6 +269,23 @@ func TestDeletions(t *testing.T) {
 	})
 }
 
+// TestLeaseThatRanOut has the renewal that came too late set the address again before its loss is looked into: nobody would say so.
+func TestLeaseThatRanOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetting(t)
+		s.set(wish("web", time.Time{}, vip1))
+		s.drain(t.Context())
+		s.events = nil
+		s.kernel.has[place{"eth0", vip1}] = true
+		s.lostOn("eth0", vip1, true)
+		synctest.Wait()
+		s.end()
+		if diff := cmp.Diff([]string{"AddressLost{Interface:eth0 IP:192.0.2.10 Expired:true}"}, s.events); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestWhatWaitsForTheReleaseComesAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSetting(t)
