@@ -47,6 +47,18 @@ func remaining(t *testing.T, h *pairtest.Server, vip netip.Addr) int {
 	return n
 }
 
+// renewed counts the events of an address between two instants in what ip printed, with times of the local clock.
+func renewed(output string, vip netip.Addr, from, to time.Time) (n int) {
+	for line := range strings.Lines(output) {
+		stamp, event, _ := strings.Cut(strings.TrimPrefix(line, "["), "] ")
+		at, err := time.ParseInLocation("2006-01-02T15:04:05.000000", stamp, time.Local)
+		if err == nil && at.After(from) && at.Before(to) && strings.Contains(event, " "+vip.String()+"/") {
+			n++
+		}
+	}
+	return n
+}
+
 // TestLease tells how addresses are in the kernel, for how long, and where no lease is.
 func TestLease(t *testing.T) {
 	t.Parallel()
@@ -74,6 +86,11 @@ func TestLease(t *testing.T) {
 		if i := status(t, lb1); i.Lease != 2*time.Second {
 			t.Errorf("the lease is %v", i.Lease)
 		}
+		renewals, err := lb1.Host.Start("ip", "-ts", "-oneline", "monitor", "address", "dev", "eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		labtest.Eventually(t, moveBound, func() (bool, string) { return renewals.Output() != "", "ip shows no renewal" })
 		from := time.Now()
 		for time.Since(from) < 3*time.Second {
 			for _, vip := range c.VIPs {
@@ -84,7 +101,18 @@ func TestLease(t *testing.T) {
 			}
 			pairtest.Until(t, time.Now().Add(100*time.Millisecond))
 		}
-		c.Rests(t, from, time.Now())
+		to := time.Now()
+		if err := renewals.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for _, vip := range c.VIPs {
+			const gap = 500 * time.Millisecond
+			n, slack := renewed(renewals.Output(), vip, from, to), c.Slack(from, to)
+			if least, most := int((to.Sub(from)-slack)/gap)-1, int(to.Sub(from)/gap)+1; n < least || n > most {
+				t.Errorf("%v was renewed %d times within %v, want every %v:\n%s", vip, n, to.Sub(from), gap, renewals.Output())
+			}
+		}
+		c.Rests(t, from, to)
 	})
 	t.Run("9 s where five intervals of 2 s are silence", func(t *testing.T) {
 		change(t, strings.Replace(config, "vrid ", "advertise_interval = \"2s\"\n  dead_adverts = 5\n  vrid ", 1), 9*time.Second)

@@ -20,6 +20,9 @@ import (
 // reloaded is the log line of a configuration that was applied.
 const reloaded = "configuration reloaded"
 
+// promised is how soon a changed file is applied, as the README says.
+const promised = time.Second
+
 // reloading is a pair whose configuration changes.
 type reloading struct {
 	*pairtest.Cluster
@@ -54,6 +57,8 @@ check "script" "rare" {
 		{"addresses come and go", otherAddresses},
 		{"a renamed instance keeps its state", renamed},
 		{"checks come and go", otherChecks},
+		{"an address that cannot be set moves the others", unsettable},
+		{"another VRID waits while the other host serves", renumbered},
 		{"a burst of writes ends with the last", burst},
 		{"it is not watched", unwatched},
 	} {
@@ -71,7 +76,7 @@ func (r *reloading) runs(t *testing.T) int {
 	return strings.Count(string(text), "run")
 }
 
-// change replaces the configuration of a host and waits until it is applied, which the host finds out by itself.
+// change replaces the configuration of a host and waits until it is applied, which the host finds out by itself, soon.
 func (r *reloading) change(t *testing.T, h *pairtest.Server, from, to string) time.Time {
 	t.Helper()
 	before := h.Logged(reloaded)
@@ -79,7 +84,7 @@ func (r *reloading) change(t *testing.T, h *pairtest.Server, from, to string) ti
 		t.Fatalf("the configuration has no %q", from)
 	}
 	at := pairtest.Step(t, func() error { h.Configure(t, strings.Replace(r.config, from, to, 1)); return nil })
-	h.SaysAgain(t, reloaded, before, moveBound)
+	h.SaysAgain(t, reloaded, before, promised+noise)
 	return at
 }
 
@@ -229,6 +234,47 @@ func otherChecks(t *testing.T, r *reloading) {
 	if n := r.runs(t); n != runs {
 		t.Errorf("%d runs of a check that ran %d times", n, runs)
 	}
+}
+
+// unsettable gives the master an address that somebody else has set there: it hands over what it has, and takes it back when it can.
+func unsettable(t *testing.T, r *reloading) {
+	more := netip.MustParseAddr("10.0.0.105")
+	foreign := netip.PrefixFrom(more, 24)
+	const from, to = `["10.0.0.100"]`, `["10.0.0.100", "10.0.0.105"]`
+	r.change(t, r.lb2, from, to)
+	pairtest.Step(t, func() error { return r.lb1.AddAddress(foreign) })
+	gone := r.change(t, r.lb1, from, to)
+	r.Only(t, "lb2", moveBound, web4)
+	r.Planned(t, gone, "lb2", web4)
+	state(t, r.lb1, node.Fault, "cannot set 10.0.0.105", time.Second)
+	if i := status(t, r.lb1); i.Retry.Before(gone.Add(5*time.Second)) || i.Retry.After(gone.Add(5*time.Second+promised+noise)) {
+		t.Errorf("it is tried again at %v, want 5 s after the reload of %v", i.Retry, gone)
+	}
+	if line := entry(t, r.lb1, more); !strings.Contains(line, foreign.String()) || !strings.Contains(line, "valid_lft forever") {
+		t.Errorf("the address that was there first is %q now", line)
+	}
+	back := pairtest.Step(t, func() error { return r.lb1.RemoveAddress(foreign) })
+	r.Only(t, "lb1", settleBound, web4, more)
+	r.Planned(t, back, "lb1", web4)
+	for _, h := range r.Hosts {
+		r.back(t, h)
+	}
+	r.Cluster.Settled(t, "lb1")
+}
+
+// renumbered gives the instance of the master another VRID: what it was hands over, and what it is now hears nothing of the other
+// host, which serves the addresses under the old one, and lets it.
+func renumbered(t *testing.T, r *reloading) {
+	from := r.change(t, r.lb1, "vrid      = 71", "vrid      = 74")
+	r.Only(t, "lb2", moveBound)
+	r.Planned(t, from, "lb2")
+	state(t, r.lb1, node.Init, r.lb2.MAC().String()+" still serves its addresses", time.Second)
+	waits := time.Now()
+	r.Rests(t, waits, waits.Add(2*time.Second)) // more than twice a Master_Down_Interval, and it asks again
+	state(t, r.lb1, node.Init, r.lb2.MAC().String()+" still serves its addresses", time.Second)
+	from = r.back(t, r.lb1)
+	r.Cluster.Settled(t, "lb1")
+	r.Planned(t, from, "lb1")
 }
 
 func burst(t *testing.T, r *reloading) {
