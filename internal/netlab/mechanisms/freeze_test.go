@@ -1,11 +1,14 @@
 package mechanisms
 
 import (
+	"fmt"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -28,6 +31,7 @@ func TestFrozenMaster(t *testing.T) {
 	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "")+page, web4, web6)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	adverts := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+	t.Run("its lease runs out before the others take over", func(t *testing.T) { leaseRunsOut(t, c, lb1, adverts) })
 	stopped, thawed := freeze(t, lb1)
 	state(t, lb1, node.Backup, "", time.Second)
 	lb1.Says(t, "woke late", time.Second)
@@ -50,6 +54,74 @@ func TestFrozenMaster(t *testing.T) {
 	}
 	if n := lb2.Logged("two masters"); n > 0 {
 		t.Error("lb2 saw two masters")
+	}
+}
+
+// leaseRunsOut stops a master for longer than its leases of 2 s last, and for less than the three intervals that the others wait at
+// least: it need not listen first, sets the addresses again at once, says why, and announces them.
+func leaseRunsOut(t *testing.T, c *pairtest.Cluster, h *pairtest.Server, adverts *netlab.Proc) {
+	const tries, asleep, patience = 5, 2750 * time.Millisecond, 3 * time.Second
+	arp := capture(t, c.User, "arp or icmp6")
+	quiet(t, h)
+	was := status(t, h)
+	for range tries {
+		said := map[netip.Addr]int{}
+		for _, vip := range c.VIPs {
+			said[vip] = h.Logged(ranOut(vip))
+		}
+		began := time.Now()
+		labtest.Eventually(t, moveBound, func() (bool, string) { return between(seen(t, adverts, "vrid 71"), began, time.Now()) > 0, "no advert" })
+		sent := at(t, adverts, "vrid 71", began)
+		stopped := pairtest.Step(t, func() error { return h.Daemon.Signal(syscall.SIGSTOP) })
+		pairtest.Until(t, sent.Add(asleep))
+		thawed := pairtest.Step(t, func() error { return h.Daemon.Signal(syscall.SIGCONT) })
+		c.Only(t, h.Name(), moveBound)
+		history := c.Owners.History()
+		gone := func(vip netip.Addr) bool { return history.Loses(h.Name(), vip, stopped).Before(thawed) }
+		if late := thawed.Sub(sent); late > patience-noise/6 || !gone(web4) || !gone(web6) {
+			t.Logf("it slept for %v, or its leases lasted; once more", late)
+			c.Settled(t, h.Name())
+			continue
+		}
+		for _, vip := range c.VIPs {
+			if took := history.Gets(h.Name(), vip, thawed).Sub(thawed); took > noise/3+c.Slack(thawed, time.Now()) {
+				t.Errorf("%v was set again after %v", vip, took)
+			}
+			h.SaysAgain(t, ranOut(vip), said[vip], time.Second)
+		}
+		announcedAgain(t, c, arp, h, thawed)
+		if now := status(t, h); now.State != node.Master || !now.Since.Equal(was.Since) {
+			t.Errorf("%s since %v, before master since %v: %s", now.State, now.Since, was.Since, now.Why)
+		}
+		return
+	}
+	t.Fatalf("in %d tries no lease ran out within %v, and none was as short as that", tries, patience)
+}
+
+// ranOut is what a daemon says of a lease.
+func ranOut(vip netip.Addr) string {
+	return fmt.Sprintf("the lease of %v ran out before it was renewed; set again", vip)
+}
+
+// quiet waits until the announcements of an election are over: what is heard from then on is for something else.
+func quiet(t *testing.T, h *pairtest.Server) {
+	t.Helper()
+	await(t, h, 10*time.Second, func(i node.InstanceStatus) bool {
+		return i.State == node.Master && time.Since(i.Since) > 5500*time.Millisecond
+	})
+}
+
+// announcedAgain waits until both addresses were announced soon after an instant.
+func announcedAgain(t *testing.T, c *pairtest.Cluster, wire *netlab.Proc, h *pairtest.Server, from time.Time) {
+	t.Helper()
+	// Padded, and to all: the kernel's own answer to a question is neither.
+	for _, words := range []string{"Reply " + web4.String() + " is-at " + h.MAC().String() + ", length 46", " > ff02::1: ICMP6, neighbor advertisement, tgt is " + web6.String()} {
+		labtest.Eventually(t, time.Second, func() (bool, string) {
+			return between(seen(t, wire, words), from, time.Now()) > 0, "not announced again: " + words
+		})
+		if took := at(t, wire, words, from).Sub(from); took > noise/3+c.Slack(from, time.Now()) {
+			t.Errorf("announced again after %v: %s", took, words)
+		}
 	}
 }
 
@@ -79,13 +151,13 @@ func TestFrozenBackup(t *testing.T) {
 }
 
 // TestFrozenAlone tells of a master that sleeps where nobody else is: after less than a second it goes on; after more it lets go,
-// listens for an interval and 100 ms, and is master again.
+// listens for an interval and 100 ms, and is master again. Either way it announces its addresses.
 func TestFrozenAlone(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, []string{"lb1"}, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "200ms"`)+page, web4, web6)
 	begin(t, c)
 	lb1 := c.Get("lb1")
-	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+	wire, arp := capture(t, c.User, "ip proto 112 and src host 10.0.0.11"), capture(t, c.User, "arp or icmp6")
 	sleep := func(t *testing.T, length time.Duration) (stopped, thawed time.Time) {
 		t.Helper()
 		stopped = pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGSTOP) })
@@ -94,6 +166,7 @@ func TestFrozenAlone(t *testing.T) {
 	}
 
 	t.Run("for less than a second", func(t *testing.T) {
+		quiet(t, lb1)
 		was := status(t, lb1)
 		stopped, thawed := sleep(t, 700*time.Millisecond)
 		if gap := thawed.Sub(stopped); gap > 950*time.Millisecond {
@@ -104,6 +177,7 @@ func TestFrozenAlone(t *testing.T) {
 		if now := status(t, lb1); !now.Since.Equal(was.Since) {
 			t.Errorf("master since %v, before since %v", now.Since, was.Since)
 		}
+		announcedAgain(t, c, arp, lb1, thawed)
 	})
 	t.Run("for longer than its lease", func(t *testing.T) {
 		stopped, thawed := sleep(t, 4*time.Second)

@@ -1,6 +1,7 @@
 package mechanisms
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -169,27 +170,86 @@ func back(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time.Time) tim
 	return took
 }
 
-// TestUnhealthyAndDeaf tells of an unhealthy backup that hears no adverts: before it takes the address as a last resort it asks for
-// it by ARP and neighbour discovery, and while the master answers it leaves the address alone.
+// witnessed is what a host says that lets go for another one of which it sees no more than announcements.
+func witnessed(other *pairtest.Server) string {
+	return `to=backup why="` + other.MAC().String() + ` answers for (10\.0\.0\.100|fd00::100)`
+}
+
+// TestUnhealthyAndDeaf tells of unhealthy hosts that hear no adverts: before one takes the address as a last resort it asks for it by
+// ARP and neighbour discovery, and while the master answers it leaves the address alone; and a master lets go for a host that it sees
+// announce the address.
 func TestUnhealthyAndDeaf(t *testing.T) {
 	t.Parallel()
 	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "200ms"`)+page+switched("app", ""), web4, web6)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
-	pairtest.Step(t, func() error { return sick(lb2, "app", true) })
-	await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 })
-	asked := capture(t, lb2.Host, "arp or icmp6")
-	from := pairtest.Step(t, func() error {
-		return lb2.Firewall(t.Context(), netlab.DropIn(netlab.VRRPv4), netlab.DropIn(netlab.VRRPv6))
+	ill := func(h *pairtest.Server, s node.State) {
+		t.Helper()
+		pairtest.Step(t, func() error { return sick(h, "app", true) })
+		await(t, h, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 1 && i.State == s })
+	}
+	deafen := func(h *pairtest.Server) func() error {
+		return func() error {
+			return h.Firewall(t.Context(), netlab.DropIn(netlab.VRRPv4), netlab.DropIn(netlab.VRRPv6))
+		}
+	}
+	mend := func() {
+		t.Helper()
+		for _, h := range c.Hosts {
+			pairtest.Step(t, func() error { return errors.Join(h.Firewall(t.Context()), sick(h, "app", false)) })
+		}
+		c.Settled(t, "lb1")
+	}
+	// lets asserts that lb1 has let go for what it saw, and leaves the address alone.
+	lets := func(said int) {
+		t.Helper()
+		lb1.SaysAgain(t, witnessed(lb2), said, time.Second)
+		from := time.Now()
+		c.Rests(t, from, from.Add(2*time.Second)) // more than twice what a last resort waits
+	}
+	t.Run("the backup", func(t *testing.T) {
+		ill(lb2, node.Backup)
+		asked := capture(t, lb2.Host, "arp or icmp6")
+		from := pairtest.Step(t, deafen(lb2))
+		c.Rests(t, from, time.Now().Add(4*time.Second)) // five times a Master_Down_Interval
+		if n := between(seen(t, asked, "who-has 10.0.0.100"), from, time.Now()); n == 0 {
+			t.Error("lb2 did not ask for the address")
+		}
+		mend()
 	})
-	c.Rests(t, from, time.Now().Add(4*time.Second)) // five times a Master_Down_Interval
-	if n := between(seen(t, asked, "who-has 10.0.0.100"), from, time.Now()); n == 0 {
-		t.Error("lb2 did not ask for the address")
-	}
-	// With nobody there somebody has it, were it the unhealthy one.
-	died := pairtest.Step(t, lb1.Daemon.Kill)
-	c.Only(t, "lb2", settleBound)
-	for _, vip := range c.VIPs {
-		c.Moved(t, vip, died, "lb2")
-		c.Overlap(t, vip, died, 0)
-	}
+	t.Run("the master, which falls ill", func(t *testing.T) {
+		said := lb1.Logged(witnessed(lb2))
+		pairtest.Step(t, deafen(lb1))
+		from := pairtest.Step(t, func() error { return sick(lb1, "app", true) })
+		c.Only(t, "lb2", moveBound)
+		c.Planned(t, from, "lb2")
+		lets(said)
+		mend()
+	})
+	t.Run("the master, when the other host recovers", func(t *testing.T) {
+		ill(lb2, node.Backup)
+		ill(lb1, node.Master)
+		said := lb1.Logged(witnessed(lb2))
+		pairtest.Step(t, deafen(lb1))
+		from := pairtest.Step(t, func() error { return sick(lb2, "app", false) })
+		c.Only(t, "lb2", moveBound)
+		for _, vip := range c.VIPs {
+			c.Moved(t, vip, from, "lb2")
+			// It believes after 100 ms, and lingers.
+			c.Overlap(t, vip, from, 100*time.Millisecond+pairtest.Lingers)
+			c.Unharmed(t, vip, from, time.Now(), 0)
+		}
+		lets(said)
+		mend()
+	})
+	t.Run("the backup, and the master dies", func(t *testing.T) {
+		ill(lb2, node.Backup)
+		pairtest.Step(t, deafen(lb2))
+		// With nobody there somebody has it, were it the unhealthy one.
+		died := pairtest.Step(t, lb1.Daemon.Kill)
+		c.Only(t, "lb2", settleBound)
+		for _, vip := range c.VIPs {
+			c.Moved(t, vip, died, "lb2")
+			c.Overlap(t, vip, died, 0)
+		}
+	})
 }
