@@ -26,6 +26,15 @@ const (
 	down = 3*time.Second + 610*time.Millisecond
 )
 
+// What a single move to keepalived or FRR at the default interval may take and cost: as much as in package interop, which makes every
+// one of them. They, or the kernel, may come to a processor late, which the client does not notice; of several moves the one in the
+// middle loses nothing.
+const (
+	prompt = 60*time.Millisecond + 150*time.Millisecond // and what a busy machine adds
+	felt   = 4*every + 50*time.Millisecond              // the connections that are open at that instant break, and a hiccup
+	skew   = 610 * time.Millisecond                     // of a successor of priority 100 that learns no interval: VRRPv2
+)
+
 // The addresses of nearly every story.
 var (
 	web4 = netip.MustParseAddr("10.0.0.100")
