@@ -70,12 +70,13 @@ func strangePackets(t *testing.T, c *pairtest.Cluster) {
 			}
 		}
 		if h.Name() == "lb2" {
-			// The master answers each release with an advert, and advertises every second besides.
+			// The master answers each release with an advert, those that a busy machine reads within a millisecond with one, and
+			// advertises every second besides.
 			for _, name := range []string{"v4", "v2"} {
 				key := name + " " + accepted
 				regular := uint64(time.Since(from)/time.Second) + 1
-				if more := got[key] - want[key]; more < rounds || more > rounds+regular {
-					t.Errorf("lb2 accepted %d adverts more of %s than the releases, want %d answers and up to %d others", more, name, rounds, regular)
+				if more := got[key] - want[key]; more < rounds/2 || more > rounds+regular {
+					t.Errorf("lb2 accepted %d adverts more of %s than the releases, want %d answers, or not many less, and up to %d others", more, name, rounds, regular)
 				}
 				got[key] = want[key]
 			}
