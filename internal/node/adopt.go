@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -10,11 +11,15 @@ import (
 
 // adopt takes over what a dead daemon of this host still holds. It happens as soon as the links are known; until then the
 // fate waits as any other.
-func (n *Node) adopt(now time.Time, i *instance) {
+func (n *Node) adopt(now time.Time, i *instance, left []netip.Addr) {
 	if i.fate.running() {
 		return
 	}
 	i.adopting, i.holding = true, true
+	if n.cleansUp() {
+		i.remnant.left = slices.Clone(left)
+		n.retain(now, i, time.Time{})
+	}
 	if i.fate.allAdopting() { // the word about the others of a group comes next
 		n.settle(now, i.fate)
 	}
@@ -75,6 +80,7 @@ func (n *Node) adoptNow(now time.Time, f *fate) {
 	for _, i := range f.instances {
 		if n.stopping {
 			i.confirmed = true
+			n.retain(now, i, time.Time{})
 		} else {
 			n.take(now, i)
 		}
@@ -102,15 +108,12 @@ func (n *Node) assessAdopted(i *instance, s *standing) {
 
 // abandon ends a departure that nobody relieved: the addresses go, or stay for a while for the daemon that is started next.
 func (n *Node) abandon(now time.Time, f *fate, why string) {
-	if n.cfg.Unclaimed > 0 && f.holding() {
-		why += fmt.Sprintf("; the addresses stay for %s", n.cfg.Unclaimed)
-	}
+	stay := false
 	for _, i := range f.instances {
-		if n.cfg.Unclaimed > 0 && i.holding {
-			want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-			n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, n.cfg.Unclaimed, time.Time{}, i.virtualMAC()})
-			i.holding, i.confirmed = false, false
-		}
+		stay = n.leaveBehind(now, i) || stay
+	}
+	if stay {
+		why += fmt.Sprintf("; the addresses stay for %s", n.cfg.Unclaimed)
 	}
 	n.quit(now, f, why)
 }

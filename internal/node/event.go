@@ -84,8 +84,12 @@ type (
 		Addresses []netip.Addr
 		Err       error
 	}
-	// Adopt says that a dead daemon of this host left an instance's addresses, and that nobody else claimed them.
-	Adopt struct{ Instance string }
+	// Adopt says that a dead daemon of this host left an instance's addresses, and that nobody else claimed them. Left are those
+	// that are still there: a node that only cleans up keeps no others. One that goes on sets them all.
+	Adopt struct {
+		Instance string
+		Left     []netip.Addr
+	}
 	// Drain is an administrator's word; each Who lifts only its own.
 	Drain struct {
 		Who string

@@ -39,6 +39,7 @@ type instance struct {
 	mute       mute
 	repair     repair
 	lookedUp   time.Time // when it wanted its peers' names looked up last
+	remnant    remnant
 
 	adopting bool // what a dead daemon held is to be adopted
 	unproven bool // it was, and not every check has spoken yet
@@ -91,7 +92,7 @@ func (i *instance) deadline() time.Time {
 			d = earliest(d, at)
 		}
 	}
-	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomer.until, i.calm, i.compared.at} {
+	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.remnant.renew, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomer.until, i.calm, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d
@@ -110,6 +111,7 @@ func (n *Node) tickInstance(now time.Time, i *instance) {
 	n.tickWary(now, i)
 	i.tickNewcomer(now)
 	n.tickAddresses(now, i)
+	n.tickRemnant(now, i)
 }
 
 // shutdown ends the instance's part at once: its priority 0 was sent, or cannot be. The addresses go.

@@ -109,17 +109,17 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case LinkChanged:
 		n.linkChanged(now, ev.Link)
 	case AddressLost:
-		n.owners(ev.Interface, ev.IP, func(i *instance) { n.addressLost(now, i, ev) })
+		n.owners(ev.Interface, ev.IP, func(i *instance) { n.addressGone(now, i, ev) })
 	case AddressesSet:
 		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i) })
 	case AddressFailed:
-		n.named(ev.Instance, func(i *instance) { n.addressFailed(now, i, ev) })
+		n.named(ev.Instance, func(i *instance) { n.addressRefused(now, i, ev) })
 	case Announced:
 		n.owners(ev.Interface, ev.IP, func(i *instance) { n.announced(now, i, ev) })
 	case Resolved:
 		n.resolved(now, ev)
 	case Adopt:
-		n.named(ev.Instance, func(i *instance) { n.adopt(now, i) })
+		n.named(ev.Instance, func(i *instance) { n.adopt(now, i, ev.Left) })
 	case Drain:
 		n.drain(now, ev)
 	case Remembered:
@@ -236,7 +236,7 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 		for _, m := range i.members {
 			n.aim(now, m)
 		}
-		if i.remade(old, &l) {
+		if i.remade(old, &l) && !n.cleansUp() { // else what was on the old one is gone
 			n.setAgain(now, i)
 		}
 		if (cameUp || moved) && i.state == Master {

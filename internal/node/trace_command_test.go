@@ -179,6 +179,8 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		h.Start()
 	case "kill": // the process dies
 		h.Kill()
+	case "cleanup": // what runs after a process that died
+		h.Cleanup()
 	case "crash": // the whole host dies
 		h.Crash()
 	case "pause":

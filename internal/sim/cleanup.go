@@ -1,17 +1,15 @@
 package sim
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// How long addresses stay while a cleanup is at work, and after one that found nobody for them (DESIGN.md section 4, Crash).
-const (
-	cleanupExtends = 17 * time.Second
-	unclaimedFor   = 10 * time.Second
-)
+// unclaimedFor is how long addresses stay after a cleanup that found nobody for them (DESIGN.md section 4, Crash).
+const unclaimedFor = 10 * time.Second
 
 // remains is what a cleanup left for the process that is started next.
 type remains struct {
@@ -39,14 +37,11 @@ func (h *Host) Cleanup() {
 		return
 	}
 	h.kernel.renew()
-	for _, ip := range h.kernel.list() {
-		h.kernel.add(h.kernel.addrs[ip].owners[0], ip, cleanupExtends)
-	}
 	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held, Groups: groupsOf(h.cfg.Groups, held)})
 	h.cleaning = true
 	h.feed(node.Remembered{Routers: h.memory})
 	for _, i := range held {
-		h.feed(node.Adopt{Instance: i.Name})
+		h.feed(node.Adopt{Instance: i.Name, Left: h.kernel.left(i.Name)})
 	}
 	h.feed(node.Stop{})
 	h.look()
@@ -92,6 +87,11 @@ func (h *Host) adopts() []string {
 	}
 	h.kernel.keep(names)
 	return names
+}
+
+// left lists the addresses that the kernel has of an instance, in order.
+func (k *kernel) left(instance string) []netip.Addr {
+	return slices.DeleteFunc(k.list(), func(ip netip.Addr) bool { return !k.addrs[ip].of(instance) })
 }
 
 // instances lists those that the kernel has addresses of, in order.

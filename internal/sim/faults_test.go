@@ -183,18 +183,32 @@ func (s *scenario) damage(d dice, h *Host) {
 	h.Intrude(i.Interface, b[:len(b)-short], from, family.Group(), hops)
 }
 
-// kill ends a process (SIGKILL); a cleanup may run after it.
+// kill ends a process (SIGKILL); a cleanup may run after it, and be killed, too.
 func (s *scenario) kill(d dice, h *Host) {
-	if slices.ContainsFunc(s.o.siblings(s.common), func(i node.Instance) bool { return !i.Lease }) {
+	cleans := d.chance(0.5)
+	if !cleans && slices.ContainsFunc(s.o.siblings(s.common), func(i node.Instance) bool { return !i.Lease }) {
 		s.crash(d, h) // its addresses would stay for ever
 		return
 	}
 	h.Kill()
-	if d.chance(0.5) {
+	if cleans {
 		s.c.Note("** cleanup %s", h.Name)
 		h.Cleanup()
 	}
-	s.then(s.some(d), hard, func() { s.start(h) })
+	wait := s.some(d)
+	if cleans && d.chance(0.5) {
+		s.then(pick(d, d.upTo(50*time.Millisecond), d.upTo(2*s.common.Interval)), hard, func() { s.strike(h) })
+		wait += pick(d, 0, 2*least) // what it leaves must be gone by then
+	}
+	s.then(wait, hard, func() { s.start(h) })
+}
+
+// strike kills a cleanup that is at work still.
+func (s *scenario) strike(h *Host) {
+	if h.Cleaning() {
+		s.c.Note("** kill the cleanup on %s", h.Name)
+		h.Kill()
+	}
 }
 
 // crash ends the whole host.

@@ -295,3 +295,45 @@ func TestCleanup(t *testing.T) {
 		})
 	}
 }
+
+// A cleanup that is killed leaves its address for a lease of 2 s, also where the daemon's was longer, and also without a lease for no
+// longer than it might have worked.
+func TestKilledCleanup(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		lease    bool
+		interval time.Duration
+		most     time.Duration // both hosts have the address
+	}{
+		{"at 1 s", true, time.Second, least},
+		{"at 10 s", true, 10 * time.Second, least},
+		{"without a lease", false, time.Second, 6250 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) {
+				for k := range cfg.Hosts {
+					i := &cfg.Hosts[k].Instances[0]
+					i.Lease, i.Interval = tt.lease, tt.interval
+				}
+			})
+			a := c.Host("a")
+			a.Start()
+			c.Run(5 * tt.interval)
+			c.Host("b").Start()
+			c.Run(5 * tt.interval)
+			since := c.Now()
+			a.Kill()
+			a.Cleanup()
+			c.Run(20 * time.Millisecond)
+			a.Kill()
+			c.Run(10 * tt.interval)
+			gap, overlap := c.Owners.Sum(vip, since, c.Now())
+			if tt.interval == time.Second && gap > 0 || overlap > tt.most { // at 10 s the other host's skew is longer than the lease
+				t.Errorf("after %s: %s, want an overlap of at most %s", since.Sub(epoch), c.Owners.Describe(vip, since, c.Now()), tt.most)
+			}
+			if got := c.Owners.Now(vip); len(got) != 1 || got[0] != "b" {
+				t.Errorf("%v have the address, want b:\n%s", got, strings.Join(c.Trace(), "\n"))
+			}
+		})
+	}
+}

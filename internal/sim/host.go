@@ -39,7 +39,8 @@ type Host struct {
 	froze    time.Time
 	stalled  []func()    // what waits for it to go on
 	begun    node.Config // what the process began with
-	cleaning bool        // the process is a cleanup
+	cleaning bool        // the process is a cleanup, or the last one was
+	ended    time.Time   // when the last process did, by the host's clock
 	remains  remains
 	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
 	paused   bool
@@ -190,7 +191,7 @@ func (h *Host) Kill() {
 
 // end is a process that is no more; what it asked the kernel for is still done.
 func (h *Host) end() {
-	h.node, h.sealed, h.paused, h.waiting, h.wake = nil, nil, false, nil, time.Time{}
+	h.node, h.sealed, h.paused, h.waiting, h.wake, h.ended = nil, nil, false, nil, time.Time{}, h.now()
 	h.wakeSeq++
 }
 

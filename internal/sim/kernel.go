@@ -28,7 +28,7 @@ type leased struct {
 	owners  []string // instances that want it
 	iface   string
 	expires time.Time // by the host's clock; zero: never
-	watched bool      // something is planned for when it expires
+	looked  time.Time // when somebody looks whether it has expired; zero: nobody does
 }
 
 func newKernel(h *Host) *kernel {
@@ -165,14 +165,18 @@ func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) boo
 	return isNew
 }
 
-// watch looks whether a lease has run out when it is time.
+// watch looks whether a lease has run out when it is time. A shorter one than before has its own time.
 func (k *kernel) watch(ip netip.Addr, l *leased) {
-	if l.watched {
+	if !l.looked.IsZero() && !l.expires.Before(l.looked) {
 		return
 	}
-	l.watched = true
-	k.h.after(l.expires.Sub(k.h.now()), func() {
-		l.watched = false
+	at := l.expires
+	l.looked = at
+	k.h.after(at.Sub(k.h.now()), func() {
+		if !l.looked.Equal(at) {
+			return
+		}
+		l.looked = time.Time{}
 		switch {
 		case k.addrs[ip] != l || l.expires.IsZero():
 		case l.expires.After(k.h.now()):

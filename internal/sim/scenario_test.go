@@ -86,6 +86,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 		s.plights[h].node = next
 		s.w.exchanged(h, next, actions)
 	}
+	s.haunt()
 	s.renewed()
 	s.plan(d, skip)
 	if s.keys.signed {
@@ -259,8 +260,7 @@ func (s *scenario) calm() bool {
 	}
 	for _, h := range s.c.hosts {
 		x := s.plights[h]
-		dead := (h.node == nil || h.cleaning) && len(h.kernel.addrs) > 0
-		if h.paused || h.Away() || h.frozen || dead || x.refused || x.version != s.version || !sound(h) || s.worn(h) {
+		if h.paused || h.Away() || h.frozen || s.haunted(h) || x.refused || x.version != s.version || !sound(h) || s.worn(h) {
 			return false
 		}
 	}

@@ -60,14 +60,16 @@ func (s *scenario) recover() {
 
 // expire lets time pass until what dead processes left is gone.
 func (s *scenario) expire() {
-	lease := 2*time.Second + time.Duration(s.common.DeadAdverts)*s.widest + cleanupExtends
-	for end := s.c.now.Add(lease); s.c.now.Before(end) && slices.ContainsFunc(s.c.hosts, s.haunted); {
+	end := s.c.now
+	for _, h := range s.c.hosts {
+		if s.haunted(h) {
+			end = later(end, s.c.now.Add(s.mayStay(h)))
+		}
+	}
+	for s.c.now.Before(end) && slices.ContainsFunc(s.c.hosts, s.haunted) {
 		s.c.Run(100 * time.Millisecond)
 	}
 }
-
-// haunted says whether a host without a process has addresses.
-func (s *scenario) haunted(h *Host) bool { return h.node == nil && len(h.kernel.addrs) > 0 }
 
 // recovered says whether every healthy host takes part, and knows it.
 func (s *scenario) recovered() bool {

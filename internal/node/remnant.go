@@ -1,0 +1,94 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// leaseEarly is by how much the kernel may be early with the end of a lease, which it counts in whole seconds. Measured: an address
+// with a lease of 2 s goes 1.4 s after its last renewal at the earliest.
+const leaseEarly = 600 * time.Millisecond
+
+// remnant is what a dead daemon left of an instance's addresses. A node that cleans up keeps them until another host has them. It
+// sets none that was not there, and brings none back.
+type remnant struct {
+	left  []netip.Addr // which; none: this node does not clean up, or nothing is left
+	sure  time.Time    // until when the kernel has them, whatever else happens
+	renew time.Time    // when their lease is renewed next; zero: it is not
+}
+
+// cleansUp says whether this node only hands over what a dead daemon left.
+func (n *Node) cleansUp() bool { return n.cfg.Unclaimed > 0 }
+
+// retain gives what is left of an instance a lifetime. It may be killed at any instant, too, and must not leave more behind than a
+// daemon that dies: so it is the shortest lease there is, whatever the interval, since the other hosts take over as soon as they were
+// told. Without a lease nothing is renewed, it may be thousands of addresses: once, for as long as the others may take, is enough.
+func (n *Node) retain(now time.Time, i *instance, until time.Time) {
+	lifetime := minLifetime
+	if !i.cfg.Lease {
+		lifetime += n.cleaning(i.fate)
+	}
+	i.remnant.renew = time.Time{}
+	if n.remain(now, i, lifetime, until) && i.cfg.Lease && i.fate.running() { // it is kept no longer for hosts that do not know yet
+		i.remnant.renew = now.Add(n.renewalGap(i, !until.IsZero()))
+	}
+}
+
+// cleaning is how long a fate may need from the first priority 0 on: the answer to it, two waits for a successor, and its linger.
+func (n *Node) cleaning(f *fate) time.Duration { return unanswered + 2*f.leaveWait() + maxLinger }
+
+// remain asks the kernel for what is left of an instance's addresses, and says whether anything is.
+func (n *Node) remain(now time.Time, i *instance, lifetime time.Duration, until time.Time) bool {
+	r := &i.remnant
+	if !r.sure.IsZero() && now.After(r.sure) { // it woke late: the kernel may have removed them, and another host may have them
+		r.left = nil
+	}
+	want := slices.DeleteFunc(slices.Concat(i.cfg.Addresses, i.cfg.Unadvertised), func(a Address) bool { return !slices.Contains(r.left, a.IP) })
+	if len(want) == 0 {
+		return false
+	}
+	r.sure = now.Add(lifetime - leaseEarly)
+	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
+	return true
+}
+
+// tickRemnant renews the lease of what is left.
+func (n *Node) tickRemnant(now time.Time, i *instance) {
+	switch r := &i.remnant; {
+	case !due(now, r.renew):
+	case !i.holding:
+		r.renew = time.Time{}
+	default:
+		n.retain(now, i, now.Add(maxRenewal))
+	}
+}
+
+// leaveBehind leaves what nobody took to the daemon that is started next, for a while. It says whether there is anything.
+func (n *Node) leaveBehind(now time.Time, i *instance) bool {
+	if !n.cleansUp() || !i.holding || !n.remain(now, i, n.cfg.Unclaimed, time.Time{}) {
+		return false
+	}
+	i.remnant.renew = time.Time{}
+	i.holding, i.confirmed = false, false
+	return true
+}
+
+// addressGone is an address that the kernel no longer has.
+func (n *Node) addressGone(now time.Time, i *instance, ev AddressLost) {
+	if !n.cleansUp() {
+		n.addressLost(now, i, ev)
+		return
+	}
+	i.remnant.left = slices.DeleteFunc(i.remnant.left, func(ip netip.Addr) bool { return ip == ev.IP })
+}
+
+// addressRefused is an address that the kernel did not set.
+func (n *Node) addressRefused(now time.Time, i *instance, ev AddressFailed) {
+	if !n.cleansUp() {
+		n.addressFailed(now, i, ev)
+		return
+	}
+	n.do(Warned{i.cfg.Name, fmt.Sprintf("cannot keep %s until another host has it: %v", ev.IP, ev.Err)})
+}
