@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,9 +23,15 @@ func cleanupCommand() *cobra.Command {
 		Long: "Hands over the addresses that a daemon which died left behind, as the daemon would have done at its stop. Addresses that\n" +
 			"nobody takes stay for 10 s, in which a restarted daemon adopts them. After a clean stop there is nothing to do, nor\n" +
 			"where no daemon has run with the runtime directory. A daemon that is started meanwhile waits for the end.\n" +
-			"It is meant for a unit's ExecStopPost.",
+			"At SIGTERM or SIGINT it releases what is left and ends. Killed, it leaves that for 2 s, or without a lease for as long as it\n" +
+			"might have worked. It is meant for a unit's ExecStopPost.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ignored := make(chan os.Signal, 1) // neither a terminal that is gone nor a log that nobody reads ends a handover
+			signal.Notify(ignored, syscall.SIGHUP, syscall.SIGPIPE)
+			defer signal.Stop(ignored)
+			ctx, stop := untilSignal(cmd.Context())
+			defer stop()
 			if !all && !daemon.HasRun(f.runtimeDir) {
 				fmt.Fprintf(cmd.OutOrStdout(), "no daemon has run with the runtime directory %s: nothing to clean up after\n", f.runtimeDir)
 				return nil
@@ -34,7 +42,7 @@ func cleanupCommand() *cobra.Command {
 			}
 			defer func() { _ = lock.Close() }()
 			_ = os.Unsetenv("NOTIFY_SOCKET") // the service manager listens to the daemon, not to us
-			done, err := daemon.Cleanup(cmd.Context(), daemon.Options{
+			done, err := daemon.Cleanup(ctx, daemon.Options{
 				RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), All: all,
 				Log: newLog(cmd.ErrOrStderr(), config.Log{Level: "info", Format: "text"}),
 			})

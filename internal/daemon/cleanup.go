@@ -1,8 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,49 +19,106 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// Bounds of a cleanup.
-const (
-	// cleanupBound is what a cleanup may take in all: two waits for a successor, and something for the links.
-	cleanupBound = 15 * time.Second
-	// extension is how long the addresses stay while it is at work.
-	extension = cleanupBound + 2*time.Second
-)
+// cleanupBound is what a cleanup may take in all: two waits for a successor, and something for the links.
+const cleanupBound = 15 * time.Second
+
+// errKernelHangs says that the kernel does not come back from a request about addresses.
+var errKernelHangs = fmt.Errorf("the kernel has not answered for %s", releaseBound)
 
 // Cleanup hands over what a daemon that died still holds. Where nothing is left it sends nothing. It returns what it did,
 // in words. The caller has the lock of the runtime directory, and a daemon HasRun with it, or All is wanted.
+//
+// Where it fails, and where ctx ends, it releases what is left. Killed, it leaves that for a lease of 2 s, as a daemon does.
 func Cleanup(ctx context.Context, o Options) (string, error) {
-	saved, err := loadInstances(o.RuntimeDir)
-	if err != nil {
-		return "", fmt.Errorf("which instances the daemon ran: %w", err)
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cleanupBound, fmt.Errorf("cleanup takes longer than %s", cleanupBound))
+	defer cancel()
+	saved, unknown := loadInstances(o.RuntimeDir)
 	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances, Groups: saved.Groups}, o)
-	defer d.close()
+	done, err := d.cleanUp(ctx, saved.Instances, unknown)
+	if err != nil {
+		err = d.letGo(err)
+	}
+	if !errors.Is(err, errKernelHangs) { // else it is in use still, until the process ends
+		d.close()
+	}
+	return done, err
+}
+
+// cleanUp does it. What to say to the other hosts is not known if the list of instances could not be read.
+func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown error) (string, error) {
 	for _, open := range []func(*config.Config) error{d.rights, d.openKernel} {
 		if err := open(d.cfg.Load()); err != nil {
 			return "", err
 		}
 	}
-	d.remembered, err = d.memory.load()
-	if err != nil {
+	if unknown != nil {
+		return "", fmt.Errorf("which instances the daemon ran: %w", unknown)
+	}
+	var err error
+	if d.remembered, err = d.memory.load(); err != nil {
 		d.log.Warn("what authentication remembered is lost", "error", err)
 	}
-	speaking := d.withSecrets(saved.Instances)
-	held, err := d.remains(speaking)
-	if err != nil || len(held) == 0 {
-		if len(speaking) < len(saved.Instances) {
-			return "addresses that were left behind are released; without keys nothing could be said to the other hosts", err
-		}
-		return "no address was left behind", err
-	}
-	left, err := d.relinquish(ctx, held)
-	if err != nil || len(left) == 0 {
-		return "every address that was left behind has gone to another host", err
-	}
-	u := unclaimed{Until: time.Now().Add(unclaimedFor), Instances: left}
-	if err := writeJSON(filepath.Join(o.RuntimeDir, unclaimedFile), u); err != nil {
+	speaking := d.withSecrets(known)
+	if d.left, err = d.remains(speaking); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("nobody took %v: the addresses stay for %s", left, unclaimedFor), nil
+	held := slices.DeleteFunc(slices.Clone(speaking), func(i node.Instance) bool { return len(d.left[i.Name]) == 0 })
+	switch {
+	case len(held) == 0 && len(speaking) < len(known):
+		return "addresses that were left behind are released; without keys nothing could be said to the other hosts", nil
+	case len(held) == 0:
+		return "no address was left behind", nil
+	}
+	if err := d.relinquish(ctx, held); err != nil {
+		return "", err
+	}
+	stay, err := d.remains(held)
+	if err != nil || len(stay) == 0 {
+		return "every address that was left behind has gone to another host", err
+	}
+	u := unclaimed{Until: time.Now().Add(unclaimedFor), Instances: slices.Sorted(maps.Keys(stay))}
+	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, unclaimedFile), u); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("nobody took %v: the addresses stay for %s", u.Instances, unclaimedFor), nil
+}
+
+// letGo releases what is left, because of a failure, to which it adds what came of that.
+func (d *Daemon) letGo(failure error) error {
+	const stays = "addresses that are left stay until their lease ends, or until a daemon is started"
+	if d.kernel == nil || errors.Is(failure, errKernelHangs) {
+		return fmt.Errorf("%w; %s", failure, stays)
+	}
+	var released []linux.Held
+	var err error
+	if !inTime(func() { released, err = d.kernel.Sweep(d.strange) }) {
+		return fmt.Errorf("%w; release what is left: %w; %s", failure, errKernelHangs, stays)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; release what is left: %w; %s", failure, err, stays)
+	}
+	var owners []string
+	for _, h := range released {
+		owners = append(owners, h.Owner)
+	}
+	slices.Sort(owners)
+	if owners = slices.Compact(owners); len(owners) == 0 {
+		return fmt.Errorf("%w; no address is left", failure)
+	}
+	return fmt.Errorf("%w; the addresses of %v are released", failure, owners)
+}
+
+// inTime waits for what asks the kernel, and says whether it came back. A request that hangs cannot be ended, so that what does
+// not come back goes on until the process ends.
+func inTime(ask func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); ask() }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(releaseBound):
+		return false
+	}
 }
 
 // withSecrets reads the keys again, which the list of instances does not hold. An instance whose keys cannot be had must not
@@ -82,46 +143,35 @@ func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
 // instance that this one knows has it.
 func (d *Daemon) strange(h linux.Held) bool { return !d.opts.All && h.Owner == "" && !d.virtual(h.IP) }
 
-// remains finds the instances whose addresses the kernel still has; what belongs to none of them is removed.
-func (d *Daemon) remains(known []node.Instance) ([]node.Instance, error) {
-	var owners []string
+// remains lists which addresses the kernel still has of each instance; what belongs to none of them is removed.
+func (d *Daemon) remains(known []node.Instance) (map[string][]netip.Addr, error) {
+	on, left := map[string]string{}, map[string][]netip.Addr{}
+	for _, i := range known {
+		on[i.Name] = i.Interface
+	}
 	_, err := d.kernel.Sweep(func(h linux.Held) bool {
 		if d.strange(h) {
 			return true
 		}
-		owners = append(owners, h.Owner)
-		return slices.ContainsFunc(known, func(i node.Instance) bool { return i.Name == h.Owner && i.Interface == h.Base() })
+		if on[h.Owner] != h.Base() {
+			return false
+		}
+		left[h.Owner] = append(left[h.Owner], h.IP)
+		return true
 	})
-	if err != nil {
+	if err != nil && len(left) == 0 {
 		return nil, fmt.Errorf("look for addresses of the dead daemon: %w", err)
 	}
-	var held []node.Instance
-	for _, i := range known {
-		if slices.Contains(owners, i.Name) {
-			held = append(held, i)
-		}
+	if err != nil { // that is no reason not to hand over the rest
+		d.log.Error("something that the dead daemon left cannot be removed", "error", err)
 	}
-	return held, nil
+	return left, nil
 }
 
-// relinquish adopts the instances and leaves them at once, as a daemon that stops would. It returns those that nobody
-// relieved.
-func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cleanupBound, fmt.Errorf("cleanup takes longer than %s", cleanupBound))
-	defer cancel()
+// relinquish adopts the instances and leaves them at once, as a daemon that stops would.
+func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) error {
 	for k := range held {
 		held[k].Checks = nil // their verdicts died with the daemon
-		w := linux.Want{Owner: held[k].Name, Interface: held[k].Interface, Lifetime: extension}
-		for _, a := range append(slices.Clone(held[k].Addresses), held[k].Unadvertised...) {
-			if there, err := d.kernel.Present(deviceOf(w.Interface, virtualMAC(held[k]), a.IP), a.IP); err == nil && there {
-				w.Addresses = append(w.Addresses, linux.Address{
-					IP: a.IP, Network: a.Network, Device: macvlanOf(w.Owner, w.Interface, virtualMAC(held[k]), vrrp.FamilyOf(a.IP)),
-				})
-			}
-		}
-		for _, failed := range d.kernel.Set(w) {
-			d.log.Warn("keep an address until somebody has it", "error", failed)
-		}
 		d.adopt = append(d.adopt, held[k].Name)
 	}
 	d.cfg.Store(&config.Config{Node: d.cfg.Load().Node, Instances: held, Groups: groupsOf(d.cfg.Load().Groups, held)})
@@ -137,15 +187,14 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) ([]string
 			}
 		})
 	}
-	_ = d.loop(ctx, work) // has logged what broke
+	failure := d.loop(ctx, work)
 	close(d.ended)
 	d.addresses.drain(ctx)
 	end()
-	tasks.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
+	if !inTime(tasks.Wait) {
+		return errKernelHangs
 	}
-	return d.staying(held)
+	return cmp.Or(failure, context.Cause(ctx))
 }
 
 // groupsOf are the groups as far as they are of these instances.
@@ -159,21 +208,4 @@ func groupsOf(all []node.Group, held []node.Instance) (groups []node.Group) {
 		}
 	}
 	return groups
-}
-
-// staying lists the instances that still have an address here.
-func (d *Daemon) staying(held []node.Instance) ([]string, error) {
-	var names []string
-	for _, i := range held {
-		for _, a := range append(slices.Clone(i.Addresses), i.Unadvertised...) {
-			there, err := d.kernel.Present(deviceOf(i.Interface, virtualMAC(i), a.IP), a.IP)
-			if err != nil {
-				return nil, err
-			}
-			if there && !slices.Contains(names, i.Name) {
-				names = append(names, i.Name)
-			}
-		}
-	}
-	return names, nil
 }

@@ -105,8 +105,9 @@ type Daemon struct {
 	memory     memories
 	drained    []string // what was saved, at the start
 	remembered node.Remembered
-	adopt      []string      // instances whose addresses a dead daemon left here
-	unclaimed  time.Duration // cleanup: how long addresses stay that nobody took
+	adopt      []string                // instances whose addresses a dead daemon left here
+	left       map[string][]netip.Addr // cleanup: those of each instance
+	unclaimed  time.Duration           // cleanup: how long addresses stay that nobody took
 
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there

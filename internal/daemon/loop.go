@@ -141,7 +141,7 @@ func (l *loop) begin() {
 		l.step(node.Drain{Who: who, On: true})
 	}
 	for _, instance := range l.adopt {
-		l.step(node.Adopt{Instance: instance})
+		l.step(node.Adopt{Instance: instance, Left: l.left[instance]})
 	}
 	if l.unclaimed > 0 {
 		l.step(node.Stop{})
