@@ -86,6 +86,16 @@ func (h *Server) command(args ...string) []string {
 	return append(append([]string{h.cluster.program}, args...), "--runtime-dir", h.Run, "--state-dir", h.StateDir())
 }
 
+// Begins starts a command of understudy on the host, and does not wait for its end.
+func (h *Server) Begins(t testing.TB, args ...string) *netlab.Proc {
+	t.Helper()
+	p, err := h.Host.Start(h.command(args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // Understudy runs a command of understudy on the host, as an administrator would, and returns what it printed and its exit
 // status.
 func (h *Server) Understudy(t testing.TB, args ...string) (string, int) {
