@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (d *Daemon) loop(stop, work context.Context) (failure error) {
 		case ev := <-d.events:
 			l.wokeUp()
 			l.step(ev)
-			l.more()
+			l.take(batch)
 		case c := <-d.ports:
 			l.port(c)
 		case <-d.timer.C():
@@ -161,9 +162,9 @@ func (d *Daemon) nodeConfig(c *config.Config) node.Config {
 	return node.Config{Name: c.Node, Instances: instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
 }
 
-// more takes what else is waiting, up to a batch.
-func (l *loop) more() {
-	for range batch {
+// take takes what else is waiting, up to so many.
+func (l *loop) take(most int) {
+	for range most {
 		select {
 		case ev := <-l.events:
 			l.step(ev)
@@ -236,40 +237,45 @@ func (l *loop) slept() time.Duration {
 	return gap
 }
 
-// readDry lets the readers deliver what waits in the VRRP sockets by now. Under a flood they are never empty for long: what
-// comes later is not waited for.
+// readDry lets the readers deliver what waits in the VRRP sockets by now, and takes it. Under a flood neither the sockets nor
+// the queue are ever empty for long: what comes later is not waited for.
 func (l *loop) readDry() {
-	marks := map[*linux.Conn]uint64{}
+	behind := map[hearer]linux.Mark{}
 	for _, p := range l.ports {
-		p.mark(marks)
+		for _, h := range p.hearers() {
+			behind[h] = h.Mark()
+		}
 	}
+	if l.waitFor(behind) {
+		l.take(len(l.events))
+	}
+}
+
+// waitFor takes what the readers deliver until all sockets are past their marks; it says whether they came so far in time.
+func (l *loop) waitFor(behind map[hearer]linux.Mark) bool {
 	bound, poll := time.NewTimer(readDry), time.NewTicker(dryPoll)
 	defer bound.Stop()
 	defer poll.Stop()
 	for {
-		dry := !l.pending(marks)
-		l.more()
-		if dry && len(l.events) == 0 {
-			return
+		maps.DeleteFunc(behind, caughtUp)
+		if len(behind) == 0 {
+			return true
 		}
+		l.take(batch)
 		select {
 		case ev := <-l.events:
 			l.step(ev)
 		case <-poll.C:
 		case <-bound.C:
-			return
+			return false
 		}
 	}
 }
 
-// pending says whether a VRRP socket holds packets of before the marks that its reader did not deliver yet.
-func (l *loop) pending(marks map[*linux.Conn]uint64) bool {
-	for _, p := range l.ports {
-		if p.pending(marks) {
-			return true
-		}
-	}
-	return false
+// caughtUp says whether a socket's reader has delivered all that had arrived by a mark. A broken one delivers nothing more.
+func caughtUp(h hearer, m linux.Mark) bool {
+	passed, err := h.Passed(m)
+	return passed || err != nil
 }
 
 // tells says whether an action is one that readers of snapshots wait for. Adverts and renewals only move counters: who asks

@@ -46,28 +46,27 @@ type portChange struct {
 // conn returns the family's VRRP socket; nil if there is none.
 func (p *port) conn(f vrrp.Family) *linux.Conn { return p.conns[f] }
 
-// pending says whether a VRRP socket holds packets of before the instant that the marks are of.
-func (p *port) pending(marks map[*linux.Conn]uint64) bool {
-	for _, c := range p.conns {
-		if c.Emptied() != marks[c] {
-			continue
-		}
-		if waits, err := c.Pending(); err == nil && waits {
-			return true
-		}
-	}
-	if p.tap != nil {
-		waits, err := p.tap.Pending()
-		return err == nil && waits
-	}
-	return false
+// hearer is a socket whose reader can be waited for.
+type hearer interface {
+	Mark() linux.Mark
+	Passed(m linux.Mark) (bool, error)
 }
 
-// mark takes note of how far the readers are.
-func (p *port) mark(marks map[*linux.Conn]uint64) {
+var (
+	_ hearer = (*linux.Conn)(nil)
+	_ hearer = (*linux.Tap)(nil)
+)
+
+// hearers are the port's sockets for VRRP.
+func (p *port) hearers() []hearer {
+	var all []hearer
 	for _, c := range p.conns {
-		marks[c] = c.Emptied()
+		all = append(all, c)
 	}
+	if p.tap != nil {
+		all = append(all, p.tap)
+	}
+	return all
 }
 
 // port takes a change of an interface into the loop.

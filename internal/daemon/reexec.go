@@ -213,7 +213,7 @@ func (l *loop) trySeal() {
 	if l.sealing == nil {
 		return
 	}
-	l.more() // what is left of a flood is lost, as it would be on the link
+	l.take(batch) // what is left of a flood is lost, as it would be on the link
 	l.elapsed()
 	why := l.unrest()
 	switch {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -52,12 +51,9 @@ type Conn struct {
 	v6      bool
 	pc      *net.IPConn
 	raw     syscall.RawConn
-	// reading is set before a packet leaves the socket and cleared after it was delivered. See Pending.
-	reading atomic.Bool
-	// emptied counts how often the reader found the socket empty. See Emptied.
-	emptied atomic.Uint64
-	joined  bool // the group; what accepts multicast needs it
-	coarse  error
+	progress
+	joined bool // the group; what accepts multicast needs it
+	coarse error
 }
 
 // Listen opens the connection on the interface. It lets nothing through before Accept.
@@ -85,6 +81,9 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 	}
 	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6, pc: pc.(*net.IPConn)}
 	if c.raw, err = c.pc.SyscallConn(); err != nil {
+		return nil, abandon(err, pc)
+	}
+	if err := c.measure(c.raw); err != nil {
 		return nil, abandon(err, pc)
 	}
 	if v6 {
@@ -259,7 +258,7 @@ func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
 		if ok {
 			deliver(p)
 		}
-		c.reading.Store(false)
+		c.done()
 	}
 }
 
@@ -276,8 +275,7 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 			n, err = unix.Read(fd, buffer) // all that is asked for is in the IP header
 		}
 		if errors.Is(err, unix.EAGAIN) {
-			c.reading.Store(false)
-			c.emptied.Add(1)
+			c.empty()
 		}
 		return n, err
 	})
@@ -303,16 +301,25 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 // When it returns false, deliver has returned for every packet that had arrived before the call. So a loop that woke
 // late waits until it is false, then takes what deliver left for it, and only then believes its timer.
 func (c *Conn) Pending() (bool, error) {
-	waits, err := pending(c.raw, &c.reading)
+	waits, err := c.pending(c.raw)
 	if err != nil {
 		return false, fmt.Errorf("poll VRRP socket on %q: %w", c.ifName, err)
 	}
 	return waits, nil
 }
 
-// Emptied counts how often Run found the socket empty: when it has grown since an instant, deliver has returned for every
-// packet that had arrived by then. Under a flood Pending may be true for ever. It may be called from any goroutine.
-func (c *Conn) Emptied() uint64 { return c.emptied.Load() }
+// Mark takes note of an instant, for Passed. It may be called from any goroutine.
+func (c *Conn) Mark() Mark { return c.mark() }
+
+// Passed reports whether deliver has returned for every packet that had arrived by an instant. Under a flood Pending may be true
+// for ever. It may be called from any goroutine.
+func (c *Conn) Passed(m Mark) (bool, error) {
+	if c.passed(m) {
+		return true, nil
+	}
+	waits, err := c.Pending()
+	return err == nil && !waits, err
+}
 
 // Close releases the socket; a Run still under way returns an error.
 func (c *Conn) Close() error { return c.pc.Close() }

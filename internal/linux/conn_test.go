@@ -247,7 +247,7 @@ func TestConnPendingIsTrueUntilDelivered(t *testing.T) {
 }
 
 // Under a flood the socket is never empty for long, but it is found empty now and then.
-func TestConnIsEmptiedUnderAFlood(t *testing.T) {
+func TestConnPassesAMarkUnderAFlood(t *testing.T) {
 	onWires(t, func(t *testing.T, w wire, peer *host) {
 		c := open(t, "v0", w.v6, 7)
 		delivered := 0
@@ -255,17 +255,46 @@ func TestConnIsEmptiedUnderAFlood(t *testing.T) {
 		peer.do(func() {
 			sender := open(t, "v1", w.v6)
 			for range 5 {
-				before := c.Emptied()
+				mark := c.Mark()
 				for range 100 {
 					send(t, sender, advert(0x31, 7), w.peer, w.group)
 				}
-				eventually(t, "the socket is found empty", func() bool { return c.Emptied() > before })
+				eventually(t, "the socket is found empty", func() bool { return must(c.Passed(mark)) })
 			}
 		})
 		eventually(t, "everything is delivered", func() bool { return !must(c.Pending()) })
 		stop()
 		if delivered != 500 {
 			t.Errorf("delivered %d packets, want 500", delivered)
+		}
+	})
+}
+
+// Where whoever takes the packets is slower than the flood, the socket is never empty: what it can hold is counted.
+func TestConnPassesAMarkAlthoughItIsNeverEmpty(t *testing.T) {
+	onWires(t, func(t *testing.T, w wire, peer *host) {
+		c := open(t, "v0", w.v6, 7)
+		var sender *Conn
+		peer.do(func() { sender = open(t, "v1", w.v6) })
+		one := func() { send(t, sender, advert(0x31, 7), w.peer, w.group) }
+		const waiting = 20
+		for range waiting {
+			one()
+		}
+		mark, delivered, passed := c.Mark(), uint64(0), make(chan uint64, 1)
+		start(t, func(ctx context.Context) error {
+			return c.Run(ctx, func(Packet) {
+				one() // before the next one is taken
+				if delivered++; must(c.Passed(mark)) {
+					select {
+					case passed <- delivered:
+					default:
+					}
+				}
+			})
+		})
+		if n, most := receive(t, passed), c.holds+2; n < waiting || n > most || c.emptied.Load() > 0 {
+			t.Errorf("the mark is passed with packet %d of a socket that was empty %d times; want %d, which waited, to %d, which it can hold, and never", n, c.emptied.Load(), waiting, most)
 		}
 	})
 }

@@ -44,12 +44,12 @@ type Tapped struct {
 //
 // It belongs to the interface that has the name when it is opened, as a Conn does.
 type Tap struct {
-	ifName  string
-	conn    *packet.Conn
-	raw     syscall.RawConn
-	vrids   atomic.Pointer[[2][256]bool] // by family
-	joined  [2]bool                      // the families whose frames the interface lets through
-	reading atomic.Bool                  // see Conn
+	ifName string
+	conn   *packet.Conn
+	raw    syscall.RawConn
+	vrids  atomic.Pointer[[2][256]bool] // by family
+	joined [2]bool                      // the families whose frames the interface lets through
+	progress
 }
 
 // OpenTap opens a tap. It delivers nothing before SetVRIDs.
@@ -77,6 +77,9 @@ func openTap(ifName string) (*Tap, error) {
 	}
 	t := &Tap{ifName: ifName, conn: conn}
 	if t.raw, err = conn.SyscallConn(); err != nil {
+		return nil, abandon(err, conn)
+	}
+	if err := t.measure(t.raw); err != nil {
 		return nil, abandon(err, conn)
 	}
 	t.vrids.Store(new([2][256]bool))
@@ -149,7 +152,7 @@ func (t *Tap) Run(ctx context.Context, deliver func(Tapped)) error {
 		t.reading.Store(true)
 		n, from, err = unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) {
-			t.reading.Store(false)
+			t.empty()
 		}
 		return n, err
 	})
@@ -166,7 +169,7 @@ func (t *Tap) Run(ctx context.Context, deliver func(Tapped)) error {
 			p.At = at
 			deliver(p)
 		}
-		t.reading.Store(false)
+		t.done()
 	}
 }
 
@@ -208,11 +211,23 @@ func parsePlain6(b []byte) (p Packet, fragment, ok bool) {
 
 // Pending reports whether messages have arrived that Run has not delivered yet, as a Conn does.
 func (t *Tap) Pending() (bool, error) {
-	waits, err := pending(t.raw, &t.reading)
+	waits, err := t.pending(t.raw)
 	if err != nil {
 		return false, fmt.Errorf("poll packet socket on %q: %w", t.ifName, err)
 	}
 	return waits, nil
+}
+
+// Mark takes note of an instant, for Passed, as a Conn does.
+func (t *Tap) Mark() Mark { return t.mark() }
+
+// Passed reports whether everything is delivered that had arrived by an instant, as a Conn does.
+func (t *Tap) Passed(m Mark) (bool, error) {
+	if t.passed(m) {
+		return true, nil
+	}
+	waits, err := t.Pending()
+	return err == nil && !waits, err
 }
 
 // Close releases the socket. Run must have ended.
