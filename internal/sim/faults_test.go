@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
-	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // unrest is what a fault does to what the others may rely on.
@@ -135,52 +134,6 @@ func (s *scenario) noise(d dice, h *Host) {
 	for range 1 + d.IntN(20) {
 		s.then(d.upTo(2*s.common.Interval), gentle, func() { s.damage(d, h) })
 	}
-}
-
-// damage sends one: a better master's advert, but for one thing.
-func (s *scenario) damage(d dice, h *Host) {
-	x := s.plights[h]
-	if x.absent || len(h.cfg.Instances) == 0 || !sound(h) {
-		return
-	}
-	i := pick(d, h.cfg.Instances...)
-	family := i.Families()[0]
-	from, own := netip.MustParseAddr("10.0.0.99"), h.LinkOn(i.Interface).Source4
-	if family == vrrp.IPv6 {
-		from, own = netip.MustParseAddr("fe80::99"), h.LinkOn(i.Interface).Source6
-	}
-	a := vrrp.Advert{Version: i.Version, VRID: i.VRID, Priority: pick[uint8](d, 255, 254, 0), Interval: i.Interval}
-	for _, w := range i.Addresses {
-		if vrrp.FamilyOf(w.IP) == family {
-			a.Addresses = append(a.Addresses, w.IP)
-		}
-	}
-	hops, damage := vrrp.HopLimit, func([]byte) {}
-	short := 0
-	switch d.IntN(8) {
-	case 0:
-		hops = 254
-	case 1:
-		damage = func(b []byte) { b[len(b)-1] ^= 1 }
-	case 2:
-		short = 1 + d.IntN(8)
-	case 3:
-		from = own
-	case 4:
-		a.VRID = 200
-	case 5:
-		damage = func(b []byte) { b[0] = b[0]&0xf0 | 2 }
-	case 6:
-		damage = func(b []byte) { b[1] = 0 }
-	case 7:
-		damage = func(b []byte) { b[0] = b[0]&0x0f | 4<<4 }
-	}
-	b, err := a.Append(nil, from, family.Group(), i.Checksum)
-	if err != nil {
-		panic(err)
-	}
-	damage(b)
-	h.Intrude(i.Interface, b[:len(b)-short], from, family.Group(), hops)
 }
 
 // kill ends a process (SIGKILL); a cleanup may run after it, and be killed, too.

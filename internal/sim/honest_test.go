@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,31 @@ func TestIntrusionIsSeen(t *testing.T) {
 		b.Intrude(Interface, payload, from, vrrp.GroupIPv4, tt.hops)
 		if len(c.Faults()) != tt.want {
 			t.Errorf("with hop limit %d: faults %q, want %d", tt.hops, c.Faults(), tt.want)
+		}
+	}
+}
+
+// TestDifference holds that whatever a packet changes in a node is found, but for what is counted of it.
+func TestDifference(t *testing.T) {
+	c := pair(nil)
+	startAll(c)
+	seal := func() node.Sealed { return c.Host("a").node.Seal(c.Host("a").now()) }
+	for name, tt := range map[string]struct {
+		change func(*node.SealedInstance)
+		want   string
+	}{
+		"nothing":                  {func(*node.SealedInstance) {}, ""},
+		"a count":                  {func(i *node.SealedInstance) { i.Members[0].Counters.Accepted++ }, ""},
+		"a refused sender":         {func(i *node.SealedInstance) { i.Members[0].Senders = append(i.Members[0].Senders, node.SealedSender{}) }, ""},
+		"an announcement":          {func(i *node.SealedInstance) { i.Announcer.Next = epoch }, "Instances[0].Announcer.Next from "},
+		"a virtual router's timer": {func(i *node.SealedInstance) { i.Members[0].Machine.Deadline = epoch }, "Instances[0].Members[0].Machine.Deadline from "},
+		"a virtual router":         {func(i *node.SealedInstance) { i.Members = nil }, "Instances[0].Members from "},
+	} {
+		changed := seal()
+		tt.change(&changed.Instances[0])
+		got := difference("", reflect.ValueOf(uncounted(seal())), reflect.ValueOf(uncounted(changed)))
+		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			t.Errorf("%s: found %q, want %q", name, got, tt.want)
 		}
 	}
 }

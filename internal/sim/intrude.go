@@ -1,8 +1,13 @@
 package sim
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -15,7 +20,7 @@ func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimi
 		return
 	}
 	ev := read(link, payload, from, to, hopLimit)
-	before, _ := h.node.Deadline()
+	before, timer := uncounted(h.node.Seal(h.now())), h.deadline()
 	actions := h.node.Step(h.now(), ev)
 	for _, a := range actions {
 		if _, ok := a.(node.Warned); !ok {
@@ -23,9 +28,68 @@ func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimi
 		}
 		h.record(a)
 	}
-	if after, _ := h.node.Deadline(); !after.Equal(before) {
-		h.c.Fault("%s moves its timer from %s to %s for a packet from %s that is to be refused", h.Name, before, after, from)
+	moved := difference("", reflect.ValueOf(before), reflect.ValueOf(uncounted(h.node.Seal(h.now()))))
+	if after := h.deadline(); !after.Equal(timer) {
+		h.c.Fault("%s moves its timer from %s to %s for a packet from %s that is to be refused", h.Name, timer, after, from)
+	} else if moved != "" {
+		h.c.Fault("%s changes %s for a packet from %s that is to be refused", h.Name, moved, from)
 	}
+}
+
+// deadline is the node's next one, zero if it has none.
+func (h *Host) deadline() time.Time {
+	at, _ := h.node.Deadline()
+	return at
+}
+
+// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, and what was told of them.
+func uncounted(s node.Sealed) node.Sealed {
+	for name, a := range s.Around {
+		s.Around[name] = node.SealedAround{MACs: a.MACs}
+	}
+	maps.DeleteFunc(s.Around, func(_ string, a node.SealedAround) bool { return len(a.MACs) == 0 })
+	for _, i := range s.Instances {
+		for k := range i.Members {
+			m := &i.Members[k]
+			m.Counters, m.Refusals, m.Notices, m.NewsFrom, m.NewsLeft = node.Counters{}, nil, nil, time.Time{}, 0
+			var senders []node.SealedSender
+			for _, x := range m.Senders {
+				if x.Accepted > 0 {
+					x.At, x.Refused, x.Told = time.Time{}, "", nil
+					senders = append(senders, x)
+				}
+			}
+			m.Senders = senders
+		}
+	}
+	return s
+}
+
+// difference names the first thing in which two values of a type differ, and both; empty: they do not.
+func difference(path string, a, b reflect.Value) string {
+	if reflect.DeepEqual(a.Interface(), b.Interface()) {
+		return ""
+	}
+	parts := 0
+	part := func(k int) (string, reflect.Value, reflect.Value) { return "", a, b }
+	switch {
+	case a.Kind() == reflect.Struct && a.NumField() > 0 && a.Type().Field(0).IsExported():
+		parts = a.NumField()
+		part = func(k int) (string, reflect.Value, reflect.Value) {
+			return path + "." + a.Type().Field(k).Name, a.Field(k), b.Field(k)
+		}
+	case a.Kind() == reflect.Slice && a.Len() == b.Len():
+		parts = a.Len()
+		part = func(k int) (string, reflect.Value, reflect.Value) {
+			return fmt.Sprintf("%s[%d]", path, k), a.Index(k), b.Index(k)
+		}
+	}
+	for k := range parts {
+		if found := difference(part(k)); found != "" {
+			return found
+		}
+	}
+	return fmt.Sprintf("%s from %+v to %+v", strings.TrimPrefix(path, "."), a, b)
 }
 
 // Replay plays an advert with a good signature to the host, which it was not given when it was sent: it did not listen yet. It may make

@@ -21,10 +21,11 @@ type scenario struct {
 	common  node.Instance // the newest configuration of the first instance, without a priority
 	version int           // of that configuration
 	plights map[*Host]*plight
-	widest  time.Duration // the longest interval of any configuration so far
-	refused int           // how often addresses were refused: the wait for another try doubles
-	late    time.Time     // when the last packet of a storm comes
-	slowest time.Duration // how long a packet was under way so far, at most
+	widest  time.Duration  // the longest interval of any configuration so far
+	refused int            // how often addresses were refused: the wait for another try doubles
+	late    time.Time      // when the last packet of a storm comes
+	slowest time.Duration  // how long a packet was under way so far, at most
+	noises  map[string]int // by what was wrong with it
 	ended   bool
 }
 
@@ -53,7 +54,7 @@ const unlike = -1
 // draw makes a cluster from a seed. The faults of skip are left out.
 func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	d := newDice(seed, 1)
-	s := &scenario{seed: seed, common: drawInstance(d), plights: map[*Host]*plight{}}
+	s := &scenario{seed: seed, common: drawInstance(d), plights: map[*Host]*plight{}, noises: map[string]int{}}
 	var kin []kin
 	if k == groups {
 		kin = drawKin(newDice(seed, 4), s.common)
