@@ -26,9 +26,9 @@ const (
 
 // theirWays are the ways of keepalived's instances; it has no keys.
 var theirWays = []way{
-	{"IPv4 multicast", vrrp.IPv4, false, 91, 0},
-	{"IPv6 multicast", vrrp.IPv6, false, 92, 0},
-	{"IPv4 unicast", vrrp.IPv4, true, 93, 0},
+	{"IPv4 multicast", vrrp.IPv4, false, 91, 0, false},
+	{"IPv6 multicast", vrrp.IPv6, false, 92, 0, false},
+	{"IPv4 unicast", vrrp.IPv4, true, 93, 0, false},
 }
 
 // outcome is what becomes of a master of keepalived 2.2.7.

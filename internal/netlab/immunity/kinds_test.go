@@ -2,6 +2,7 @@ package immunity
 
 import (
 	"encoding/hex"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -17,13 +18,30 @@ type way struct {
 	family       vrrp.Family
 	unicast      bool
 	vrid, signed uint8
+	swift        bool // its interval is short
 }
 
 var ways = []way{
-	{"IPv4 multicast", vrrp.IPv4, false, 71, 81},
-	{"IPv6 multicast", vrrp.IPv6, false, 72, 82},
-	{"IPv4 unicast", vrrp.IPv4, true, 73, 83},
-	{"IPv6 unicast", vrrp.IPv6, true, 74, 84},
+	{"IPv4 multicast", vrrp.IPv4, false, 71, 81, false},
+	{"IPv6 multicast", vrrp.IPv6, false, 72, 82, false},
+	{"IPv4 unicast", vrrp.IPv4, true, 73, 83, false},
+	{"IPv6 unicast", vrrp.IPv6, true, 74, 84, false},
+	{"IPv4 multicast, every 20 ms", vrrp.IPv4, false, 75, 85, true},
+}
+
+// beat is the interval of the way's adverts, and dead after how many of them a backup rises: where they are short a machine that
+// stands still must not look like a master that is gone.
+func (w way) beat() (interval time.Duration, dead int) {
+	if w.swift {
+		return 20 * time.Millisecond, 20
+	}
+	return interval, 3
+}
+
+// down is Master_Down_Interval of lb2, with priority 100: so many intervals and a skew.
+func (w way) down() time.Duration {
+	interval, dead := w.beat()
+	return time.Duration(dead)*interval + interval*156/256
 }
 
 // kind is one sort of packets that no peer sends.
@@ -176,7 +194,7 @@ func (s scene) signedKinds(backup *netlab.Host) []kind {
 		}
 		return s.all(makers...)
 	}
-	return []kind{
+	list := []kind{
 		{"not signed", "lb2", "auth-missing", true, s.all(s.best(), s.release())},
 		{"the wrong key", "lb1", "auth-mac", false, proved(1, "a key that neither host of the pair has")},
 		{"an unknown key", "lb1", "auth-key", false, proved(2, key)},
@@ -186,4 +204,25 @@ func (s scene) signedKinds(backup *netlab.Host) []kind {
 			return [][]byte{frame}
 		}},
 	}
+	if !s.unicast { // from nobody's peers they are of a kind that the kernel drops
+		list = append(list, kind{"the wrong key, of everybody", "lb1", "auth-mac", false, func(*testing.T) (frames [][]byte) {
+			for range crowd {
+				signed := advert(vrrp.V3, s.vrid, 255, anybody(s.family), group(s.family), signer(1, "a key that neither host of the pair has"))
+				frames = append(frames, signed.frame())
+			}
+			return frames
+		}})
+	}
+	return list
+}
+
+// crowd is how many senders take turns: more than a virtual router remembers, so that each is a new one.
+const crowd = 256
+
+// anybody is an address on the link, drawn anew each time.
+func anybody(f vrrp.Family) netip.Addr {
+	if f == vrrp.IPv6 {
+		return netip.AddrFrom16([16]byte{0xfe, 0x80, 12: byte(rand.Uint32()), byte(rand.Uint32()), byte(rand.Uint32()), byte(rand.Uint32())})
+	}
+	return netip.AddrFrom4([4]byte{10, 0, byte(100 + rand.Uint32N(100)), byte(rand.Uint32())})
 }

@@ -64,28 +64,22 @@ func next(t *testing.T, p *netlab.Proc, vrid uint8, from time.Time, bound time.D
 	return first
 }
 
-// silence is the longest time without an advert.
-type silence struct {
-	vrid     uint8
-	from, to time.Time
-}
+// silence is a time without an advert, between two of them.
+type silence struct{ from, to time.Time }
 
 func (s silence) lasts() time.Duration { return s.to.Sub(s.from) }
 
-// longest is a virtual router's longest silence from one instant to the first advert after another.
-func longest(t *testing.T, p *netlab.Proc, vrid uint8, from, to time.Time) (worst silence) {
+// silences are a virtual router's from one instant to the first advert after another.
+func silences(t *testing.T, p *netlab.Proc, vrid uint8, from, to time.Time) (all []silence) {
 	t.Helper()
 	end, last := next(t, p, vrid, to, settleBound), from
-	worst.vrid = vrid
 	for _, at := range adverts(p)[vrid] {
 		if at.After(from) && !at.After(end) {
-			if at.Sub(last) > worst.lasts() {
-				worst.from, worst.to = last, at
-			}
+			all = append(all, silence{last, at})
 			last = at
 		}
 	}
-	return worst
+	return all
 }
 
 // queue records for how long the threads of a process were ready to run and had no processor: what the machine did to it, and not
@@ -95,15 +89,17 @@ type queue struct {
 	stopped sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows
-	waits []wait
+	looks []look
 }
 
-// wait is how long one thread had to wait between two looks.
-type wait struct {
-	at     time.Time // of the second
-	thread string
-	lasts  time.Duration
+// look is what became of the threads between two looks: how long each ran, and how long it waited for a processor.
+type look struct {
+	from, to time.Time
+	threads  map[string]share
 }
+
+// share is of the time of one thread.
+type share struct{ ran, waited time.Duration }
 
 // watchQueue looks at a process until the test ends.
 func watchQueue(t *testing.T, pid int) *queue {
@@ -111,14 +107,24 @@ func watchQueue(t *testing.T, pid int) *queue {
 	ctx, stop := context.WithCancel(t.Context())
 	q := &queue{stop: stop}
 	q.stopped.Go(func() {
-		tick, last := time.NewTicker(every), map[string]time.Duration{}
+		tick := time.NewTicker(every)
 		defer tick.Stop()
+		at, last := time.Now(), shares(pid)
 		for ctx.Err() == nil {
-			q.look(pid, last)
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 			}
+			now, next := time.Now(), shares(pid)
+			l := look{at, now, map[string]share{}}
+			for thread, s := range next {
+				before := last[thread]
+				l.threads[thread] = share{s.ran - before.ran, s.waited - before.waited}
+			}
+			q.mu.Lock()
+			q.looks = append(q.looks, l)
+			q.mu.Unlock()
+			at, last = now, next
 		}
 	})
 	t.Cleanup(func() {
@@ -128,34 +134,37 @@ func watchQueue(t *testing.T, pid int) *queue {
 	return q
 }
 
-// look reads /proc/PID/task/TID/schedstat: the second number is how long the thread has waited in all.
-func (q *queue) look(pid int, last map[string]time.Duration) {
+// shares reads /proc/PID/task/TID/schedstat: for how long each thread has run in all, and waited.
+func shares(pid int) map[string]share {
+	threads := map[string]share{}
 	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
 	for _, path := range paths {
-		var ran, waited time.Duration
+		var s share
 		data, err := os.ReadFile(path)
-		if n, _ := fmt.Sscan(string(data), &ran, &waited); err != nil || n != 2 {
-			continue // the thread has ended
+		if n, _ := fmt.Sscan(string(data), &s.ran, &s.waited); err == nil && n == 2 { // else the thread has ended
+			threads[path] = s
 		}
-		if before, known := last[path]; known && waited > before {
-			q.mu.Lock()
-			q.waits = append(q.waits, wait{time.Now(), path, waited - before})
-			q.mu.Unlock()
-		}
-		last[path] = waited
 	}
+	return threads
 }
 
-// worst is how long the thread that waited longest did so in a time.
+// worst is how long the thread that waited longest did so in a time. What the process itself did meanwhile is no excuse: a thread may
+// have waited for its siblings.
 func (q *queue) worst(from, to time.Time) (worst time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	sums := map[string]time.Duration{}
-	for _, w := range q.waits {
-		if w.at.After(from) && w.at.Add(-w.lasts).Before(to) {
-			sums[w.thread] += w.lasts
-			worst = max(worst, sums[w.thread])
+	sums, all := map[string]share{}, time.Duration(0)
+	for _, l := range q.looks {
+		if l.to.Before(from) || l.from.After(to) {
+			continue
 		}
+		for thread, s := range l.threads {
+			sums[thread] = share{sums[thread].ran + s.ran, sums[thread].waited + s.waited}
+			all += s.ran
+		}
+	}
+	for _, s := range sums {
+		worst = max(worst, s.waited-(all-s.ran))
 	}
 	return worst
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +35,8 @@ type lab struct {
 	peer   peer
 	client *netlab.Client
 	ill    bool // our check fails
-	bills  []bill
+	book   *ledger
+	bills  []bill // of this lab alone
 }
 
 // newLab makes two hosts on which nothing runs but nginx.
@@ -145,7 +145,7 @@ func (l *lab) paid(t *testing.T, from time.Time) cost {
 }
 
 // hiccup is what a single step may cost beyond its bound: keepalived, FRR or the kernel may come to a processor late, which the client
-// does not notice. The walk as a whole may not; see judge.
+// does not notice. A pattern is none; see ledger.
 const hiccup = 50 * time.Millisecond
 
 // atMost asserts a bound: for how long nobody answered, that no connection was refused, and how many new ones were lost. A machine
@@ -174,30 +174,4 @@ func (c cost) limit(lost loss) int {
 	default:
 		return int(c.slack / every)
 	}
-}
-
-// judge asserts that what a busy machine was excused was not the rule: of the moves without an outage the one in the middle had none,
-// and half of them lost no connection.
-func judge(t *testing.T, paid []bill) {
-	t.Helper()
-	var outages []time.Duration
-	var losses []int
-	for _, p := range paid {
-		if p.may != gone {
-			outages = append(outages, max(p.outage-p.stall-p.slack, 0))
-			losses = append(losses, p.lost)
-		}
-	}
-	slices.Sort(outages)
-	slices.Sort(losses)
-	if middle := (len(outages) - 1) / 2; len(outages) > 0 && (outages[middle] > caught || losses[middle] > 0) {
-		t.Errorf("outages beyond what the machine stood still %v, want a median of at most %v; lost connections %v, want a median of none", outages, caught, losses)
-	}
-	t.Logf("outages %v, lost connections %v", outages, losses)
-}
-
-// bill is what a step was allowed to cost beside what it did.
-type bill struct {
-	cost
-	may loss
 }

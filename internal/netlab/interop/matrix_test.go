@@ -94,13 +94,15 @@ type step struct {
 
 // TestWeAreBetter tells of every way in which we, the better side, and the other one go and come back.
 func TestWeAreBetter(t *testing.T) {
+	book := newLedger(t)
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, r.opts, r.make, better, worse)
+			l.book = book
 			l.peer.start(t)
 			l.serves(t, time.Now(), "theirs", settleBound)
-			l.walk(t, []step{
+			l.walk(t, r.name, []step{
 				{"we start", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, caught, few},
 				{"we stop", func(t *testing.T, l *lab) { l.us.Stop(t) }, "theirs", handover(l.opts), caught, none},
 				{"we return", func(t *testing.T, l *lab) { l.us.Start(t) }, "ours", downBetter + 2*time.Second, caught, few},
@@ -121,13 +123,15 @@ func TestWeAreBetter(t *testing.T) {
 
 // TestTheyAreBetter tells the same with the sides exchanged.
 func TestTheyAreBetter(t *testing.T) {
+	book := newLedger(t)
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t, r.opts, r.make, worse, better)
+			l.book = book
 			l.us.Start(t)
 			l.serves(t, time.Now(), "ours", settleBound)
-			l.walk(t, []step{
+			l.walk(t, r.name, []step{
 				{"they start", func(t *testing.T, l *lab) { l.peer.start(t) }, "theirs", downBetter + 2*time.Second, caught, none},
 				// They let go before anybody else has the address: their way.
 				{"they stop", func(t *testing.T, l *lab) { l.peer.stop(t) }, "ours", skewWorse + late, skewWorse + late, gone},
@@ -150,18 +154,20 @@ func TestTheyAreBetter(t *testing.T) {
 }
 
 // walk goes through steps one after the other.
-func (l *lab) walk(t *testing.T, steps []step) {
+func (l *lab) walk(t *testing.T, row string, steps []step) {
 	t.Helper()
 	for _, s := range steps {
-		if !t.Run(s.name, func(t *testing.T) { l.take(t, s) }) {
+		if !t.Run(s.name, func(t *testing.T) { l.take(t, row, s) }) {
 			return // where things stand is not known
 		}
 	}
-	judge(t, l.bills)
+	if why := median(l.bills); why != "" {
+		t.Errorf("of all steps: %s", why)
+	}
 }
 
 // take does a step, and looks what came of it.
-func (l *lab) take(t *testing.T, s step) {
+func (l *lab) take(t *testing.T, row string, s step) {
 	t.Helper()
 	from := time.Now()
 	s.do(t, l)
@@ -176,8 +182,7 @@ func (l *lab) take(t *testing.T, s step) {
 		s.lost = few // its first advert turns the switch, and then it sets the address
 	}
 	c := l.paid(t, from)
-	c.atMost(t, s.outage, s.lost)
-	l.bills = append(l.bills, bill{c, s.lost})
+	l.charge(t, bill{cost: c, row: row, step: s.name, moves: s.within > 0, within: s.outage, may: s.lost})
 	if took := served.Sub(from); s.within > 0 && took > s.within+late+c.excuse {
 		t.Errorf("%s answered after %v, want at most %v", s.host, took, s.within+late)
 	}

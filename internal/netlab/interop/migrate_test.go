@@ -11,10 +11,13 @@ import (
 // TestMigration replaces the keepalived of a running pair, one host at a time: the backup first, then the mastership is moved, then the
 // other one. The client loses no connection but where keepalived's own stop does.
 func TestMigration(t *testing.T) {
+	book := newLedger(t)
 	for _, r := range slices.Concat(pairs, otherPairs) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			newMigration(t, r.opts).migrate(t)
+			m := newMigration(t, r.opts)
+			m.book = book
+			m.migrate(t, r.name)
 		})
 	}
 }
@@ -68,18 +71,18 @@ func newMigration(t *testing.T, o options) *migration {
 }
 
 // migrate goes the way that the README tells.
-func (m *migration) migrate(t *testing.T) {
+func (m *migration) migrate(t *testing.T, row string) {
 	began := time.Now()
 	nothing := func(t *testing.T, from time.Time) {
 		t.Helper()
 		m.Rests(t, from, time.Now().Add(time.Second))
 	}
+	step := "" // the one that is being taken
 	move := func(t *testing.T, from time.Time, to string, bound time.Duration, lost loss) {
 		t.Helper()
 		served := m.serves(t, from, to, settleBound)
 		c := m.paid(t, from)
-		c.atMost(t, caught, lost)
-		m.bills = append(m.bills, bill{c, lost})
+		m.charge(t, bill{cost: c, row: row, step: step, moves: true, within: caught, may: lost})
 		if took := served.Sub(from); took > bound+late+c.excuse {
 			t.Errorf("%s answered after %v, want at most %v", to, took, bound+late)
 		}
@@ -116,16 +119,29 @@ func (m *migration) migrate(t *testing.T) {
 		}},
 	}
 	for _, s := range steps {
+		step = s.name
 		if !t.Run(s.name, func(t *testing.T) { s.do(t, time.Now()) }) {
 			return
 		}
 	}
-	judge(t, m.bills)
-	all := m.paid(t, began)
-	if all.refused > 0 {
-		t.Errorf("%d connections were refused over all\n%v", all.refused, all.saw)
+	if why := median(m.bills); why != "" {
+		t.Errorf("of all moves: %s", why)
 	}
-	t.Logf("over all %d connections lost: %v", all.lost, all.saw)
+	m.total(t, began)
+}
+
+// total asserts what the whole way cost: no more than its moves may, and one hiccup.
+func (m *migration) total(t *testing.T, began time.Time) {
+	t.Helper()
+	all := m.paid(t, began)
+	limit := all.limit(none) + int(hiccup/every)
+	for _, b := range m.bills {
+		limit += b.limit(b.may)
+	}
+	if all.refused > 0 || all.lost > limit {
+		t.Errorf("over all %d connections were refused, want none, and %d lost, want at most %d\n%v", all.refused, all.lost, limit, all.saw)
+	}
+	t.Logf("over all %d connections lost, of at most %d: %v", all.lost, limit, all.saw)
 }
 
 // home waits until a host's daemon is what it should be.
