@@ -228,6 +228,9 @@ func FuzzVerify(f *testing.F) {
 		var a Authenticator
 		now := clock.Add(time.Duration(shift % int64(time.Hour)))
 		proof, err := a.Verify(keyed(Permissive), now, r)
+		if keyed(Permissive).Knows(r) != (err == nil || ReasonOf(err) == ErrAuthStale.reason) {
+			t.Fatalf("known: %t, and verified: %v", keyed(Permissive).Knows(r), err)
+		}
 		if err != nil {
 			if ReasonOf(err) == "unknown" || len(a.senders) > 0 {
 				t.Fatalf("error %v, %d marks", err, len(a.senders))

@@ -109,6 +109,7 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 	}
 	for _, m := range i.Routers {
 		fmt.Fprintf(b, "  %-10s %s\n", m.Family, router(i, m, now))
+		contrastLines(b, m.Own)
 		if m.Auth != nil {
 			fmt.Fprintf(b, "  %-10s %s\n", "  auth", auth(m, now))
 		}
@@ -233,11 +234,20 @@ func comparison(c *node.Comparison, now time.Time) string {
 
 // ownAdverts is what another daemon of this host sends.
 func ownAdverts(o *node.OwnAdverts, now time.Time) string {
-	text := fmt.Sprintf("this host's own: %d adverts, the last with priority %d, %s ago", o.Count, o.Priority, age(now, o.Heard))
-	if len(o.Differs) > 0 {
-		text += " (differs: " + strings.Join(o.Differs, ", ") + ")"
+	return fmt.Sprintf("this host's own: %d adverts, the last with priority %d, %s ago", o.Count, o.Priority, age(now, o.Heard))
+}
+
+// contrastLines say what would change on the wire if this daemon took the other one's place, and what would not.
+func contrastLines(b *strings.Builder, o *node.OwnAdverts) {
+	if o == nil {
+		return
 	}
-	return text
+	for _, d := range o.Differs {
+		fmt.Fprintf(b, "  differs    %s\n", d)
+	}
+	if len(o.Same) > 0 {
+		fmt.Fprintf(b, "  the same   %s\n", strings.Join(o.Same, ", "))
+	}
 }
 
 // addresses says whether the kernel has them.

@@ -119,7 +119,7 @@ var reports = map[string]node.Report{
 				Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{ip10},
 				Compared: &node.Comparison{Agrees: true, Since: ago(2 * time.Hour), Why: "would be master with priority 150 (handed over by 10.0.0.12), and this host advertises priority 150"},
 				Routers: []node.RouterStatus{{
-					Family: "IPv4", State: "master", Own: &node.OwnAdverts{From: ip10, Priority: 150, Count: 7200, Heard: ago(300 * time.Millisecond)},
+					Family: "IPv4", State: "master", Own: &node.OwnAdverts{From: ip10, Priority: 150, Count: 7200, Heard: ago(300 * time.Millisecond), Same: []string{"version", "priority", "checksum"}},
 				}},
 			},
 			{
@@ -127,7 +127,8 @@ var reports = map[string]node.Report{
 				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{`check "nginx": 503`}, Addresses: []netip.Addr{ip6},
 				Compared: &node.Comparison{Since: ago(time.Minute), Why: `would be leaving with priority 1 (check "nginx": 503), and this host advertises priority 150`},
 				Routers: []node.RouterStatus{{
-					Family: "IPv6", State: "leaving", Own: &node.OwnAdverts{Priority: 150, Count: 9, Heard: ago(time.Second), Differs: []string{"priority 150, here 1", "interval 2s, here 1s"}},
+					Family: "IPv6", State: "leaving", Own: &node.OwnAdverts{Priority: 150, Count: 9, Heard: ago(time.Second),
+						Differs: []string{`priority 150, here 1: unhealthy (check "nginx": 503)`, `interval 2s, here 1s: write advertise_interval = "2s"`}, Same: []string{"version"}},
 				}},
 			},
 		}},

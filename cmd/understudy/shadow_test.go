@@ -54,7 +54,8 @@ func TestShadow(t *testing.T) {
 
 	t.Run("it agrees, and says what it would do", func(t *testing.T) {
 		shadow.compared(true, "this host advertises priority 150")
-		for _, text := range []string{"would become master: instance=web from=backup", "would set an address: instance=web address=" + hostVIP, "would run a hook: hook=tell instance=web state=master"} {
+		for _, text := range []string{"would become master: instance=web from=backup", "would set an address: instance=web address=" + hostVIP, "would run a hook: hook=tell instance=web state=master",
+			"this host's own adverts over IPv4 are what would be sent; the same: version, priority, interval, addresses, source, MAC, destination, TTL, checksum, auth: instance=web"} {
 			shadow.logged(watching, text)
 		}
 		shadow.expect(exitOK, "SHADOW: it sends nothing", "status")
@@ -76,7 +77,7 @@ func TestShadow(t *testing.T) {
 	t.Run("a reload too", func(t *testing.T) {
 		s.configure(120)
 		shadow.expect(exitOK, "instance web changed", "reload")
-		shadow.expect(exitOK, "(differs: priority 150, here 120)", "status")
+		shadow.expect(exitOK, "differs    priority 150, here 120: write priority = 150 for this host", "status")
 		s.expect(exitOK, "priority   150 = 150 base", "status", "web")
 	})
 	t.Run("it ends at once, and nothing has changed", func(t *testing.T) {

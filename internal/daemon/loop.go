@@ -155,11 +155,7 @@ func (l *loop) begin() {
 
 // nodeConfig is the node's part of a configuration.
 func (d *Daemon) nodeConfig(c *config.Config) node.Config {
-	instances := c.Instances
-	if d.opts.Shadow {
-		instances = faceless(instances)
-	}
-	return node.Config{Name: c.Node, Instances: instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
+	return node.Config{Name: c.Node, Instances: c.Instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
 }
 
 // take takes what else is waiting, up to so many.

@@ -45,12 +45,17 @@ func virtualMAC(i node.Instance) uint8 {
 	return 0
 }
 
-// macvlans lists the devices that are needed: by the instances that are configured, and by those that no longer are but still
-// hand over.
+// macvlans lists the devices that are needed. A shadow makes none.
 func (d *Daemon) macvlans() []linux.Macvlan {
 	if d.opts.Shadow {
 		return nil
 	}
+	return d.virtualRouters()
+}
+
+// virtualRouters lists the devices of virtual MAC addresses: of the instances that are configured, and of those that no longer are
+// but still hand over.
+func (d *Daemon) virtualRouters() []linux.Macvlan {
 	var list []linux.Macvlan
 	add := func(instance, ifName string, vrid uint8, ip netip.Addr) {
 		m := macvlanOf(instance, ifName, vrid, vrrp.FamilyOf(ip))

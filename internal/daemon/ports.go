@@ -206,6 +206,9 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 	if c.port != nil {
 		c.link.VirtualMACs = c.port.virtualMACs()
 	}
+	if k.opts.Shadow {
+		c.link.VirtualMACs = k.imagined(c.link)
+	}
 	c.done = make(chan struct{})
 	select {
 	case k.ports <- c:
@@ -328,6 +331,7 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 			if err := p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6)); err != nil {
 				k.log.Error("listen to other virtual routers", "interface", name, "error", err)
 			}
+			k.follow(ctx, k.known[name]) // with other virtual MAC addresses, perhaps
 			continue
 		}
 		for f, accepts := range n.accepts {

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -67,11 +69,22 @@ func (d *Daemon) hooksOf(p *plan) []notify.Hook {
 	})
 }
 
-// faceless are instances as a shadow elects with them: it makes no device for a virtual MAC address, which decides nothing.
-func faceless(instances []node.Instance) []node.Instance {
-	list := slices.Clone(instances)
-	for k := range list {
-		list[k].VirtualMAC = false
+// imagined are the virtual MAC addresses of an interface as a shadow elects with them: it makes no device, but knows what each would
+// be.
+func (d *Daemon) imagined(l node.Link) (list []node.VirtualMAC) {
+	mac, err := net.ParseMAC(l.MAC)
+	for _, m := range d.virtualRouters() {
+		if m.Parent != l.Name {
+			continue
+		}
+		v := node.VirtualMAC{VRID: m.VRID, Family: keyOf(m).family}
+		switch {
+		case err != nil:
+			v.Reason = fmt.Sprintf("interface %q: %v", l.Name, err)
+		case m.V6:
+			v.Source = m.Source6(mac)
+		}
+		list = append(list, v)
 	}
 	return list
 }
@@ -105,7 +118,7 @@ func (k *portKeeper) listenIn(ctx context.Context, ifName string, tap *linux.Tap
 		case err != nil:
 			refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
 		case p.Outgoing:
-			k.post(ctx, node.OwnAdvert{Interface: ifName, Received: received})
+			k.post(ctx, node.OwnAdvert{Interface: ifName, MAC: p.MAC.String(), Received: received})
 		default:
 			k.post(ctx, node.Heard{Interface: ifName, Received: received})
 		}

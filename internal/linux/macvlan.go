@@ -78,10 +78,10 @@ func (m Macvlan) alias() string {
 	return fmt.Sprintf("%svirtual router %d of %s", macvlanAlias, m.VRID, m.Owner)
 }
 
-// source6 is the device's link-local address: stable on one host, and another one on each, since the MAC address of the
+// Source6 is the device's link-local address: stable on one host, and another one on each, since the MAC address of the
 // interface goes into it (RFC 7217 in spirit). One made of the virtual MAC would be the same on all of them, and equal
 // priorities could never be told apart.
-func (m Macvlan) source6(parent net.HardwareAddr) netip.Addr {
+func (m Macvlan) Source6(parent net.HardwareAddr) netip.Addr {
 	h := fnv.New64a()
 	h.Write([]byte("understudy"))
 	h.Write(parent)
@@ -167,7 +167,7 @@ func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
 		}
 	}
 	if m.V6 {
-		state.Source6 = m.source6(parent.Attrs().HardwareAddr)
+		state.Source6 = m.Source6(parent.Attrs().HardwareAddr)
 		err = s.giveSource(m, state.Index, state.Source6)
 	}
 	return state, err

@@ -37,11 +37,11 @@ func TestMacvlanNames(t *testing.T) {
 // TestMacvlanSource tells that the link-local address is one host's own, and stays the same.
 func TestMacvlanSource(t *testing.T) {
 	a, b := []byte{2, 0, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}
-	source := router6.source6(a)
-	if !source.IsLinkLocalUnicast() || source != router6.source6(a) {
+	source := router6.Source6(a)
+	if !source.IsLinkLocalUnicast() || source != router6.Source6(a) {
 		t.Errorf("got %v", source)
 	}
-	if source == router6.source6(b) || source == (Macvlan{VRID: 72}).source6(a) {
+	if source == router6.Source6(b) || source == (Macvlan{VRID: 72}).Source6(a) {
 		t.Errorf("%v is not one virtual router's on one host", source)
 	}
 }

@@ -34,6 +34,8 @@ type Tapped struct {
 	Packet
 	// Outgoing says that this host sent it.
 	Outgoing bool
+	// MAC is the frame's sender.
+	MAC net.HardwareAddr
 	// Fragment says that it is the first part of a message that was longer than the link's MTU; nobody puts it together.
 	Fragment bool
 }
@@ -186,6 +188,7 @@ func parseTapped(b []byte, from unix.Sockaddr) (p Tapped, ok bool) {
 		p.Packet, p.Fragment, ok = parsePlain6(b)
 	}
 	p.Outgoing = link.Pkttype == unix.PACKET_OUTGOING
+	p.MAC = link.Addr[:min(int(link.Halen), len(link.Addr))]
 	return p, ok
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -47,21 +48,46 @@ func TestTapHearsBothDirections(t *testing.T) {
 		ours := open(t, "v0", w.v6, 7)
 		send(t, ours, advert(0x31, 9), w.self, w.group) // another's VRID
 		send(t, ours, advert(0x31, 7), w.self, w.group)
-		want := Tapped{Packet: Packet{Payload: advert(0x31, 7), Source: w.self, Destination: w.group, TTL: 255}, Outgoing: true}
+		want := Tapped{Packet: Packet{Payload: advert(0x31, 7), Source: w.self, Destination: w.group, TTL: 255}, Outgoing: true, MAC: macOf(t, "v0")}
 		if diff := cmp.Diff(want, receive(t, got), sameAddr); diff != "" {
 			t.Errorf("our own (-want +got):\n%s", diff)
 		}
 		peer.do(func() {
-			theirs := open(t, "v1", w.v6, 7)
+			theirs, from := open(t, "v1", w.v6, 7), macOf(t, "v1")
 			for _, to := range []netip.Addr{w.group, w.self} {
 				send(t, theirs, advert(0x21, 7), w.peer, to)
-				want := Tapped{Packet: Packet{Payload: advert(0x21, 7), Source: w.peer, Destination: to, TTL: 255}}
+				want := Tapped{Packet: Packet{Payload: advert(0x21, 7), Source: w.peer, Destination: to, TTL: 255}, MAC: from}
 				if diff := cmp.Diff(want, receive(t, got), sameAddr); diff != "" {
 					t.Errorf("the peer's (-want +got):\n%s", diff)
 				}
 			}
 		})
 	})
+}
+
+// macOf is an interface's MAC address.
+func macOf(t *testing.T, ifName string) net.HardwareAddr {
+	t.Helper()
+	ifi, err := net.InterfaceByName(ifName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ifi.HardwareAddr
+}
+
+// TestTapHearsAMacvlan tells that what leaves by a macvlan on the interface, as keepalived's with use_vmac does, is this host's own,
+// and from which MAC address.
+func TestTapHearsAMacvlan(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.run("ip link add vmac link v0 type macvlan mode private", "ip link set vmac address 00:00:5e:00:01:07 up", "ip address add 10.9.0.77/32 dev vmac")
+	got := tapped(t, 7)
+	source, group := netip.MustParseAddr("10.9.0.77"), wires[0].group
+	send(t, open(t, "vmac", false, 7), advert(0x31, 7), source, group)
+	want := Tapped{Packet: Packet{Payload: advert(0x31, 7), Source: source, Destination: group, TTL: 255}, Outgoing: true, MAC: net.HardwareAddr{0, 0, 0x5e, 0, 1, 7}}
+	if diff := cmp.Diff(want, receive(t, got), sameAddr); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // TestTapNeedsNothing tells that a tap hears a group that nobody on the host has joined, without joining it itself, on an

@@ -21,6 +21,7 @@ type (
 	// OwnAdvert is an advert that another VRRP daemon of this very host sent; only a shadow is told.
 	OwnAdvert struct {
 		Interface string
+		MAC       string // the frame's sender
 		vrrp.Received
 	}
 	// Refused are packets that vrrp.Parse refused, or that the VRRP socket's filter dropped, with what could be read of them.
@@ -258,6 +259,11 @@ type (
 		Instance string
 		Names    []string
 	}
+	// Noted is one line for the log: something is as it should be.
+	Noted struct {
+		Instance string
+		Why      string
+	}
 )
 
 func (Send) action()         {}
@@ -269,3 +275,4 @@ func (Changed) action()      {}
 func (Compared) action()     {}
 func (Warned) action()       {}
 func (LookUp) action()       {}
+func (Noted) action()        {}

@@ -3,8 +3,6 @@ package node
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -17,14 +15,23 @@ const shadowPatience = time.Second
 // OwnAdverts is what another VRRP daemon of this host says for a virtual router. Only a shadow hears it.
 type OwnAdverts struct {
 	From     netip.Addr    `json:"from"`
-	Priority uint8         `json:"priority"` // of the last one; 0: it gave the addresses up
+	MAC      string        `json:"mac,omitempty"` // the last one's sender
+	TTL      int           `json:"ttl"`           // or hop limit
+	Priority uint8         `json:"priority"`      // of the last one; 0: it gave the addresses up
 	Version  vrrp.Version  `json:"version"`
 	Interval time.Duration `json:"interval_ns"`
 	Count    uint64        `json:"count"`
 	Heard    time.Time     `json:"heard"`
-	// Differs says in words how they differ from what this daemon would send.
-	Differs   []string `json:"differs,omitempty"`
-	addresses []netip.Addr
+	// Differs says in words how they differ from what this daemon would send, and what to write to keep it; Same names what is alike.
+	Differs []string `json:"differs,omitempty"`
+	Same    []string `json:"same,omitempty"`
+
+	last    vrrp.Received
+	steady  bool                     // Interval is what it always sends
+	to      map[netip.Addr]time.Time // where they went of late
+	again   bool                     // to one of these twice: so far to all
+	told    bool                     // the log was told
+	differs string                   // of this
 }
 
 // Comparison is what a shadow would be beside what this host's own adverts say that the other daemon is.
@@ -40,7 +47,6 @@ type comparison struct {
 	began    time.Time
 	at       time.Time // when it may be another without an event
 	disputed bool      // the log was told of a difference
-	differs  string    // and of these in the adverts themselves
 }
 
 // silent says whether an action is left out by a shadow: what speaks on the link.
@@ -60,17 +66,10 @@ func (n *Node) ownAdvert(now time.Time, ev OwnAdvert) {
 		return
 	}
 	m.counters.Sent++
-	o := m.own
-	if o == nil {
-		o = &OwnAdverts{}
-		m.own = o
+	if m.own == nil {
+		m.own = &OwnAdverts{to: map[netip.Addr]time.Time{}}
 	}
-	a := ev.Advert
-	o.From, o.Priority, o.Version, o.addresses = ev.From, a.Priority, a.Version, a.Addresses
-	o.Heard, o.Count = now, o.Count+1
-	if o.Interval == 0 || a.Priority != vrrp.PriorityRelease && !vrrp.IsOffer(a) {
-		o.Interval = a.Interval
-	}
+	m.own.hear(now, ev)
 	n.compare(now, m.of)
 	n.plan(m.of.fate)
 }
@@ -122,25 +121,7 @@ func (n *Node) compare(now time.Time, i *instance) {
 		c.disputed = true
 		n.do(Compared{i.cfg.Name, false, why})
 	}
-	n.tellDiffers(i)
-}
-
-// tellDiffers tells the log once how the adverts of this host differ from what this daemon would send.
-func (n *Node) tellDiffers(i *instance) {
-	var list []string
-	for _, m := range i.members {
-		for _, d := range m.differs() {
-			list = append(list, fmt.Sprintf("%s: %s", m.family, d))
-		}
-	}
-	words := strings.Join(list, "; ")
-	if words == i.compared.differs {
-		return
-	}
-	i.compared.differs = words
-	if words != "" {
-		n.do(Warned{i.cfg.Name, "this host's own adverts are not what would be sent: " + words})
-	}
+	n.tellContrast(i)
 }
 
 // judge compares one host's two daemons: each holds the addresses or not.
@@ -191,49 +172,12 @@ func (m *member) others(now time.Time) string {
 	return fmt.Sprintf("; %s advertises priority %d", p.Address, p.Priority)
 }
 
-// differs says how the other daemon's adverts differ from what this one would send.
-func (m *member) differs() []string {
-	o := m.own
-	if o == nil {
-		return nil
-	}
-	cfg, priority := m.machine.Config(), m.of.standing.priority()
-	var list []string
-	add := func(what string, theirs, ours any) {
-		list = append(list, fmt.Sprintf("%s %v, here %v", what, theirs, ours))
-	}
-	if o.Version != cfg.Version {
-		add("version", o.Version, cfg.Version)
-	}
-	if o.Priority != vrrp.PriorityRelease && o.Priority != priority {
-		add("priority", o.Priority, priority)
-	}
-	if o.Interval != 0 && o.Interval != cfg.Interval {
-		add("interval", o.Interval, cfg.Interval)
-	}
-	if !sameSet(o.addresses, cfg.Addresses) {
-		add("addresses", o.addresses, cfg.Addresses)
-	}
-	if m.source.IsValid() && o.From != m.source {
-		add("source", o.From, m.source)
-	}
-	return list
-}
-
-// sameSet compares lists of addresses, whose order has no meaning.
-func sameSet(a, b []netip.Addr) bool {
-	x, y := slices.Clone(a), slices.Clone(b)
-	slices.SortFunc(x, netip.Addr.Compare)
-	slices.SortFunc(y, netip.Addr.Compare)
-	return slices.Equal(x, y)
-}
-
 // ownStatus copies what readers may keep.
-func (m *member) ownStatus() *OwnAdverts {
+func (n *Node) ownStatus(m *member) *OwnAdverts {
 	if m.own == nil {
 		return nil
 	}
-	o := *m.own
-	o.Differs = m.differs()
+	o, c := *m.own, n.contrast(m)
+	o.Differs, o.Same, o.last, o.to = c.differs, c.same, vrrp.Received{}, nil
 	return &o
 }

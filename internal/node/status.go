@@ -176,7 +176,7 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
 		Patience: m.patience(m.machine.Learned()), Speakers: m.speakerStatuses(n),
-		Auth: m.authStatus(), Own: m.ownStatus(),
+		Auth: m.authStatus(), Own: n.ownStatus(m),
 	}
 	_, s.SendError = m.silent()
 	if _, why, ok := m.machine.Ready(); ok && m.machine.State() == vrrp.Backup {

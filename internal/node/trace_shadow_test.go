@@ -46,6 +46,18 @@ func (tr *tracer) overhear(h *sim.Host, actions []node.Action) {
 	}
 }
 
+// frameMAC is the sender of an advert's frame.
+func frameMAC(h *sim.Host, a node.Send) string {
+	if a.VirtualMAC == 0 {
+		return h.Link().MAC
+	}
+	family := 1
+	if a.Family == vrrp.IPv6 {
+		family = 2
+	}
+	return fmt.Sprintf("00:00:5e:00:%02x:%02x", family, a.VirtualMAC)
+}
+
 // overheard is an action of a host, as a shadow on it notices it.
 func (tr *tracer) overheard(h *sim.Host, a node.Action) {
 	switch a := a.(type) {
@@ -53,7 +65,7 @@ func (tr *tracer) overheard(h *sim.Host, a node.Action) {
 		received, err := vrrp.Parse(a.Payload, a.Source, a.Destination, vrrp.HopLimit)
 		for s, beside := range tr.beside {
 			if beside == h.Name && err == nil {
-				tr.c.Host(s).Feed(node.OwnAdvert{Interface: sim.Interface, Received: received})
+				tr.c.Host(s).Feed(node.OwnAdvert{Interface: sim.Interface, MAC: frameMAC(h, a), Received: received})
 			}
 		}
 	case node.Announce, node.Probe:

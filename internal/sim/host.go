@@ -373,7 +373,7 @@ func (h *Host) perform(a node.Action) {
 		if a.To != node.Master && a.To != node.Leaving {
 			clear(h.sent)
 		}
-	case node.Notify, node.Warned, node.Compared, node.LookUp:
+	case node.Notify, node.Warned, node.Noted, node.Compared, node.LookUp:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
 	}

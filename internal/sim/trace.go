@@ -44,6 +44,8 @@ func (h *Host) label(a node.Action) string {
 		name = a.Instance
 	case node.LookUp:
 		name = a.Instance
+	case node.Noted:
+		name = a.Instance
 	case node.Compared:
 		name = a.Instance
 	}
@@ -82,6 +84,8 @@ func (h *Host) describe(a node.Action) string {
 		return "warning: " + a.Why
 	case node.LookUp:
 		return "look up " + strings.Join(a.Names, " ")
+	case node.Noted:
+		return "note: " + a.Why
 	case node.Compared:
 		if a.Agrees {
 			return "agrees again: " + a.Why

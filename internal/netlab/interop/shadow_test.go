@@ -131,6 +131,62 @@ func (m *migration) watchShadows(t *testing.T) {
 	}
 }
 
+// TestShadowContrast tells of a shadow whose configuration is not what keepalived says: it names each field that would be another
+// one on the wire, and no other.
+func TestShadowContrast(t *testing.T) {
+	tests := []struct {
+		name         string
+		theirs, ours options
+		priority     int
+		differs      []string // how each difference begins
+	}{
+		{"VRRPv2 with PASS", options{version: 2, vip: vip4, theirs: theirPassword}, options{version: 3, vip: vip4, ours: []string{`advertise_interval = "2s"`}}, worse,
+			[]string{"version 2, here 3", "priority 150, here 100", "interval 1s, here 2s", "auth VRRPv2's password, here none"}},
+		{"another password", options{version: 2, vip: vip4, theirs: theirPassword}, options{version: 2, vip: vip4, ours: []string{"auth {", `  password = "resting"`, "}"}}, better,
+			[]string{"auth VRRPv2's password, here another password"}},
+		{"no password", options{version: 2, vip: vip4}, options{version: 2, vip: vip4, ours: ourPassword}, better, []string{"auth none, here VRRPv2's password"}},
+		{"the other checksum", options{version: 3, vip: vip4}, options{version: 3, vip: vip4, checksum: "rfc9568"}, better, []string{"checksum pseudo-header, here rfc9568"}},
+		{"a virtual MAC there", options{version: 3, vip: vip4, theirs: theirVirtualMAC}, options{version: 3, vip: vip4}, better, []string{"MAC 00:00:5e:00:01:47, here "}},
+		{"a virtual MAC on both sides, over IPv6", options{version: 3, vip: vip6, theirs: theirVirtualMAC}, options{version: 3, vip: vip6, ours: ourVirtualMAC}, better,
+			[]string{"source fe80:"}},
+		{"unicast there, with a TTL of its own", options{version: 3, vip: vip4, unicast: true, theirs: []string{"unicast_ttl 64"}}, options{version: 3, vip: vip4}, better,
+			[]string{"destination [10.0.0.12], here 224.0.0.18", "TTL 64, here 255"}},
+		{"unicast on both sides, over IPv6", options{version: 3, vip: vip6, unicast: true, routed: true}, options{version: 3, vip: vip6, unicast: true, routed: true}, better,
+			[]string{"hop limit 64, here 255"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMigration(t, tt.theirs)
+			m.lb1.Configure(t, tt.ours.understudy(tt.priority))
+			s := startShadow(t, m.lb1)
+			s.contrasts(t, tt.differs)
+			s.stop(t)
+		})
+	}
+}
+
+// contrasts waits until the shadow names just these differences, in its status and its log.
+func (s *shadow) contrasts(t *testing.T, want []string) {
+	t.Helper()
+	labtest.Eventually(t, settleBound, func() (bool, string) {
+		i, err := s.instance(t)
+		if err != nil {
+			return false, err.Error()
+		}
+		own := i.Routers[0].Own
+		if own == nil || len(own.Differs) != len(want) {
+			return false, fmt.Sprintf("the shadow on %s says %+v, want %q", s.host.Name(), own, want)
+		}
+		for k, begin := range want {
+			if !strings.HasPrefix(own.Differs[k], begin) || !strings.Contains(s.proc.Output(), own.Differs[k]) {
+				return false, fmt.Sprintf("the shadow on %s says %q, want %q, in its log too", s.host.Name(), own.Differs[k], begin)
+			}
+		}
+		return true, ""
+	})
+}
+
 // over stops the better keepalived and starts it again.
 func (m *migration) over(t *testing.T, s1, s2 *shadow) {
 	t.Helper()
