@@ -74,7 +74,7 @@ func printable(text string) string {
 	lines := strings.Split(text, "\n")
 	for k, line := range lines {
 		lines[k] = strings.TrimRight(strings.Map(func(r rune) rune {
-			if unicode.IsPrint(r) {
+			if unicode.IsPrint(r) || r == '\t' {
 				return r
 			}
 			return '?'

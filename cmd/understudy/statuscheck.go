@@ -44,7 +44,7 @@ func checkScreen(c node.CheckReport, now time.Time) string {
 	for line := range strings.Lines(c.Output) {
 		fmt.Fprintf(&b, "  | %s\n", strings.TrimRight(line, "\n"))
 	}
-	return b.String()
+	return printable(b.String())
 }
 
 // checkNames are the names of the checks, with their verdicts.
