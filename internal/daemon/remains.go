@@ -99,17 +99,19 @@ func usable(i *node.Instance) error {
 	return vrrp.CheckInterval(i.Version, i.Interval)
 }
 
-// takeUnclaimed reads whose addresses are to be adopted, once: the word is good for one daemon.
+// takeUnclaimed reads whose addresses are to be adopted, once: the word is good for one daemon, whatever it says. One that is good
+// for longer than any is of another clock, and says nothing about now.
 func takeUnclaimed(runtimeDir string, now time.Time) ([]string, error) {
 	path := filepath.Join(runtimeDir, unclaimedFile)
 	var u unclaimed
-	if err := readJSON(path, &u); err != nil {
-		return nil, err
-	}
+	unread := readJSON(path, &u)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("adopt addresses: %w", err)
 	}
-	if !now.Before(u.Until) {
+	if unread != nil {
+		return nil, unread
+	}
+	if !now.Before(u.Until) || u.Until.Sub(now) > unclaimedFor {
 		return nil, nil
 	}
 	return u.Instances, nil

@@ -62,6 +62,46 @@ func FuzzInstances(f *testing.F) {
 	})
 }
 
+// FuzzUnclaimed reads the word of a cleanup that somebody else wrote: it is taken away by whoever reads it, and adopts nothing outside
+// the time that a cleanup can name.
+func FuzzUnclaimed(f *testing.F) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, until := range []time.Time{now.Add(time.Nanosecond), now.Add(unclaimedFor), now.Add(unclaimedFor + 1), now, {}, time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
+		whole, err := json.Marshal(unclaimed{until, []string{"web", "mail"}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(whole)
+		f.Add(whole[:len(whole)/2])
+	}
+	for _, text := range []string{"", "{}", "null", "[]", `{"until":"2026-01-01T00:00:05+24:00","instances":["web"]}`, `{"until":"2026-01-01T00:00:05Z","instances":[null,""]}`, "\x00"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, unclaimedFile)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		left, err := takeUnclaimed(dir, now)
+		if len(left) > 0 {
+			var said unclaimed
+			if broken := json.Unmarshal(content, &said); err != nil || broken != nil || !slices.Equal(left, said.Instances) {
+				t.Fatalf("%q, which says %+v, is taken for %q: %v, %v", content, said, left, err, broken)
+			}
+			if good := said.Until.Sub(now); good <= 0 || good > unclaimedFor {
+				t.Fatalf("%q adopts, and is good for %s", content, good)
+			}
+		}
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Fatalf("%q is there for another daemon: %v", content, err)
+		}
+		if again, err := takeUnclaimed(dir, now); len(again) > 0 || err != nil {
+			t.Fatalf("taken twice: %q, %v", again, err)
+		}
+	})
+}
+
 // FuzzDrains reads drains that somebody else wrote: what cannot be read means drained, and what can be is changed without
 // losing a name.
 func FuzzDrains(f *testing.F) {
