@@ -41,6 +41,9 @@ func Dial(runtimeDir string) *Client {
 // Report asks for the status.
 func (c *Client) Report(ctx context.Context) (r node.Report, err error) {
 	err = c.do(ctx, http.MethodGet, "/v1/status", nil, &r)
+	if err == nil && r.Node == nil {
+		err = errors.New("read the daemon's answer: there is no status in it: is it another version, or another program?")
+	}
 	return r, err
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/user"
@@ -27,6 +28,15 @@ type peerKey struct{}
 // withPeer keeps the peer of a connection for its requests.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, peerOf(c))
+}
+
+// peerIn is who makes a request; nobody, where that was not asked: an empty peer would be root.
+func peerIn(ctx context.Context) peer {
+	p, ok := ctx.Value(peerKey{}).(peer)
+	if !ok {
+		return peer{err: errors.New("it is not known who asks")}
+	}
+	return p
 }
 
 // peerOf asks the kernel by SO_PEERCRED and SO_PEERGROUPS, which tell the credentials of the connect call.

@@ -205,7 +205,7 @@ func (s slots) work(r *http.Request, do func(*http.Request) (any, error)) (code 
 func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
 	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
-		p, _ := r.Context().Value(peerKey{}).(peer)
+		p := peerIn(r.Context())
 		if err := p.maySteer(*s.steer.Load(), uint32(os.Geteuid())); err != nil {
 			reply(w, http.StatusForbidden, failure{err.Error()})
 			return
@@ -218,7 +218,7 @@ func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
 func (s *Server) byRoot(do func(*http.Request) (any, error)) http.HandlerFunc {
 	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
-		p, _ := r.Context().Value(peerKey{}).(peer)
+		p := peerIn(r.Context())
 		if p.err != nil || p.uid != 0 {
 			reply(w, http.StatusForbidden, failure{"only root may exchange the daemon's program"})
 			return
