@@ -12,7 +12,7 @@ HOSTS := ./internal/netlab/... ./cmd/...
 INTEROP := ./internal/netlab/interop
 # And what boots whole machines.
 MACHINES := ./internal/netlab/machines
-FUZZTIME ?= 5s
+FUZZTIME ?= 4s
 # Seeds of the simulator: make test runs SEEDS of them, and a tenth as many with groups; make sim SIMSEEDS, from SIMFROM on, until
 # SIMTIME is over.
 SEEDS ?= 10000

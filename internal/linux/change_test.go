@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -253,6 +255,45 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzAnswers reads what a netlink socket may deliver: an address counts as set only where the kernel said so of that very request,
+// and each answer counts once.
+func FuzzAnswers(f *testing.F) {
+	answer := func(seq, code uint32) []byte {
+		b := make([]byte, unix.NLMSG_HDRLEN+4)
+		copyUint32(b, uint32(len(b)))
+		binary.NativeEndian.PutUint16(b[4:], unix.NLMSG_ERROR)
+		copyUint32(b[8:], seq)
+		copyUint32(b[unix.NLMSG_HDRLEN:], code)
+		return b
+	}
+	refusal := -int32(unix.EPERM)
+	f.Add(slices.Concat(answer(7, 0), answer(8, uint32(refusal)), answer(9, 1<<31)), uint32(7), uint8(3))
+	f.Add(slices.Concat(answer(10, 0), answer(7, 0), answer(7, 0)), uint32(7), uint8(3))
+	f.Add(answer(1, 0), ^uint32(0), uint8(3)) // the sequence has gone round
+	f.Add(answer(6, 0), uint32(7), uint8(1))
+	f.Add(answer(7, 0)[:18], uint32(7), uint8(1))
+	f.Add([]byte{}, uint32(0), uint8(0))
+	f.Fuzz(func(t *testing.T, b []byte, first uint32, count uint8) {
+		list := make([]request, count%maxRequests)
+		for i := range list {
+			list[i].err = errNoAnswer
+		}
+		n := answers(b, first, list)
+		for i := range list {
+			if !errors.Is(list[i].err, errNoAnswer) {
+				n--
+			}
+			if list[i].err == nil && !bytes.Contains(b, binary.NativeEndian.AppendUint32(nil, first+uint32(i))) {
+				t.Errorf("%x answers request %d", b, first+uint32(i))
+			}
+			_ = fmt.Sprint(list[i].err)
+		}
+		if n != 0 {
+			t.Errorf("%x: %d answers too many were counted", b, n)
+		}
+	})
 }
 
 func copyUint32(b []byte, v uint32) { binary.NativeEndian.PutUint32(b, v) }
