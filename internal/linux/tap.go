@@ -112,7 +112,8 @@ var tapFilter = []bpf.Instruction{
 	bpf.RetConstant{Val: 0},
 }
 
-// SetVRIDs says which virtual routers are of interest. It may be called while Run runs.
+// SetVRIDs says which virtual routers of other hosts are of interest; what this host sends is in any case. It may be called while
+// Run runs.
 func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
 	var set [2][256]bool
 	for k, list := range [][]uint8{v4, v6} {
@@ -131,7 +132,7 @@ func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
 	return nil
 }
 
-// wants says whether a message is for one of the virtual routers.
+// wants says whether a message is of this host, or for one of the virtual routers.
 func (t *Tap) wants(p Tapped) bool {
 	group, family := netip.AddrFrom4([4]byte{224, 0, 0, 18}), 0
 	if p.Source.Is6() {
@@ -140,7 +141,7 @@ func (t *Tap) wants(p Tapped) bool {
 	if p.Destination.IsMulticast() && p.Destination != group {
 		return false
 	}
-	return len(p.Payload) >= fixedPart && t.vrids.Load()[family][p.Payload[1]]
+	return len(p.Payload) >= fixedPart && (p.Outgoing || t.vrids.Load()[family][p.Payload[1]])
 }
 
 // Run delivers each message until ctx ends. What is delivered is valid only during the call.

@@ -19,6 +19,7 @@ type around struct {
 	awaited    map[netip.Addr]bool // whose MAC address news wait for
 	stray      Tally               // packets that belong to no instance
 	overlooked uint64              // packets that were only counted
+	own        map[memberKey]bool  // what this host itself advertises and no instance has: it was told
 }
 
 // macs are the MAC addresses that a host sends from: the last one, and the one before it. A second one is a virtual router's,
@@ -37,7 +38,7 @@ func (m macs) String() string {
 func (n *Node) aroundOf(ifName string) *around {
 	a := n.around[ifName]
 	if a == nil {
-		a = &around{macs: map[netip.Addr]macs{}, awaited: map[netip.Addr]bool{}, stray: Tally{}}
+		a = &around{macs: map[netip.Addr]macs{}, awaited: map[netip.Addr]bool{}, stray: Tally{}, own: map[memberKey]bool{}}
 		n.around[ifName] = a
 	}
 	return a

@@ -284,3 +284,27 @@ func TestContrastDuringAHandover(t *testing.T) {
 		t.Errorf("after two (-want +got):\n%s", diff)
 	}
 }
+
+// TestOwnVRIDThatNoInstanceHas: a daemon that advertises under another number is named once, with the number to write where it has
+// this one's addresses.
+func TestOwnVRIDThatNoInstanceHas(t *testing.T) {
+	b := watch(nil, func(b *beside) { b.advert.VRID, b.mac = 52, mac(1) })
+	b.sends(t, 3)
+	b.advert.VRID, b.advert.Addresses = 53, ips("192.0.2.77")
+	b.sends(t, 3)
+	want := []string{
+		"warning: this host advertises virtual router 52 over IPv4 with [192.0.2.10 192.0.2.11], which has addresses of this instance: write vrid = 52",
+		"warning: this host advertises virtual router 53 over IPv4 with [192.0.2.77], and no instance has that vrid on this interface",
+	}
+	if diff := cmp.Diff(want, b.said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+	stray := b.Status(b.now).Links[0].Stray["own-unknown-vrid"]
+	if stray == nil || stray.Count != 6 || stray.VRID != 53 || stray.Last != self4 || !strings.HasSuffix(want[1], stray.Text) {
+		t.Errorf("status says %+v", stray)
+	}
+	b.step(node.OwnAdvert{Interface: "eth1", Received: received(b.advert, self4)})
+	if len(b.said) > len(want) {
+		t.Errorf("said %q of an interface without instances", b.said[len(want):])
+	}
+}

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -61,8 +62,13 @@ func silent(a Action) bool {
 
 // ownAdvert takes note of what the other daemon of this host sends. It is nobody's opponent, so it moves nothing.
 func (n *Node) ownAdvert(now time.Time, ev OwnAdvert) {
-	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
-	if m == nil || !n.cfg.Shadow {
+	if !n.cfg.Shadow {
+		return
+	}
+	key := memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}
+	m := n.byMember[key]
+	if m == nil {
+		n.ownStray(now, key, ev)
 		return
 	}
 	m.counters.Sent++
@@ -72,6 +78,27 @@ func (n *Node) ownAdvert(now time.Time, ev OwnAdvert) {
 	m.own.hear(now, ev)
 	n.compare(now, m.of)
 	n.plan(m.of.fate)
+}
+
+// ownStray counts an advert of the other daemon for a virtual router that no instance has. Of each it is told once, to the instance
+// that has an address of it, or to the first one of the interface.
+func (n *Node) ownStray(now time.Time, key memberKey, ev OwnAdvert) {
+	here := func(i *instance) bool { return i.cfg.Interface == key.Interface }
+	shares := func(i *instance) bool { return here(i) && slices.ContainsFunc(ev.Advert.Addresses, i.owns) }
+	at, what := slices.IndexFunc(n.instances, shares), fmt.Sprintf("which has addresses of this instance: write vrid = %d", key.VRID)
+	if at < 0 {
+		at, what = slices.IndexFunc(n.instances, here), "and no instance has that vrid on this interface"
+	}
+	if at < 0 {
+		return // a reload has just removed the last one
+	}
+	text := fmt.Sprintf("this host advertises virtual router %d over %s with %v, %s", key.VRID, key.Family, ev.Advert.Addresses, what)
+	a := n.aroundOf(key.Interface)
+	a.stray.add("own-unknown-vrid", Count{Last: ev.From, MAC: ev.MAC, VRID: key.VRID, At: now}, func() string { return text })
+	if !a.own[key] {
+		a.own[key] = true
+		n.do(Warned{n.instances[at].cfg.Name, text})
+	}
 }
 
 // lives is until when the other daemon counts as master, as far as its last advert says. One that hears a better master goes
