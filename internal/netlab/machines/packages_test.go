@@ -32,6 +32,7 @@ func TestPackages(t *testing.T) {
 		{"the daemon is frozen", daemonFrozen},
 		{"the daemon is reloaded", reloaded},
 		{"the daemon is given real-time scheduling", realTime},
+		{"the keys come from systemd", credentials},
 		{"networkd is restarted", networkdRestarted},
 		{"a host is powered off and on", poweredOff},
 		{"a host is rebooted", rebootedHost},
