@@ -37,14 +37,6 @@ func deviceOf(ifName string, vrid uint8, ip netip.Addr) string {
 	return macvlanOf("", ifName, vrid, vrrp.FamilyOf(ip)).Name()
 }
 
-// virtualMAC is the VRID whose MAC an instance's addresses have; 0: the interface's own.
-func virtualMAC(i node.Instance) uint8 {
-	if i.VirtualMAC {
-		return i.VRID
-	}
-	return 0
-}
-
 // macvlans lists the devices that are needed. A shadow makes none.
 func (d *Daemon) macvlans() []linux.Macvlan {
 	if d.opts.Shadow {
