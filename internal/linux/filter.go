@@ -160,12 +160,10 @@ func (a *Accept) fits(b []byte, v6 bool) bool {
 // unicast routers.
 func (a *Accept) passes(p Packet, v6, senders bool) bool {
 	switch {
-	case a.Unicast && !senders:
-		return whole(p.Payload, v6)
 	case !a.fits(p.Payload, v6), a.Unicast == toGroup(p.Destination):
 		return false
 	case a.Unicast:
-		return p.TTL >= int(a.MinTTL) && slices.Contains(a.Peers, p.Source)
+		return p.TTL >= int(a.MinTTL) && (!senders || slices.Contains(a.Peers, p.Source))
 	default:
 		return p.TTL == hopsVRRP
 	}

@@ -160,7 +160,7 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 	return p
 }
 
-// Accept says for which virtual routers the VRRP socket is, and whether its filter looks at their senders (Conn.Senders). It may
+// Accept says for which virtual routers the VRRP socket is, and whether its filter looks at their senders (Conn.Coarse). It may
 // be called while Run runs.
 func (l *Lookout) Accept(accepts []Accept, senders bool) error {
 	r := &routers{senders: senders}
