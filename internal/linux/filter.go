@@ -67,18 +67,12 @@ type Accept struct {
 func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	var p program
 	if v6 {
-		p.keep(networkHeader+7, 1, slotHops)
-		for n := range 4 {
-			p.keep(networkHeader+8+4*uint32(n), 4, slotSource+n)
-		}
-		p.keep(networkHeader+24, 1, slotDestination)
+		p.keepHeader6(networkHeader)
 		p.add(bpf.LoadConstant{Dst: bpf.RegX, Val: 0})
 	} else {
 		p.add(bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolVRRP, SkipTrue: 1}, drop)
-		p.keep(8, 1, slotHops)
-		p.keep(12, 4, slotSource)
-		p.keep(16, 1, slotDestination)
+		p.keepHeader4()
 		p.add(bpf.LoadMemShift{Off: 0}) // X = the IP header's length
 	}
 	p.measure(v6)
@@ -270,6 +264,22 @@ func (p *program) add(more ...bpf.Instruction) { *p = append(*p, more...) }
 // keep loads a part of the packet into memory.
 func (p *program) keep(offset uint32, size, slot int) {
 	p.add(bpf.LoadAbsolute{Off: offset, Size: size}, bpf.StoreScratch{Src: bpf.RegA, N: slot})
+}
+
+// keepHeader4 loads what is looked at of an IPv4 header.
+func (p *program) keepHeader4() {
+	p.keep(8, 1, slotHops)
+	p.keep(12, 4, slotSource)
+	p.keep(16, 1, slotDestination)
+}
+
+// keepHeader6 loads what is looked at of an IPv6 header that begins there.
+func (p *program) keepHeader6(header uint32) {
+	p.keep(header+7, 1, slotHops)
+	for n := range 4 {
+		p.keep(header+8+4*uint32(n), 4, slotSource+n)
+	}
+	p.keep(header+24, 1, slotDestination)
 }
 
 // land puts what a jump leads to behind all else.

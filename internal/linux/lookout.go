@@ -24,8 +24,8 @@ const (
 	lookoutRest   = 250 * time.Millisecond
 	lookoutBuffer = 128 << 10
 	// wholly is of how many virtual routers every advert is looked at that the VRRP socket has anyway. Where there are
-	// more it is a part of them, so that the same number remains for each of their senders. (And a part of what the socket's
-	// filter drops for its form or its sender: of 255 routers the 16th.)
+	// more it is a part of them, so that the same number remains for each of their senders. (What the socket's filter drops
+	// for its form alone is among them.)
 	wholly = 16
 )
 
@@ -74,7 +74,7 @@ func (l *Lookout) open() error {
 	if err != nil {
 		return err
 	}
-	filter, err := bpf.Assemble(lookoutFilter(l.v6, nil))
+	filter, err := bpf.Assemble(lookoutFilter(l.v6, nil, true))
 	if err != nil {
 		return fmt.Errorf("assemble packet filter: %w", err)
 	}
@@ -117,21 +117,22 @@ func (l *Lookout) hearGroup(ifi *net.Interface) error {
 }
 
 // lookoutFilter lets through what another host sent over VRRP's protocol and the VRRP socket's filter drops, and of what
-// that lets through enough to know the senders. (Of fragments the socket has the whole packet.)
-func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
+// that lets through enough to know the senders. (Of fragments the socket has the whole packet.) Without senders it leaves to the reader
+// who sends to unicast routers.
+func lookoutFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	var p program
-	hops := bpf.LoadAbsolute{Off: 8, Size: 1} // TTL
 	if v6 {
-		hops = bpf.LoadAbsolute{Off: 7, Size: 1} // hop limit
 		p.add(bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolVRRP, SkipTrue: 1}, drop,
-			bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderSize})
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolVRRP, SkipTrue: 1}, drop)
+		p.keepHeader6(0)
+		p.add(bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderSize})
 	} else {
 		p.add(bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolVRRP, SkipTrue: 1}, drop,
 			bpf.LoadAbsolute{Off: 6, Size: 2}, // more fragments, fragment offset
-			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 0x3fff, SkipTrue: 1}, drop,
-			bpf.LoadMemShift{Off: 0}) // X = the IP header's length
+			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 0x3fff, SkipTrue: 1}, drop)
+		p.keepHeader4()
+		p.add(bpf.LoadMemShift{Off: 0}) // X = the IP header's length
 	}
 	p.add(bpf.LoadExtension{Num: bpf.ExtType},
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.PACKET_MULTICAST, SkipTrue: 1}, drop, // to another host, or from this one
@@ -142,15 +143,20 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: otherFirstByte(v6), SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: firstByteV3, SkipTrue: 1}, accept,
 		bpf.LoadIndirect{Off: 1, Size: 1})
+	bodies := bodiesOf(accepts, senders)
 	for _, a := range accepts {
 		to := toMulticast
 		if a.Unicast {
-			to = toSample
+			to = toBody(a.place(bodies, senders))
 		}
 		p.add(bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(a.VRID), SkipTrue: 1}, to)
 	}
 	p.add(accept)
-	p.land(toMulticast, hops, bpf.JumpIf{Cond: bpf.JumpEqual, Val: hopsVRRP, SkipTrue: 1}, accept) // goes on with the sample
+	for n, a := range bodies {
+		p.land(toBody(n), others(a.body(v6, senders))...)
+	}
+	p.land(toMulticast, bpf.LoadScratch{Dst: bpf.RegA, N: slotHops},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: hopsVRRP, SkipTrue: 1}, accept) // goes on with the sample
 	if len(accepts) > wholly {
 		p.land(toSample, bpf.LoadExtension{Num: bpf.ExtRand},
 			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(math.MaxUint32 / len(accepts) * wholly), SkipTrue: 1}, drop, accept)
@@ -158,6 +164,19 @@ func lookoutFilter(v6 bool, accepts []Accept) []bpf.Instruction {
 		p.land(toSample, accept)
 	}
 	return p
+}
+
+// others lets through what a unicast router's body drops, and a sample of the rest.
+func others(body []bpf.Instruction) []bpf.Instruction {
+	for k, in := range body {
+		switch in {
+		case accept:
+			body[k] = toSample
+		case drop:
+			body[k] = accept
+		}
+	}
+	return body
 }
 
 // Accept says for which virtual routers the VRRP socket is, and whether its filter looks at their senders (Conn.Coarse). It may
@@ -168,7 +187,11 @@ func (l *Lookout) Accept(accepts []Accept, senders bool) error {
 		r.byVRID[a.VRID] = &a
 	}
 	l.routers.Store(r)
-	if err := attachFilter(l.raw, lookoutFilter(l.v6, accepts)); err != nil {
+	err := attachFilter(l.raw, lookoutFilter(l.v6, accepts, senders))
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOMEM) { // too long; see Conn.Accept
+		err = attachFilter(l.raw, lookoutFilter(l.v6, accepts, false))
+	}
+	if err != nil {
 		return fmt.Errorf("filter of the lookout on %q: %w", l.ifName, err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package linux
 import (
 	"bytes"
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -235,24 +236,50 @@ func TestLookoutFilter(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := passes(t, tame(lookoutFilter(false, tt.accept), tt.kind), tt.packet); got != tt.want {
+			if got := passes(t, tame(lookoutFilter(false, tt.accept, true), tt.kind, 0), tt.packet); got != tt.want {
 				t.Errorf("passed: %v, want %v", got, tt.want)
 			}
 		})
 	}
-	if n := len(lookoutFilter(true, many)); n > 4096 {
+	if n := len(must(bpf.Assemble(lookoutFilter(true, many, true)))); n > 4096 {
 		t.Errorf("%d instructions, the kernel takes 4096", n)
 	}
 }
 
-// tame replaces what only the kernel can load: the packet's type, and a random number by the least.
-func tame(program []bpf.Instruction, kind uint32) []bpf.Instruction {
+// TestLookoutFilterOfManyUnicastRouters: however many there are, whoever is refused is seen at once; of their peers there is a sample.
+func TestLookoutFilterOfManyUnicastRouters(t *testing.T) {
+	all := every(Accept{Unicast: true, MinTTL: 255, Peers: ips("10.9.0.2", "10.9.0.3")})
+	toGroup := from4(255, "10.9.0.3")
+	copy(toGroup[16:], netip.MustParseAddr("224.0.0.18").AsSlice())
+	for _, tt := range []struct {
+		name   string
+		packet []byte
+		want   [2]bool // whatever number is drawn, with and without senders
+	}{
+		{"a stranger", from4(255, "10.9.0.77"), [2]bool{true, false}},
+		{"a peer behind a router", from4(254, "10.9.0.3"), [2]bool{true, true}},
+		{"a peer that multicasts", toGroup, [2]bool{true, true}},
+		{"a peer", from4(255, "10.9.0.3"), [2]bool{false, false}},
+	} {
+		for k, senders := range []bool{true, false} {
+			for random, want := range map[uint32]bool{0: true, math.MaxUint32: tt.want[k]} {
+				program := tame(lookoutFilter(false, all, senders), unix.PACKET_HOST, random)
+				if got := passes(t, program, tt.packet); got != want {
+					t.Errorf("%s, senders %t, of the number %d: passed %t, want %t", tt.name, senders, random, got, want)
+				}
+			}
+		}
+	}
+}
+
+// tame replaces what only the kernel can load: the packet's type, and a random number.
+func tame(program []bpf.Instruction, kind, random uint32) []bpf.Instruction {
 	for k, in := range program {
 		switch in {
 		case bpf.LoadExtension{Num: bpf.ExtType}:
 			program[k] = bpf.LoadConstant{Dst: bpf.RegA, Val: kind}
 		case bpf.LoadExtension{Num: bpf.ExtRand}:
-			program[k] = bpf.LoadConstant{Dst: bpf.RegA, Val: 0}
+			program[k] = bpf.LoadConstant{Dst: bpf.RegA, Val: random}
 		}
 	}
 	return program
