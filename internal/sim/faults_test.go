@@ -292,8 +292,15 @@ func (s *scenario) calmNetwork() {
 
 // lag is a process that performs everything late.
 func (s *scenario) lag(d dice, h *Host) {
+	s.catchUp(h) // with an earlier one
 	h.Lag = d.upTo(2 * s.common.Interval)
-	s.then(s.some(d), hard, func() { h.Lag = 0 })
+	s.then(s.some(d), hard, func() { s.catchUp(h) })
+}
+
+// catchUp ends a lag; what was put off is still done late.
+func (s *scenario) catchUp(h *Host) {
+	s.late = later(s.late, s.c.now.Add(h.Lag))
+	h.Lag = 0
 }
 
 // firewall keeps a host's adverts from leaving it.

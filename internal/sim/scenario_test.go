@@ -23,7 +23,7 @@ type scenario struct {
 	plights map[*Host]*plight
 	widest  time.Duration  // the longest interval of any configuration so far
 	refused int            // how often addresses were refused: the wait for another try doubles
-	late    time.Time      // when the last packet of a storm comes
+	late    time.Time      // when the last of what a storm or a lag holds comes
 	slowest time.Duration  // how long a packet was under way so far, at most
 	noises  map[string]int // by what was wrong with it
 	ended   bool
@@ -273,7 +273,10 @@ func (s *scenario) play() {
 	s.c.Run(s.o.chaos)
 	s.ended = true
 	s.calmNetwork()
-	s.c.Run(s.late.Sub(s.c.now)) // what a storm holds still comes
+	for _, h := range s.c.hosts {
+		s.catchUp(h)
+	}
+	s.c.Run(s.late.Sub(s.c.now)) // what a storm or a lag holds still comes
 	s.end(newDice(s.seed, 2))
 }
 
@@ -288,7 +291,7 @@ func (s *scenario) end(d dice) {
 		if h.Frozen() {
 			h.Thaw(s.awakening(d))
 		}
-		h.Firewall, h.Lag = "", 0
+		h.Firewall = ""
 		h.Return()
 		s.refuse(h, "")
 		h.Resume()
