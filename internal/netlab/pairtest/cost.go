@@ -132,8 +132,8 @@ func (c *Cluster) unharmed(t testing.TB, vip netip.Addr, from, to, since time.Ti
 	return h, caught + int(max(excused, c.Stood(since, to))/gap)
 }
 
-// cost is what a planned move of an address cost: for how long nobody had it, for how long both hosts, how many new connections
-// were lost, and how many came late.
+// cost is what a planned move of an address cost: for how long nobody had it, for how long both hosts beyond what the machine stood
+// still, how many new connections were lost, and how many came late although the machine did not stand still for that long.
 type cost struct {
 	gap, slack, overlap time.Duration
 	lost, late          int
@@ -159,12 +159,16 @@ func (c *Cluster) Planned(t testing.TB, from time.Time, to string, vips ...netip
 			t.Errorf("nobody had %v for %v since %s; the machine stood still for %v at the move", vip, gap, Stamp(from), slack)
 		}
 		c.Overlap(t, vip, since, Lingers)
-		over := c.Owners.History().Overlap(vip, since, now)
+		overlap := max(c.Owners.History().Overlap(vip, since, now)-c.Stood(since, now), 0)
 		h, open := c.unharmed(t, vip, from, now, since, 0)
 		if len(h.open) > open {
 			t.Errorf("%v: %d connections were open at the move since %s and broke, want at most %d", vip, len(h.open), Stamp(from), open)
 		}
-		c.planned = append(c.planned, cost{gap, slack, over, len(h.lost), len(h.late)})
+		late := len(h.late)
+		if slack > netlab.Prompt {
+			late = 0
+		}
+		c.planned = append(c.planned, cost{gap, slack, overlap, len(h.lost), late})
 	}
 }
 
