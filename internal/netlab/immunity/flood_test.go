@@ -55,6 +55,7 @@ func TestFlood(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) { f.attack(t, f.scene(t, w)) })
 	}
 	f.judge(t)
+	f.punctual(t)
 }
 
 // pair is lb1, which is master of everything, and lb2.
@@ -126,6 +127,8 @@ type field struct {
 	queues          map[string]*queue // where each host's daemon waits for a processor
 	rates           []int             // that reached the victims
 	flooded, waited time.Duration     // of all floods: how long they went on, and how long they had no processor
+	timed           int               // adverts and takeovers
+	overdue         []time.Duration   // of those that were late: by how much beyond what others had of the machine
 }
 
 func newField(t *testing.T) *field {

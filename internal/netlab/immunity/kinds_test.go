@@ -31,7 +31,7 @@ var ways = []way{
 
 // beat is the interval of the way's adverts, and dead after how many of them a backup rises: where they are short a machine that
 // stands still must not look like a master that is gone.
-func (w way) beat() (interval time.Duration, dead int) {
+func (w way) beat() (time.Duration, int) {
 	if w.swift {
 		return 20 * time.Millisecond, 20
 	}

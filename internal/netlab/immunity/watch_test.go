@@ -148,9 +148,9 @@ func shares(pid int) map[string]share {
 	return threads
 }
 
-// worst is how long the thread that waited longest did so in a time. What the process itself did meanwhile is no excuse: a thread may
-// have waited for its siblings.
-func (q *queue) worst(from, to time.Time) (worst time.Duration) {
+// worst is how long the thread that waited longest did so in a time, and how much of that is no doing of the process itself: a thread
+// may have waited for its siblings.
+func (q *queue) worst(from, to time.Time) (waited, excused time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	sums, all := map[string]share{}, time.Duration(0)
@@ -164,9 +164,9 @@ func (q *queue) worst(from, to time.Time) (worst time.Duration) {
 		}
 	}
 	for _, s := range sums {
-		worst = max(worst, s.waited-(all-s.ran))
+		waited, excused = max(waited, s.waited), max(excused, s.waited-(all-s.ran))
 	}
-	return worst
+	return waited, excused
 }
 
 // received is how many packets each host's interface has received.
