@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -188,9 +189,9 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 	case "resume":
 		h.Resume()
 	case "drain": // drain a [who]
-		h.Feed(node.Drain{Who: cmpOr(rest, "admin"), On: true})
+		h.Feed(node.Drain{Who: cmp.Or(rest, "admin"), On: true})
 	case "undrain":
-		h.Feed(node.Drain{Who: cmpOr(rest, "admin")})
+		h.Feed(node.Drain{Who: cmp.Or(rest, "admin")})
 	case "stop":
 		h.Feed(node.Stop{})
 	case "lag": // lag a 3s: it performs everything that late
@@ -209,7 +210,7 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		h.Feed(node.Woke{Gap: d})
 		return err
 	case "adopt": // a dead daemon of this host still holds the addresses of web, or of the instance named
-		h.Feed(node.Adopt{Instance: cmpOr(rest, "web")})
+		h.Feed(node.Adopt{Instance: cmp.Or(rest, "web")})
 	case "exchange": // exchange a 80ms: another process goes on for it after that time
 		return tr.exchange(h, rest)
 	case "status":
@@ -316,7 +317,7 @@ func check(h *sim.Host, args []string) error {
 	case "ok":
 		h.SetCheck(args[0], &sim.Verdict{Healthy: true})
 	case "fail":
-		h.SetCheck(args[0], &sim.Verdict{Reason: cmpOr(strings.Join(args[2:], " "), "connection refused")})
+		h.SetCheck(args[0], &sim.Verdict{Reason: cmp.Or(strings.Join(args[2:], " "), "connection refused")})
 	case "silent":
 		h.SetCheck(args[0], nil)
 	default:
@@ -328,7 +329,7 @@ func check(h *sim.Host, args []string) error {
 // link changes what is known of a host's interface.
 func link(h *sim.Host, how string) error {
 	name, how := onLink(how)
-	l := h.LinkOn(cmpOr(name, sim.Interface))
+	l := h.LinkOn(cmp.Or(name, sim.Interface))
 	if l.Name == "" {
 		return fmt.Errorf("host %q has no interface %q", h.Name, name)
 	}
@@ -491,11 +492,4 @@ func prefixed(prefix, s string) string {
 		return ""
 	}
 	return prefix + s
-}
-
-func cmpOr(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

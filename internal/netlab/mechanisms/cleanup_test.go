@@ -1,6 +1,7 @@
 package mechanisms
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -21,6 +22,11 @@ func cleaning(t *testing.T, c *pairtest.Cluster) *netlab.Proc {
 	deafen(t, lb1, netlab.DropIn(netlab.VRRPv4), netlab.DropIn(netlab.VRRPv6))
 	cleanup := lb1.Begins(t, "cleanup")
 	both(t, c, moveBound)
+	labtest.Eventually(t, moveBound, func() (bool, string) {
+		out, err := lb1.Exec(t.Context(), "ip", "-o", "address", "show", "to", web4.String())
+		return err == nil && strings.Contains(cleanup.Output(), "adopted") && !strings.Contains(out, "valid_lft forever"),
+			fmt.Sprintf("the cleanup says %q, and the address is %s; %v", cleanup.Output(), out, err)
+	})
 	select {
 	case <-cleanup.Done():
 		t.Fatalf("the cleanup ended while lb1 had the address: %s", cleanup.Output())
@@ -48,8 +54,8 @@ func TestCleanupKilled(t *testing.T) {
 	}{
 		"leased":          {"", []netip.Addr{web4, web6}, 2 * time.Second},
 		"a long interval": {`advertise_interval = "2s"`, []netip.Addr{web4, web6}, 2 * time.Second},
-		// The answer, two waits for a successor, the longest linger, 2 s: 4.65 s, in whole seconds.
-		"without a lease": {"advertise_interval = \"200ms\"\n  lease = false", []netip.Addr{web4}, 5 * time.Second},
+		// The answer, two waits for a successor, the longest linger, 2 s: 5.25 s, in whole seconds.
+		"without a lease": {"advertise_interval = \"500ms\"\n  lease = false", []netip.Addr{web4}, 6 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
