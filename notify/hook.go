@@ -77,10 +77,16 @@ type Hook struct {
 	// Privileged has it run as the helper runs it: as root where the settings name no user, and only if nobody but root
 	// can replace the program.
 	Privileged bool
+	former     []former // what it was, the newest first
 }
 
 // wants says whether the hook is to be run for a transition.
 func (h Hook) wants(t Transition) bool {
+	return h.wantsNow(t) || slices.ContainsFunc(h.former, func(f former) bool { return f.wants(t) })
+}
+
+// wantsNow says whether it is to be run as the configuration of now has it.
+func (h Hook) wantsNow(t Transition) bool {
 	return slices.Contains(h.Settings.On, t.State) && h.isFor(t)
 }
 

@@ -104,7 +104,7 @@ func (r run) perform() Report {
 			report.Also = append(report.Also, p.Instance)
 		}
 	}
-	outcome, err := r.hook.run(r.ctx, latest.Transition)
+	outcome, err := r.hook.asFor(latest.Transition).run(r.ctx, latest.Transition)
 	report.Took, report.Output, report.Err = time.Since(report.At), outcome.Output, err
 	return report
 }

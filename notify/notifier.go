@@ -52,6 +52,7 @@ type Notifier struct {
 
 	mu       sync.Mutex // guards what follows; never held while a hook runs or report is called
 	hooks    []Hook
+	settings []setting     // what hooks is made of: the configuration of now, and those before it
 	lanes    map[key]*lane // those with something to do
 	running  bool          // Run is there to start lanes
 	stopping bool
@@ -77,16 +78,18 @@ type lane struct {
 	cancel context.CancelCauseFunc // ends the running hook
 }
 
-// New makes a Notifier with the hooks in the order of the configuration. report is called at the end of each run, for
+// New makes a Notifier with the hooks in the order of a configuration that names nobody; see Replace. report is called at the end of each run, for
 // several instances at once, and may take its time: it delays only the queue whose hook it was.
 func New(hooks []Hook, report func(Report)) *Notifier {
+	hooks = withUsers(hooks)
 	return &Notifier{
-		report: report,
-		slots:  make(chan struct{}, MaxRunning),
-		wake:   make(chan struct{}, 1),
-		hooks:  withUsers(hooks),
-		lanes:  make(map[key]*lane),
-		idle:   make(chan struct{}),
+		report:   report,
+		slots:    make(chan struct{}, MaxRunning),
+		wake:     make(chan struct{}, 1),
+		hooks:    hooks,
+		settings: []setting{{hooks: hooks}},
+		lanes:    make(map[key]*lane),
+		idle:     make(chan struct{}),
 	}
 }
 
@@ -136,12 +139,18 @@ func (n *Notifier) hooksOf(k key) []Hook {
 	return hooks
 }
 
-// Replace takes the hooks of a new configuration. Queues stay as they are and running hooks end in their own time. A
-// hook that is gone is not begun any more; a new one waits for the next transition.
-func (n *Notifier) Replace(hooks []Hook) {
+// Replace takes the hooks of a new configuration, and the names of its instances and groups. Queues stay as they are and running
+// hooks end in their own time. A hook that is gone is not begun any more; a new one waits for the next transition. An instance or
+// a group that is gone still stops after this: hooks that are not for it now hear of that as they were when it was configured.
+func (n *Notifier) Replace(hooks []Hook, names []Name) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.hooks = withUsers(hooks)
+	now := setting{hooks: withUsers(hooks), names: map[Name]bool{}}
+	for _, name := range names {
+		now.names[name] = true
+	}
+	n.settings = append([]setting{now}, n.settings[:min(len(n.settings), maxFormer)]...)
+	n.hooks = withFormer(n.settings)
 }
 
 // Run runs the hooks until ctx ends, then ends those that are running and waits for them. It is called once.

@@ -52,7 +52,7 @@ func randomLoad(t *testing.T, seed uint64) error {
 		last[transition.subject()] = transition
 		n.Notify(transition)
 		if rng.IntN(4) == 0 {
-			n.Replace(hooks)
+			n.Replace(hooks, nil)
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(500 * time.Millisecond))))
 	}

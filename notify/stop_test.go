@@ -192,7 +192,7 @@ func TestReplace(t *testing.T) {
 		m := move("web")
 		n.Notify(m.to(Master))
 		time.Sleep(time.Second)
-		n.Replace([]Hook{first, added, kept})
+		n.Replace([]Hook{first, added, kept}, nil)
 		time.Sleep(time.Minute)
 		n.Notify(m.to(Backup))
 		time.Sleep(time.Minute)

@@ -10,6 +10,7 @@ const (
 	defaultRuntime = "/run/understudy"
 	defaultState   = "/var/lib/understudy"
 	defaultHelper  = "/run/understudy-helper.sock"
+	defaultMemory  = "/run/understudy-helper"
 )
 
 // hostFlags say which daemon of a host is meant: several can share a file system.

@@ -23,7 +23,7 @@ const firstPassed = 3
 // helperCommand answers one request of a daemon that is not root.
 func helperCommand() *cobra.Command {
 	var f, unused hostFlags
-	var daemonUser string
+	var daemonUser, memory string
 	cmd := &cobra.Command{
 		Use:   "helper",
 		Short: "Run one hook or check for a daemon that is not root; a service manager starts it",
@@ -35,13 +35,17 @@ func helperCommand() *cobra.Command {
 			"takes and ignores. It refuses everybody but root and the daemon's user, names that it does not know, and files, programs\n" +
 			"and directories on their way that anybody but root can write. Of what runs as root a script among the arguments, by its\n" +
 			"absolute path, is judged as the program is: a file that can be executed, or any that is given to an interpreter. What it\n" +
-			"runs ends when the connection does. Each refusal is a line in the log.",
+			"runs ends when the connection does. Each refusal is a line in the log.\n\n" +
+			"The daemon says when it goes by what the files say now. An instance or a group that they name no longer gets its stop hooks\n" +
+			"for five minutes after that as the files had them before; nothing else of them is run.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return help(cmd, &f, daemonUser) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return help(cmd, &f, daemonUser, memory) },
 	}
 	f.addConfig(cmd)
 	f.addNode(cmd)
 	cmd.Flags().StringVar(&daemonUser, "daemon-user", "understudy", "`user` that the daemon runs as, by name or number")
+	cmd.Flags().StringVar(&memory, "memory", defaultMemory, "`directory`, root's alone, for the hooks of what a reload removes")
+	completeFlag(cmd, "memory", completeDirs)
 	// The rest of the daemon's options, so that one line of a file can hold those of both units.
 	unused.addDirs(cmd)
 	cmd.Flags().Bool("shadow", false, "")
@@ -53,7 +57,7 @@ func helperCommand() *cobra.Command {
 }
 
 // help serves the connection that it was started for.
-func help(cmd *cobra.Command, f *hostFlags, daemonUser string) error {
+func help(cmd *cobra.Command, f *hostFlags, daemonUser, memory string) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	conn, err := passedConn()
@@ -61,7 +65,7 @@ func help(cmd *cobra.Command, f *hostFlags, daemonUser string) error {
 		return fmt.Errorf("helper: %w", err)
 	}
 	return door.Helper{
-		Paths: f.config, Node: f.node, DaemonUser: daemonUser,
+		Paths: f.config, Node: f.node, DaemonUser: daemonUser, Memory: memory,
 		Log: func(c config.Log) hclog.Logger { return newLog(cmd.ErrOrStderr(), c).Named("helper") },
 	}.Serve(ctx, conn)
 }

@@ -110,7 +110,8 @@ func (u *unprivileged) help(c *net.UnixConn) {
 	file, err := c.File()
 	_ = c.Close()
 	if err == nil {
-		cmd := exec.Command(u.program, append([]string{"helper", "--daemon-user", strconv.Itoa(daemonUID)}, u.options()...)...)
+		own := []string{"helper", "--daemon-user", strconv.Itoa(daemonUID), "--memory", filepath.Join(u.dir, "memory")}
+		cmd := exec.Command(u.program, append(own, u.options()...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, u
 		err = cmd.Start()
 		_ = file.Close() // else the daemon would not hear the end of the helper

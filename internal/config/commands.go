@@ -74,12 +74,29 @@ func (c *Commands) Check(name string) (k Check, err error) {
 	return k, err
 }
 
+// Whole says that a file cannot be read or parsed, so that it is not known what it names.
+func (c *Commands) Whole() error {
+	if c.files.broken {
+		return errors.New(c.text(c.files.found))
+	}
+	return nil
+}
+
+// Names lists the names of a type's blocks, each once, in the order of the configuration.
+func (c *Commands) Names(what string) (names []string) {
+	seen := map[string]bool{}
+	for _, b := range c.blocks.OfType(what) {
+		if name := b.Labels[len(b.Labels)-1]; !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Has says that there is no block of a type by a name. Where a file cannot be read there may be one.
 func (c *Commands) Has(what, name string) error {
-	var known []string
-	for _, b := range c.blocks.OfType(what) {
-		known = append(known, b.Labels[len(b.Labels)-1])
-	}
+	known := c.Names(what)
 	if c.files.broken || slices.Contains(known, name) {
 		return nil
 	}

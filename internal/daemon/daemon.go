@@ -58,6 +58,8 @@ type Options struct {
 type Door interface {
 	notify.Door
 	checks.Door
+	// Remember tells the helper that the daemon goes by the configuration which is on the disk.
+	Remember(ctx context.Context) error
 }
 
 // Server is the control socket.
@@ -227,7 +229,8 @@ func (d *Daemon) prepare(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	d.notifier = notify.New(d.hooksOf(p), d.hookEnded)
+	d.notifier = notify.New(nil, d.hookEnded)
+	d.notifier.Replace(d.hooksOf(p), namesOf(cfg))
 	d.monitors.prepare(p)
 	return nil
 }
@@ -289,6 +292,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.control != nil {
 		task("control", d.control.Run)
 	}
+	tasks.Go(func() { d.tellHelper(work) })
 	task("systemd", d.runWatchdog)
 	if d.opts.Inherited != nil {
 		task("inheritance", d.runInheritance)

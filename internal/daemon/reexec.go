@@ -241,6 +241,8 @@ func (l *loop) unrest() string {
 		return "addresses are being set"
 	case len(l.announcer.queue) > 0:
 		return "addresses are being announced"
+	case l.notifier.Owes():
+		return "a hook of what a reload removed has not ended"
 	}
 	return ""
 }

@@ -118,6 +118,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 		d.log.Debug("configuration unchanged", "why", why)
 		return node.Reloaded{Summary: "unchanged"}, nil
 	}
+	d.tellHelper(ctx) // before anything that it does not name any more lets go
 	if err := d.apply(ctx, p); err != nil {
 		return node.Reloaded{}, err
 	}
@@ -156,7 +157,7 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 		return ctx.Err()
 	}
 	d.names.changed()
-	d.notifier.Replace(d.hooksOf(p))
+	d.notifier.Replace(d.hooksOf(p), namesOf(p.cfg))
 	if d.control != nil {
 		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
 	}
@@ -168,4 +169,31 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.post(ctx, node.Reconfigured{Config: d.nodeConfig(p.cfg)})
 	d.monitors.replace(p)
 	return nil
+}
+
+// helperBound is how long the helper may take to read the configuration: until then what a reload changes waits.
+const helperBound = 2 * time.Second
+
+// tellHelper has the helper take note of the configuration, so that it can still run the last hooks of what the next one lacks.
+func (d *Daemon) tellHelper(ctx context.Context) {
+	door := d.opts.Door
+	if door == nil || d.opts.Shadow || !door.Open() {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, helperBound, fmt.Errorf("it takes longer than %s", helperBound))
+	defer cancel()
+	if err := door.Remember(ctx); err != nil && context.Cause(ctx) != context.Canceled {
+		d.log.Warn("the helper does not know the configuration: stop hooks of what a reload removes may be refused", "error", err)
+	}
+}
+
+// namesOf lists whom a configuration names.
+func namesOf(cfg *config.Config) (names []notify.Name) {
+	for _, i := range cfg.Instances {
+		names = append(names, notify.Name{Name: i.Name})
+	}
+	for _, g := range cfg.Groups {
+		names = append(names, notify.Name{Group: true, Name: g.Name})
+	}
+	return names
 }

@@ -66,6 +66,13 @@ func (d *Door) Check(ctx context.Context, name string) (checks.Finding, error) {
 	return checks.Finding{Word: a.Word, Output: a.Output}, err
 }
 
+// Remember has the helper take note that the daemon goes by the configuration which is on the disk now. What a later one lacks can so
+// still be told of its end.
+func (d *Door) Remember(ctx context.Context) error {
+	_, err := d.ask(ctx, request{Remember: true})
+	return err
+}
+
 // Failure is a run that failed behind the door.
 type Failure struct {
 	// Reason is the helper's.

@@ -39,6 +39,8 @@ type Helper struct {
 	Node  string
 	// DaemonUser may ask, beside root; by name or number.
 	DaemonUser string
+	// Memory is the directory, root's alone, for what the configuration said before it was changed; empty: nothing is known of that.
+	Memory string
 	// Log makes the log, once the configuration says how; before that it is asked for the defaults.
 	Log func(config.Log) hclog.Logger
 }
@@ -133,15 +135,36 @@ func (s *session) run(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	s.log = s.Log(commands.Log())
-	if r.Check != "" {
+	switch {
+	case r.Remember:
+		return answer{}, s.note(commands)
+	case r.Check != "":
 		return s.check(ctx, r, commands)
 	}
 	return s.hook(ctx, r, commands)
 }
 
+// note keeps the configuration that the daemon goes by from now on.
+func (s *session) note(commands *config.Commands) error {
+	if s.Memory == "" {
+		return errors.New("this helper has no --memory")
+	}
+	k, err := keep(commands)
+	if err == nil {
+		err = s.remember(k, time.Now())
+	}
+	if err != nil {
+		return fmt.Errorf("remember the configuration: %w", err)
+	}
+	return nil
+}
+
 // subject is what a request is about, for the log.
 func (r request) subject() []any {
-	if r.Check != "" {
+	switch {
+	case r.Remember:
+		return []any{"remember", "the configuration"}
+	case r.Check != "":
 		return []any{"check", r.Check}
 	}
 	return []any{"hook", r.Hook, "instance", r.Transition.Instance, "state", r.Transition.State}
@@ -149,33 +172,78 @@ func (r request) subject() []any {
 
 // hook runs a hook for a transition that it is written for.
 func (s *session) hook(ctx context.Context, r request, commands *config.Commands) (answer, error) {
-	found, err := commands.Hook(r.Hook)
-	if err != nil {
-		return answer{}, err
-	}
-	hook, err := found.Build()
-	if err != nil {
-		return answer{}, err
-	}
 	t := r.Transition.told()
-	stranger := unknown(t, commands)
-	switch {
-	case !hook.RunsCommand():
-		return answer{}, fmt.Errorf("notify %q runs no command, so that it needs no helper", r.Hook)
-	case t.Node != commands.Node():
+	if t.Node != commands.Node() {
 		return answer{}, fmt.Errorf("the daemon is node %q, and this helper %q; give both the same --node", t.Node, commands.Node())
-	case stranger != nil:
-		return answer{}, stranger
-	case !hook.Wants(t):
-		return answer{}, fmt.Errorf("notify %q is not for %q of %q in the configuration of this host; if that changed, run: understudy reload",
-			r.Hook, t.State, t.Instance)
+	}
+	hook, err := configured(r.Hook, t, commands)
+	if err != nil {
+		if hook, err = s.lastHook(r.Hook, t, commands, err); err != nil {
+			return answer{}, err
+		}
 	}
 	hook.Privileged = true
-	ctx, cancel := r.within(ctx, found.Settings.Timeout)
+	ctx, cancel := r.within(ctx, hook.Settings.Timeout)
 	defer cancel()
 	start := time.Now()
 	outcome, err := hook.Run(ctx, t)
 	return s.ran(start, err, answer{Output: outcome.Output}), nil
+}
+
+// configured is a hook of the configuration that wants a transition.
+func configured(name string, t notify.Transition, commands *config.Commands) (notify.Hook, error) {
+	found, err := commands.Hook(name)
+	if err != nil {
+		return notify.Hook{}, err
+	}
+	if err := unknown(t, commands); err != nil {
+		return notify.Hook{}, err
+	}
+	return wanting(found, t)
+}
+
+// wanting is a hook that runs a command and wants a transition.
+func wanting(found config.Hook, t notify.Transition) (notify.Hook, error) {
+	hook, err := found.Build()
+	switch {
+	case err != nil:
+		return hook, err
+	case !hook.RunsCommand():
+		return hook, fmt.Errorf("notify %q runs no command, so that it needs no helper", hook.Name)
+	case !hook.Wants(t):
+		return hook, fmt.Errorf("notify %q is not for %q of %q in the configuration of this host; if that changed, run: understudy reload",
+			hook.Name, t.State, t.Instance)
+	}
+	return hook, nil
+}
+
+// lastHook is the hook that an instance or a group has had which a reload removed, for its end alone; refusal is what is said where
+// there is none.
+func (s *session) lastHook(name string, t notify.Transition, commands *config.Commands, refusal error) (notify.Hook, error) {
+	what := "instance"
+	if t.Group {
+		what = "group"
+	}
+	if s.Memory == "" || t.State != notify.Stop || commands.Has(what, t.Instance) == nil {
+		return notify.Hook{}, refusal
+	}
+	m, err := s.recall()
+	if err != nil {
+		return notify.Hook{}, fmt.Errorf("%w; what it was before is not known: %w", refusal, err)
+	}
+	last, ok := m.last(name, t, time.Now())
+	if !ok {
+		return notify.Hook{}, refusal
+	}
+	found, err := last.hook()
+	if err != nil {
+		return notify.Hook{}, err
+	}
+	hook, err := wanting(found, t)
+	if err != nil {
+		return notify.Hook{}, refusal
+	}
+	return hook, nil
 }
 
 // unknown says why a transition is of none that the configuration names. An instance or a group that a reload removed stops after

@@ -20,6 +20,8 @@ import (
 type request struct {
 	Hook  string `json:"hook,omitempty"`
 	Check string `json:"check,omitempty"`
+	// Remember says that the daemon goes by the configuration of now, and runs nothing.
+	Remember bool `json:"remember,omitempty"`
 	// Transition is what a hook is told.
 	Transition *transition `json:"transition,omitempty"`
 	// TimeoutMS is how long the daemon will wait, if that is less than the configuration allows.
@@ -97,9 +99,11 @@ func (t transition) told() notify.Transition {
 // judge says what is wrong with a request, whoever sent it.
 func (r request) judge() error {
 	switch {
-	case (r.Hook == "") == (r.Check == ""):
+	case r.Remember && (r.Hook+r.Check != "" || r.Transition != nil):
+		return errors.New("what is to be remembered is the configuration alone")
+	case !r.Remember && (r.Hook == "") == (r.Check == ""):
 		return errors.New("it must name one hook or one check")
-	case !config.ValidName(r.Hook + r.Check):
+	case !r.Remember && !config.ValidName(r.Hook+r.Check):
 		return fmt.Errorf("%s is no name of a hook or a check", quote(r.Hook+r.Check))
 	case (r.Hook == "") != (r.Transition == nil):
 		return errors.New("a hook has a transition, and a check has none")

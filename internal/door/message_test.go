@@ -63,6 +63,7 @@ func TestWhatNoDaemonWouldAsk(t *testing.T) {
 	}{
 		{"nothing", func(r *request, _ *transition) { r.Hook = "" }, "it must name one hook or one check"},
 		{"both", func(r *request, _ *transition) { r.Check = "backends" }, "it must name one hook or one check"},
+		{"a run and a word", func(r *request, _ *transition) { r.Remember = true }, "what is to be remembered is the configuration alone"},
 		{"a path", func(r *request, _ *transition) { r.Hook = "../../bin/sh" }, `"../../bin/sh" is no name of a hook or a check`},
 		{"a name that is too long", func(r *request, _ *transition) { r.Hook = long }, `"` + long[:64] + `" is no name of a hook or a check`},
 		{"a hook without a transition", func(r *request, _ *transition) { r.Transition = nil }, "a hook has a transition, and a check has none"},

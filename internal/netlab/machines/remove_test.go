@@ -68,7 +68,7 @@ func gone(t *testing.T, s *server) {
 	if out := s.do(t, "ip -oneline address show"); strings.Contains(out, vip4.String()+"/") || strings.Contains(out, vip6.String()+"/") {
 		t.Errorf("%s still has an address:\n%s", s.Name(), out)
 	}
-	if out, ok := s.try(t, "ls -d /run/understudy "+door); ok {
+	if out, ok := s.try(t, "ls -d /run/understudy /run/understudy-helper "+door); ok {
 		t.Errorf("%s still has %s", s.Name(), out)
 	}
 }
