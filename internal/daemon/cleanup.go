@@ -158,7 +158,7 @@ func (d *Daemon) remains(known []node.Instance) (map[string][]netip.Addr, error)
 		}
 		left[h.Owner] = append(left[h.Owner], h.IP)
 		return true
-	})
+	}, d.claim())
 	if err != nil && len(left) == 0 {
 		return nil, fmt.Errorf("look for addresses of the dead daemon: %w", err)
 	}

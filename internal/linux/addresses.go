@@ -71,7 +71,8 @@ type Addresses struct {
 	requests *requests
 	held     *ledger
 	notice   error
-	routed   time.Time // when the routes were looked at last
+	routed   time.Time          // when the routes were looked at last
+	routes   map[connected]bool // those that we, or a daemon before us, have made
 	macvlans *Macvlans
 	speaking map[int]bool // macvlans that are not mute, by index
 }
@@ -102,10 +103,14 @@ func OpenAddresses(runtimeDir string) (*Addresses, error) {
 		requests.close()
 		return nil, err
 	}
-	return &Addresses{
-		file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice,
+	a := &Addresses{
+		file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice, routes: map[connected]bool{},
 		macvlans: macvlans, speaking: map[int]bool{},
-	}, nil
+	}
+	for c := range a.held.networks {
+		a.routes[c] = true
+	}
+	return a, nil
 }
 
 // Close releases the sockets; the addresses stay, and the macvlans that have one.

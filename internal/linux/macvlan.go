@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +17,6 @@ import (
 )
 
 const (
-	// macvlanAlias begins the alias of every macvlan of ours: whoever finds one knows whose it is.
-	macvlanAlias = "understudy: "
 	// maxLinkName is IFNAMSIZ without its zero byte.
 	maxLinkName = 15
 	// sourceBound is how long the kernel may take until a new link-local address can be sent from; sourcePoll is how often
@@ -73,11 +70,6 @@ func (m Macvlan) MAC() net.HardwareAddr {
 	return net.HardwareAddr{0x00, 0x00, 0x5e, 0x00, family, m.VRID}
 }
 
-// alias is what marks the device as ours.
-func (m Macvlan) alias() string {
-	return fmt.Sprintf("%svirtual router %d of %s", macvlanAlias, m.VRID, m.Owner)
-}
-
 // Source6 is the device's link-local address: stable on one host, and another one on each, since the MAC address of the
 // interface goes into it (RFC 7217 in spirit). One made of the virtual MAC would be the same on all of them, and equal
 // priorities could never be told apart.
@@ -103,6 +95,7 @@ type Macvlans struct {
 	mu     sync.Mutex // guards what follows, and keeps two goroutines from making one device
 	kernel *rtnetlink
 	book   *macvlanBook
+	mark   string // this daemon's, in the aliases
 
 	whole sync.Mutex // held while a device has its name and is not mute and deaf yet
 }
@@ -116,7 +109,7 @@ func openMacvlans(runtimeDir string) (*Macvlans, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Macvlans{kernel: kernel, book: book}, nil
+	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir)}, nil
 }
 
 func (s *Macvlans) close() { s.kernel.close() }
@@ -183,30 +176,31 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
 	}
 	at := link.Attrs()
-	if !s.ours(link) {
+	// One that names no daemon is ours too if it has the name that we need: a release made it that did not know several.
+	understudy, others := aliasOwner(at.Alias, s.mark)
+	switch {
+	case others:
+		return nil, fmt.Errorf("another understudy of this host has %s, for the same VRID: one that runs, or died, with another --runtime-dir; "+
+			"give one of them another VRID, or run understudy cleanup with that directory", m.Name())
+	case !understudy && !s.ours(link):
 		return nil, fmt.Errorf("the name %s is taken by an interface that is not ours: rename or remove it", m.Name())
 	}
+	alias := m.alias(s.mark)
 	v, ok := link.(*netlink.Macvlan)
-	if ok && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias == m.alias() {
+	if ok && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias == alias {
 		if m.Settled() {
 			return link, nil
 		}
 		return link, s.settle(m, link) // a sysctl for all interfaces, or for new ones, has come over it
 	}
-	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != m.alias() && strings.HasPrefix(at.Alias, macvlanAlias) {
-		return link, s.settle(m, link) // its instance has another name now
+	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != alias && understudy {
+		return link, s.settle(m, link) // its instance has another name now, or its maker knew no marks
 	}
 	// One without a name was never whole: its maker died, or became another program.
 	if err := s.kernel.handle.LinkDel(link); err != nil {
 		return nil, fmt.Errorf("remove what %s was before: %w", m.Name(), err)
 	}
 	return nil, nil
-}
-
-// ours says whether a device was made by a daemon of this host.
-func (s *Macvlans) ours(link netlink.Link) bool {
-	at := link.Attrs()
-	return strings.HasPrefix(at.Alias, macvlanAlias) || link.Type() == "macvlan" && s.book.has(at.Name)
 }
 
 // make makes the device, mute, deaf and off. It gets its name in the alias last: what has that is all of this.
@@ -276,7 +270,7 @@ func (s *Macvlans) settle(m Macvlan, link netlink.Link) error {
 			return err
 		}
 	}
-	if err := s.kernel.handle.LinkSetAlias(link, m.alias()); err != nil {
+	if err := s.kernel.handle.LinkSetAlias(link, m.alias(s.mark)); err != nil {
 		return fmt.Errorf("mark %s: %w", m.Name(), err)
 	}
 	return nil
@@ -341,17 +335,17 @@ func (s *Macvlans) Keep(keep func(name string) bool) ([]string, error) {
 	if len(s.book.Devices)+len(s.book.Parents) == 0 {
 		return nil, nil
 	}
-	return s.keep(keep)
+	return s.keep(keep, false)
 }
 
-// sweep is Keep for what a dead process left, also where its book was lost.
-func (s *Macvlans) sweep(keep func(name string) bool) ([]string, error) {
+// sweep is Keep for what a dead process left, also where its book was lost; all: whichever daemon's it is.
+func (s *Macvlans) sweep(keep func(name string) bool, all bool) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.keep(keep)
+	return s.keep(keep, all)
 }
 
-func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err error) {
+func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string, err error) {
 	var links []netlink.Link
 	whole, err := untilWhole(func() (err error) { links, err = s.kernel.handle.LinkList(); return err })
 	if err == nil && !whole {
@@ -361,11 +355,15 @@ func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err erro
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	var errs []error
-	stays := map[string]bool{}
+	stays, shared := map[string]bool{}, map[int]bool{}
 	var doomed []netlink.Link
 	for _, link := range links {
+		understudy, _ := aliasOwner(link.Attrs().Alias, s.mark)
 		switch name := link.Attrs().Name; {
-		case !s.ours(link):
+		case !s.ours(link) && !(all && understudy):
+			if understudy {
+				shared[link.Attrs().ParentIndex] = true
+			}
 		case keep(name):
 			stays[name] = true
 		default:
@@ -387,7 +385,7 @@ func (s *Macvlans) keep(keep func(name string) bool) (removed []string, err erro
 		removed = append(removed, name)
 	}
 	s.book.Devices = slices.DeleteFunc(s.book.Devices, func(m Macvlan) bool { return !stays[m.Name()] })
-	errs = append(errs, s.release()...)
+	errs = append(errs, s.release(shared)...)
 	if err := s.book.save(); err != nil {
 		errs = append(errs, err)
 	}

@@ -75,7 +75,8 @@ func TestMacvlanComesAndGoes(t *testing.T) {
 		return self.run("ip -br link") + self.run("ip -o addr") + self.run("ip route show table all")
 	}
 	before := all()
-	a := openAddresses(t, t.TempDir())
+	dir := t.TempDir()
+	a := openAddresses(t, dir)
 	for range 2 {
 		made := 0
 		for _, m := range []Macvlan{router4, router6} {
@@ -87,7 +88,7 @@ func TestMacvlanComesAndGoes(t *testing.T) {
 				made++
 			}
 			link := must(netlink.LinkByName(m.Name()))
-			if link.Attrs().HardwareAddr.String() != m.MAC().String() || link.Attrs().Alias != "understudy: virtual router 71 of web" {
+			if link.Attrs().HardwareAddr.String() != m.MAC().String() || link.Attrs().Alias != "understudy: virtual router 71 of web"+markOf(dir) {
 				t.Errorf("%s: %s, %q", m.Name(), link.Attrs().HardwareAddr, link.Attrs().Alias)
 			}
 			if m.V6 && !strings.Contains(self.run("ip -o addr show dev "+m.Name()), state.Source6.String()+"/64 scope link") {
@@ -138,12 +139,12 @@ func TestMacvlanOfADeadDaemon(t *testing.T) {
 	dead.kernel.close() // without a word
 
 	a := openAddresses(t, dir)
-	kept, err := a.Sweep(func(Held) bool { return true })
+	kept, err := a.Sweep(func(Held) bool { return true }, Claim{})
 	if err != nil || len(kept) != 0 || !strings.Contains(self.run("ip -o link"), "us4-71-v0") {
 		t.Errorf("what is kept was removed: %v, %v", kept, err)
 	}
 	setAll(t, a, virtual())
-	removed, err := a.Sweep(func(Held) bool { return false })
+	removed, err := a.Sweep(func(Held) bool { return false }, Claim{})
 	if err != nil || len(removed) != 2 || removed[0].Base() != "v0" {
 		t.Errorf("removed %+v, %v", removed, err)
 	}
@@ -164,7 +165,7 @@ func TestMacvlanWithoutABook(t *testing.T) {
 		t.Fatal(err)
 	}
 	self.run("ip link add link v0 name mine type macvlan mode bridge")
-	if _, err := openAddresses(t, dir).Sweep(func(Held) bool { return false }); err != nil {
+	if _, err := openAddresses(t, dir).Sweep(func(Held) bool { return false }, Claim{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := self.run("ip -o link"); strings.Contains(got, "us4") || !strings.Contains(got, "mine") {

@@ -147,10 +147,11 @@ func (s *Macvlans) tame(parent *netlink.LinkAttrs) (changed bool, err error) {
 	return true, nil
 }
 
-// release gives parents that carry no IPv4 device any more their settings back, unless somebody changed them meanwhile.
-func (s *Macvlans) release() (errs []error) {
+// release gives parents that carry no IPv4 device any more their settings back, unless somebody changed them meanwhile. Those that
+// another daemon needs as well wait for the end of its devices, and this daemon's next look.
+func (s *Macvlans) release(shared map[int]bool) (errs []error) {
 	carries := func(p macvlanParent) bool {
-		return slices.ContainsFunc(s.book.Devices, func(m Macvlan) bool { return m.Parent == p.Name && !m.V6 })
+		return shared[p.Index] || slices.ContainsFunc(s.book.Devices, func(m Macvlan) bool { return m.Parent == p.Name && !m.V6 })
 	}
 	s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool {
 		if carries(p) {

@@ -21,7 +21,7 @@ type connected struct {
 // route is what matters here of a route in the main table.
 type route struct {
 	connected
-	ours    bool
+	marked  bool // as an understudy's: ours, or another daemon's of this host
 	gateway bool
 }
 
@@ -43,7 +43,22 @@ func (a *Addresses) setRoutes(wants []Want) []AddressError {
 	return failed
 }
 
-// reconcileRoutes does the work of setRoutes and returns what failed for each route.
+// claimRoutes counts routes as ours that bear the mark and are claimed.
+func (a *Addresses) claimRoutes(claim Claim) error {
+	routes, err := a.kernel.routes()
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if r.marked && (claim.All || claim.Network != nil && claim.Network(a.nameOf(r.index), r.network)) {
+			a.routes[r.connected] = true
+		}
+	}
+	return nil
+}
+
+// reconcileRoutes does the work of setRoutes and returns what failed for each route. A route that another daemon of this host
+// has made serves as well as one of ours, and is left to it; when it goes, the next look puts ours in its place.
 func (a *Addresses) reconcileRoutes() map[connected]error {
 	a.routed = time.Now()
 	errs := make(map[connected]error)
@@ -61,13 +76,23 @@ func (a *Addresses) reconcileRoutes() map[connected]error {
 		return errs
 	}
 	for c := range wanted {
-		if !hostRoute(routes, c) && !slices.Contains(routes, route{connected: c, ours: true}) {
-			note(c, a.kernel.addRoute(c))
+		if !hostRoute(routes, c) && !slices.Contains(routes, route{connected: c, marked: true}) {
+			err := a.kernel.addRoute(c)
+			note(c, err)
+			a.routes[c] = a.routes[c] || err == nil
 		}
 	}
-	for _, r := range routes {
-		if r.ours && (wanted[r.connected] == 0 || hostRoute(routes, r.connected)) {
-			note(r.connected, a.kernel.deleteRoute(r.connected))
+	for c := range a.routes {
+		if wanted[c] > 0 && !hostRoute(routes, c) {
+			continue
+		}
+		var err error
+		if slices.Contains(routes, route{connected: c, marked: true}) {
+			err = a.kernel.deleteRoute(c)
+			note(c, err)
+		}
+		if err == nil {
+			delete(a.routes, c)
 		}
 	}
 	return errs
@@ -77,7 +102,7 @@ func (a *Addresses) reconcileRoutes() map[connected]error {
 // on the same interface as part of a larger one.
 func hostRoute(routes []route, c connected) bool {
 	return slices.ContainsFunc(routes, func(r route) bool {
-		if r.ours {
+		if r.marked {
 			return false
 		}
 		within := r.network.Bits() < c.network.Bits() && r.network.Contains(c.network.Addr())
@@ -123,7 +148,7 @@ func parseRoute(x netlink.Route) (route, bool) {
 	}
 	return route{
 		connected: connected{x.LinkIndex, netip.PrefixFrom(ip, bits).Masked()},
-		ours:      x.Protocol == protocolTag,
+		marked:    x.Protocol == protocolTag,
 		gateway:   x.Gw != nil || x.Via != nil || len(x.MultiPath) > 0,
 	}, bits > 0
 }

@@ -6,9 +6,9 @@ import (
 )
 
 // Sweep removes what a dead process left behind: the addresses that held.json lists and those that carry our tag, and
-// our routes and macvlans; but not what keep wants kept, which the next Set of its owner adopts. It returns the addresses
-// that it removed. It runs at start, before any Set.
-func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
+// our routes and macvlans; but not what keep wants kept, which the next Set of its owner adopts. claim says what is ours of
+// the routes and macvlans that are not listed. It returns the addresses that it removed. It runs at start, before any Set.
+func (a *Addresses) Sweep(keep func(Held) bool, claim Claim) ([]Held, error) {
 	present, err := a.kernel.addresses()
 	if err != nil {
 		return nil, fmt.Errorf("sweep addresses: %w", err)
@@ -49,10 +49,13 @@ func (a *Addresses) Sweep(keep func(Held) bool) ([]Held, error) {
 			a.held.drop(r)
 		}
 	}
+	if err := a.claimRoutes(claim); err != nil {
+		errs = append(errs, err)
+	}
 	for _, err := range a.reconcileRoutes() {
 		errs = append(errs, err)
 	}
-	if _, err := a.macvlans.sweep(a.holds); err != nil {
+	if _, err := a.macvlans.sweep(a.holds, claim.All); err != nil {
 		errs = append(errs, err)
 	}
 	a.save()
@@ -67,11 +70,17 @@ func (a *Addresses) describe(x address, names map[int]string) Held {
 	}
 	name, known := names[x.index]
 	if !known {
-		name = fmt.Sprintf("#%d", x.index)
-		if link, err := a.kernel.handle.LinkByIndex(x.index); err == nil {
-			name = link.Attrs().Name
-		}
+		name = a.nameOf(x.index)
 		names[x.index] = name
 	}
 	return Held{Index: x.index, IP: x.prefix.Addr(), Interface: name}
+}
+
+// nameOf is the name of an interface; of one that is gone it is its number.
+func (a *Addresses) nameOf(index int) string {
+	link, err := a.kernel.handle.LinkByIndex(index)
+	if err != nil {
+		return fmt.Sprintf("#%d", index)
+	}
+	return link.Attrs().Name
 }

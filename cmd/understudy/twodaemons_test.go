@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// ofOneOfTwo is the configuration of one of two daemons of a host: with a virtual MAC address, and a network of its own.
+func ofOneOfTwo(vrid int, net string) string {
+	return fmt.Sprintf(`
+instance "web" {
+  interface          = "eth0"
+  vrid               = %d
+  priority           = 150
+  addresses          = ["%s.10/24"]
+  mac                = "virtual"
+  advertise_interval = "100ms"
+}
+instance "plain" {
+  interface          = "eth0"
+  vrid               = %d
+  priority           = 150
+  addresses          = ["%s.20"]
+  advertise_interval = "100ms"
+}
+`, vrid, net, vrid+1, net)
+}
+
+// TestTwoDaemonsOfAHost: neither the start of the second, nor its work, nor its end, however it ends, takes anything from the first.
+func TestTwoDaemonsOfAHost(t *testing.T) {
+	t.Parallel()
+	first := newSingle(t, 150)
+	second := *first
+	second.run, second.conf = "second", filepath.Join(first.host.Dir(), "second.hcl")
+	first.write(ofOneOfTwo(71, "192.0.2"))
+	second.write(ofOneOfTwo(81, "198.51.100"))
+	a := first.start()
+	masters := func(s *single) {
+		t.Helper()
+		labtest.Eventually(t, hostBound, func() (bool, string) {
+			r := s.report()
+			if r.Node == nil {
+				return false, "it does not run"
+			}
+			is := func(i node.InstanceStatus) bool { return i.State == node.Master }
+			return len(r.Node.Instances) == 2 && is(r.Node.Instances[0]) && is(r.Node.Instances[1]), fmt.Sprintf("%+v", r.Node.Instances)
+		})
+	}
+	masters(first)
+	has := func() string { // without lifetimes, and what the second has
+		t.Helper()
+		out, err := first.host.Exec(t.Context(), "sh", "-c",
+			"(ip -o link | grep us.-71; ip -o -4 addr show; ip route; cat /proc/sys/net/ipv4/conf/eth0/arp_*e) | sed 's/ valid_lft.*//; s/ dynamic//'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var own []string
+		for line := range strings.Lines(out) {
+			if !strings.Contains(line, "198.51.100.") && !strings.Contains(line, "us4-81") {
+				own = append(own, line)
+			}
+		}
+		return strings.Join(own, "")
+	}
+	before := has()
+	if !strings.Contains(before, "us4-71-eth0") || !strings.Contains(before, "192.0.2.0/24 dev eth0 proto 112") {
+		t.Fatalf("the first daemon has\n%s", before)
+	}
+	untouched := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(before, has()); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", when, diff)
+		}
+	}
+	b := second.start()
+	masters(&second)
+	untouched("the second daemon's start")
+	first.write(strings.ReplaceAll(ofOneOfTwo(71, "192.0.2"), "150", "151"))
+	first.expect(exitOK, "", "reload")
+	untouched("a reload of the first")
+	second.signal(b, syscall.SIGTERM)
+	if err := second.ends(b); err != nil {
+		t.Error(err)
+	}
+	untouched("the second daemon's end")
+	b = second.start()
+	masters(&second)
+	if err := b.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	second.expect(exitOK, "", "cleanup")
+	untouched("the second daemon's death, and the cleanup after it")
+	for _, bad := range []string{"something else removed", "taken away", "repair"} {
+		if strings.Contains(a.Output(), bad) {
+			t.Errorf("the first daemon's log tells of %q", bad)
+		}
+	}
+}
