@@ -144,9 +144,10 @@ func (n *Node) addressesSet(now time.Time, i *instance) {
 
 // serving tells the hooks that this host is master, once the addresses are there.
 func (n *Node) serving(now time.Time, i *instance) {
-	if i.state == Master && i.confirmed {
+	if i.serves() {
 		n.tell(now, i, Master)
 		n.tellGroup(now, i.fate)
+		n.inherited(now, i)
 	}
 }
 

@@ -39,6 +39,7 @@ type leave struct {
 	repeated bool                // an unhealthy master offers again
 	retried  bool                // the second try of one that goes for good
 	seen     map[netip.Addr]bool // announced by another host before its advert came
+	heirs    []*instance         // whom a removed fate keeps the addresses for; see keepForHeirs
 }
 
 // linger is the time in which the old holder still serves although another is master.
@@ -130,6 +131,7 @@ func (n *Node) settleLeaving(now time.Time, f *fate) {
 		n.quit(now, f, f.standing.cannot)
 		return
 	}
+	n.disinherited(now, f)
 	n.setPriority(now, f)
 }
 
@@ -265,6 +267,7 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	}
 	if f.leave != nil && i.holding {
 		f.leave.seen[ev.IP] = true
+		n.disinherited(now, f)
 	}
 	if i.holding {
 		if i.heralds == nil {
@@ -433,6 +436,7 @@ func (n *Node) endLeave(now time.Time, f *fate) {
 		f.leave.retried = true
 		f.leave.until = now.Add(f.secondWait(n.ends(f)))
 		n.leaveAgain(now, f, 0)
+	case departs && n.keepForHeirs(now, f):
 	case departs:
 		n.abandon(now, f, why+"; nobody took over")
 	default:

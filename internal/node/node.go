@@ -194,6 +194,9 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)
+	if ev.Advert.Priority != vrrp.PriorityRelease {
+		n.rival(now, m, ev)
+	}
 	n.settle(now, f)
 	n.plan(f)
 }
