@@ -50,11 +50,12 @@ type single struct {
 	host *netlab.Host
 	conf string
 	run  string // the runtime directory's name
+	keep string // the state directory's
 }
 
 func newSingle(t *testing.T, priority int) *single {
 	t.Helper()
-	s := &single{t: t, run: "run", host: labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")}
+	s := &single{t: t, run: "run", keep: "state", host: labtest.Host(t, labtest.New(t), "lb1", "10.0.0.11/24")}
 	s.conf = filepath.Join(s.host.Dir(), "understudy.hcl")
 	s.configure(priority)
 	return s
@@ -94,7 +95,7 @@ func (s *single) argv(args ...string) []string {
 		s.t.Fatal(err)
 	}
 	argv := append([]string{"env", asCommand + "=1", "GORACE=atexit_sleep_ms=0", self}, args...)
-	return append(argv, "--runtime-dir", filepath.Join(s.host.Dir(), s.run), "--state-dir", filepath.Join(s.host.Dir(), "state"))
+	return append(argv, "--runtime-dir", filepath.Join(s.host.Dir(), s.run), "--state-dir", filepath.Join(s.host.Dir(), s.keep))
 }
 
 // start starts the daemon.

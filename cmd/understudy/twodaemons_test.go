@@ -39,7 +39,7 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 	t.Parallel()
 	first := newSingle(t, 150)
 	second := *first
-	second.run, second.conf = "second", filepath.Join(first.host.Dir(), "second.hcl")
+	second.run, second.keep, second.conf = "second", "kept", filepath.Join(first.host.Dir(), "second.hcl")
 	first.write(ofOneOfTwo(71, "192.0.2"))
 	second.write(ofOneOfTwo(81, "198.51.100"))
 	a := first.start()

@@ -91,7 +91,7 @@ func (d *Daemon) letGo(failure error) error {
 	}
 	var released []linux.Held
 	var err error
-	if !inTime(func() { released, err = d.kernel.Sweep(d.strange) }) {
+	if !inTime(func() { released, err = d.kernel.Sweep(d.strange, d.claim()) }) {
 		return fmt.Errorf("%w; release what is left: %w; %s", failure, errKernelHangs, stays)
 	}
 	if err != nil {

@@ -56,6 +56,7 @@ check "script" "rare" {
 		{"another priority moves the address", otherPriority},
 		{"addresses come and go", otherAddresses},
 		{"a renamed instance keeps its state", renamed},
+		{"another VRID moves nothing, on one host after the other", otherVRID},
 		{"checks come and go", otherChecks},
 		{"an address that cannot be set moves the others", unsettable},
 		{"another VRID waits while the other host serves", renumbered},
@@ -200,6 +201,24 @@ func renamed(t *testing.T, r *reloading) {
 	r.Cluster.Settled(t, "lb1")
 	r.back(t, r.lb1)
 	r.Cluster.Settled(t, "lb1")
+}
+
+// otherVRID tells of a VRID that is changed on the backup first, and then on the master: nobody is there under the old one any more
+// who could take the address, and nobody under the new one yet.
+func otherVRID(t *testing.T, r *reloading) {
+	for _, vrid := range []uint8{72, 71} {
+		from := time.Now()
+		for _, h := range []*pairtest.Server{r.lb2, r.lb1} {
+			r.change(t, h, "vrid      = 71", fmt.Sprintf("vrid      = %d", vrid))
+		}
+		is := func(state node.State) func(node.InstanceStatus) bool {
+			return func(i node.InstanceStatus) bool { return i.State == state && i.VRID == vrid }
+		}
+		await(t, r.lb1, moveBound, is(node.Master))
+		await(t, r.lb2, moveBound, is(node.Backup))
+		r.Rests(t, from, time.Now().Add(500*time.Millisecond))
+	}
+	r.lb1.Says(t, `no longer configured; nobody took over, and web \(VRID 72\) has its addresses now`, moveBound)
 }
 
 func otherChecks(t *testing.T, r *reloading) {
