@@ -292,7 +292,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.control != nil {
 		task("control", d.control.Run)
 	}
-	tasks.Go(func() { d.tellHelper(work) })
+	tasks.Go(func() { d.tellHelper(work, d.cfg.Load()) })
 	task("systemd", d.runWatchdog)
 	if d.opts.Inherited != nil {
 		task("inheritance", d.runInheritance)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,7 +119,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 		d.log.Debug("configuration unchanged", "why", why)
 		return node.Reloaded{Summary: "unchanged"}, nil
 	}
-	d.tellHelper(ctx) // before anything that it does not name any more lets go
+	d.tellHelper(ctx, from, to) // before anything that is not named any more lets go
 	if err := d.apply(ctx, p); err != nil {
 		return node.Reloaded{}, err
 	}
@@ -174,10 +175,14 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 // helperBound is how long the helper may take to read the configuration: until then what a reload changes waits.
 const helperBound = 2 * time.Second
 
-// tellHelper has the helper take note of the configuration, so that it can still run the last hooks of what the next one lacks.
-func (d *Daemon) tellHelper(ctx context.Context) {
+// tellHelper has the helper take note of the configuration, so that it can still run the last hooks of what the next one lacks. Where
+// none of these has such a hook there is nothing to say.
+func (d *Daemon) tellHelper(ctx context.Context, of ...*config.Config) {
 	door := d.opts.Door
-	if door == nil || d.opts.Shadow || !door.Open() {
+	stops := slices.ContainsFunc(of, func(c *config.Config) bool {
+		return slices.ContainsFunc(c.Hooks, func(h config.Hook) bool { return slices.Contains(h.Settings.On, notify.Stop) })
+	})
+	if door == nil || d.opts.Shadow || !stops || !door.Open() {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, helperBound, fmt.Errorf("it takes longer than %s", helperBound))

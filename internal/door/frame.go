@@ -13,7 +13,7 @@ import (
 
 // Version is that of the protocol: of the frames and of what is in them. It changes with any of it, so that neither side
 // guesses what the other meant.
-const Version = 1
+const Version = 2
 
 // The bounds of what is read from the other side, in bytes.
 const (

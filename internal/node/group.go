@@ -211,7 +211,7 @@ func (n *Node) assertMasters(now time.Time) {
 func (n *Node) tellGroup(now time.Time, f *fate) {
 	serves := !slices.ContainsFunc(f.instances, func(i *instance) bool { return i.told != Master })
 	switch {
-	case f.group == "" || f.told == f.state:
+	case f.group == "" || f.told == f.state || f.state == Backup && slices.ContainsFunc(f.instances, n.servedFor):
 	case f.state == Backup, f.state == Fault, f.state == Stopped, f.state == Master && serves:
 		n.notifyGroup(now, f, f.state)
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -138,3 +139,26 @@ func (n *Node) inherited(now time.Time, heir *instance) {
 
 // serves says whether it is master, and the kernel has its addresses.
 func (i *instance) serves() bool { return i.state == Master && i.confirmed }
+
+// servedFor says whether the hooks of an instance that just began would hear of a backup where its addresses are still here: a removed
+// one has them, and may keep them for it.
+func (n *Node) servedFor(i *instance) bool {
+	if !n.removing || i.told != "" {
+		return false
+	}
+	return slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool {
+		return slices.ContainsFunc(n.index.address[ip], func(old *instance) bool {
+			return old.fate.removed && old.holding && old.cfg.Interface == i.cfg.Interface
+		})
+	})
+}
+
+// tellHeirs tells the hooks of instances what they have not heard, once the addresses have gone.
+func (n *Node) tellHeirs(now time.Time) {
+	for _, i := range n.instances {
+		if i.state == Backup && i.told == "" {
+			n.tell(now, i, Backup)
+			n.tellGroup(now, i.fate)
+		}
+	}
+}

@@ -149,7 +149,7 @@ func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bo
 // tell queues the hooks of a state that they have not been told yet. After the end there is nothing more to hear, also of what
 // another instance has the name of by now.
 func (n *Node) tell(now time.Time, i *instance, state State) {
-	if i.told == state || i.told == Stopped {
+	if i.told == state || i.told == Stopped || state == Backup && n.servedFor(i) {
 		return
 	}
 	previous := i.told

@@ -129,6 +129,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.settleAll(now, everyInstance)
 	case Reconfigured:
 		n.reconfigure(now, ev.Config)
+		n.tellHeirs(now)
 	case Woke:
 		n.woke(now, ev.Gap)
 	case Elapsed:
@@ -138,6 +139,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	}
 	if n.removing {
 		n.reap()
+		n.tellHeirs(now)
 	}
 	return n.out
 }
