@@ -3,6 +3,7 @@ package linux
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,9 +56,12 @@ func TestAliasOwner(t *testing.T) {
 	}
 }
 
+// lifetime is how long an address lives, which changes by itself.
+var lifetime = regexp.MustCompile(`valid_lft.*`)
+
 // everything is all that daemons change on a host.
 func everything(h *host) string {
-	return h.run("ip -o link") + h.run("ip -o addr | sed 's/valid_lft.*//'") + h.run("ip route") + h.run("ip -6 route")
+	return h.run("ip -o link") + lifetime.ReplaceAllString(h.run("ip -o addr"), "") + h.run("ip route") + h.run("ip -6 route")
 }
 
 // TestASecondDaemonLeavesTheFirstAlone: it has another runtime directory, and its start, its work and its end are nothing to the
@@ -109,6 +113,25 @@ func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
 	}
 	if got := everything(self); strings.Contains(got, "us4") || strings.Contains(got, "us6") || strings.Contains(got, "172.30.0") {
 		t.Errorf("left:\n%s", got)
+	}
+}
+
+// TestAnInterfaceThatTwoDaemonsNeed has its settings back when both are done with it.
+func TestAnInterfaceThatTwoDaemonsNeed(t *testing.T) {
+	pair(t)
+	first, second := openAddresses(t, t.TempDir()), openAddresses(t, t.TempDir())
+	none := func(string) bool { return false }
+	was := parentConf(t)
+	must(first.Macvlans().Ensure(router4))
+	must(second.Macvlans().Ensure(Macvlan{Parent: "v0", VRID: 72, Owner: "own"}))
+	must(first.Macvlans().Keep(none))
+	if got := parentConf(t); got != [2]int{1, 2} {
+		t.Errorf("arp_ignore and arp_announce are %v while the second one has a device", got)
+	}
+	must(second.Macvlans().Keep(none))
+	must(first.Macvlans().Keep(none))
+	if got := parentConf(t); got != was {
+		t.Errorf("arp_ignore and arp_announce are %v, and were %v before", got, was)
 	}
 }
 
