@@ -79,7 +79,13 @@ func (k keptHook) hook() (config.Hook, error) {
 		return config.Hook{}, fmt.Errorf("no kind of notify is named %q", k.Kind)
 	}
 	h := config.Hook{Name: k.Name, Kind: k.Kind, PerHost: kind.PerHost, Settings: k.Settings, Options: kind.New()}
-	return h, json.Unmarshal(k.Options, h.Options)
+	if err := json.Unmarshal(k.Options, h.Options); err != nil {
+		return h, err
+	}
+	for _, mistake := range slices.Concat(h.Settings.Validate(), h.Options.Validate()) {
+		return h, fmt.Errorf("%s %s", mistake.Option, mistake.Reason)
+	}
+	return h, nil
 }
 
 // names says whether it is of the configuration's.
@@ -143,7 +149,7 @@ func (h Helper) memoryFile() (string, error) {
 }
 
 // recall reads the memory; one that is not there, or that another release wrote, is empty.
-func (h Helper) recall() (m memory, err error) {
+func (h Helper) recall() (memory, error) {
 	path, err := h.memoryFile()
 	if err != nil {
 		return memory{}, err
@@ -159,12 +165,17 @@ func (h Helper) recall() (m memory, err error) {
 		return memory{}, err
 	}
 	defer func() { _ = file.Close() }()
-	d := json.NewDecoder(io.LimitReader(file, maxMemory))
+	return readMemory(file), nil
+}
+
+// readMemory reads one that was written; another text is an empty one.
+func readMemory(from io.Reader) (m memory) {
+	d := json.NewDecoder(io.LimitReader(from, maxMemory))
 	d.DisallowUnknownFields()
 	if d.Decode(&m) != nil {
-		return memory{}, nil
+		return memory{}
 	}
-	return m, nil
+	return m
 }
 
 // remember adds a configuration to the memory.

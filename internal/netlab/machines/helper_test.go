@@ -3,6 +3,7 @@ package machines
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 const (
@@ -69,6 +71,43 @@ func hookRights(t *testing.T, p *pair) {
 	if h := p.lb1.hook(t, "tell", "master", from); h.Error != "" {
 		t.Errorf("the example's hook: %s: %s", h.Error, h.Output)
 	}
+	p.lb1.quiet(t)
+}
+
+// lastHook: one file has an instance and its hook. When it is removed the helper knows them still, and nobody but root can read what.
+func lastHook(t *testing.T, p *pair) {
+	const file, told = "/etc/understudy/conf.d/guest.hcl", "/root/guest"
+	if err := p.lb1.Write(file, `
+instance "guest" {
+  interface = "eth0"
+  vrid      = 199
+  priority  = 200
+  addresses = ["192.0.2.199"]
+}
+notify "script" "guest" {
+  on        = ["master", "stop"]
+  instances = ["guest"]
+  command   = ["/bin/sh", "-c", "echo $(id -un) $3 >>`+told+`", "guest"]
+}
+`, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says := func(want string) {
+		t.Helper()
+		labtest.Eventually(t, settleBound, func() (bool, string) {
+			out, _ := p.lb1.try(t, "cat "+told)
+			return out == want, fmt.Sprintf("told %q, want %q", out, want)
+		})
+	}
+	says("root MASTER\n")
+	labtest.Eventually(t, settleBound, func() (bool, string) { // the others' hooks are run by what the files say
+		ran := func(h node.HookReport) bool { return h.Name == "tell" && h.Instance == "guest" && h.State == "master" }
+		return slices.ContainsFunc(p.lb1.report(t).Hooks, ran), "not every hook of the new master was run"
+	})
+	p.lb1.do(t, "rm "+file)
+	says("root MASTER\nroot STOP\n")
+	p.lb1.prints(t, "stat --format='%U %a' /run/understudy-helper /run/understudy-helper/*", "root 700\nroot 600")
+	p.lb1.do(t, "rm "+told)
 	p.lb1.quiet(t)
 }
 
@@ -138,7 +177,7 @@ func unsafeHook(t *testing.T, p *pair) {
 const ask = `use IO::Socket::UNIX;
 my $door = IO::Socket::UNIX->new(Peer => "` + door + `") or die "$!\n";
 my $asked = '{"check":"' . $ARGV[0] . '","timeout_ms":5000}';
-print $door "understudy-helper 1 " . length($asked) . "\n" . $asked;
+print $door "understudy-helper 2 " . length($asked) . "\n" . $asked;
 print <$door>;
 `
 

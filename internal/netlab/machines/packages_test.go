@@ -41,6 +41,7 @@ func TestPackages(t *testing.T) {
 		{"both hosts boot, in any order", bootOrder},
 		{"the services start in any order", startOrder},
 		{"hooks run as root", hookRights},
+		{"a removed instance has its last hook run", lastHook},
 		{"the nginx hook tests and reloads", nginxHook},
 		{"checks run without rights", checkRights},
 		{"the helper refuses what others can write", unsafeHook},

@@ -131,7 +131,8 @@ func (p *pair) settled(t *testing.T) {
 			}
 			// A hook of the last change has run, too: what it does is not mistaken for the next story's.
 			behind := slices.IndexFunc(r.Hooks, func(h node.HookReport) bool {
-				return h.Name == hookName && h.State != string(r.Node.Instances[0].State)
+				i := r.Node.Instances[0]
+				return h.Name == hookName && h.Instance == i.Name && h.State != string(i.State)
 			})
 			return behind < 0, fmt.Sprintf("hooks on %s: %+v", s.Name(), r.Hooks)
 		})
