@@ -26,6 +26,7 @@ type promises struct {
 	ask    func(*Host) health
 	calm   func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
 	signed bool        // what overtakes another advert makes that one old
+	groups bool        // a host's instances have one fate
 	bound  bounds
 	names  []string // the instances that are looked after
 	// first is one address of each, by name.
@@ -174,8 +175,8 @@ func (p *promises) isIdle(name string, owners []string) bool {
 // waits says since when a healthy backup has been waiting; zero if there is none.
 func (p *promises) waits(name string) (since time.Time) {
 	for _, h := range p.c.hosts {
-		state, from := p.w.state(h, name)
-		if c := p.hosts[h]; c.health == well && state == node.Backup {
+		from, isBackup := p.backup(h, name)
+		if c := p.hosts[h]; c.health == well && isBackup {
 			if from.Before(c.since) {
 				from = c.since
 			}
@@ -185,6 +186,23 @@ func (p *promises) waits(name string) (since time.Time) {
 		}
 	}
 	return since
+}
+
+// backup says since when an instance of a host is backup, with all of its group: one that waits for its link_delay keeps the others
+// from rising in good health.
+func (p *promises) backup(h *Host, name string) (since time.Time, is bool) {
+	names := []string{name}
+	if p.groups {
+		names = p.names
+	}
+	for _, each := range names {
+		state, from := p.w.state(h, each)
+		if state != node.Backup {
+			return time.Time{}, false
+		}
+		since = later(since, from)
+	}
+	return since, true
 }
 
 // owned hears that a host got or lost an address.
@@ -265,12 +283,23 @@ func (p *promises) relieves(name string, from *Host) bool {
 		return false
 	}
 	for _, h := range p.c.hosts {
-		long := p.c.now.Sub(later(p.w.joined(h, name), p.hosts[h].since))
+		long := p.c.now.Sub(later(p.joined(h, name), p.hosts[h].since))
 		if c := p.hosts[h]; h != from && (c.health == well && long > p.bound.gap() || c.health == ill && long > p.bound.rest()) {
 			return true
 		}
 	}
 	return false
+}
+
+// joined says since when an instance of a host takes part, with all of its group.
+func (p *promises) joined(h *Host, name string) (since time.Time) {
+	since = p.w.joined(h, name)
+	for _, other := range p.names {
+		if p.groups {
+			since = later(since, p.w.joined(h, other))
+		}
+	}
+	return since
 }
 
 // allIll says whether every host that takes part is unhealthy, and there is one.
