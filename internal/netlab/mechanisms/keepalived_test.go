@@ -3,6 +3,7 @@ package mechanisms
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,14 +130,13 @@ func (k *costs) add(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time
 	k.late = append(k.late, c.Late(vip, from, time.Now()))
 }
 
-// judge asserts that the move in the middle was one that nobody noticed.
+// judge asserts that half of the moves were such that nobody noticed, as package interop does.
 func (k *costs) judge(t *testing.T, vip netip.Addr) {
 	t.Helper()
-	if median := pairtest.Median(k.outages); median > 4*every {
-		t.Errorf("%v: outages %v beyond the stalls of the machine, want a median of at most %v", vip, k.outages, 4*every)
-	}
-	if median := pairtest.Median(k.late); median > 0 {
-		t.Errorf("%v: %v connections were refused or late, want a median of none", vip, k.late)
+	outages, late, half := slices.Sorted(slices.Values(k.outages)), slices.Sorted(slices.Values(k.late)), (len(k.late)-1)/2
+	if outages[half] > 4*every || late[half] > 0 {
+		t.Errorf("%v: outages %v beyond the stalls of the machine, and %v connections refused or late, want at most %v and none in half of them",
+			vip, outages, late, 4*every)
 	}
 	t.Logf("%v: moves after %v, outages %v, both had it for %v, %v connections late", vip, k.moves, k.outages, k.overlaps, k.late)
 }

@@ -204,7 +204,7 @@ func TestUnhealthyAndDeaf(t *testing.T) {
 		t.Helper()
 		lb1.SaysAgain(t, witnessed(lb2), said, time.Second)
 		from := time.Now()
-		c.Rests(t, from, from.Add(2*time.Second)) // more than twice what a last resort waits
+		c.Rests(t, from, from.Add(1200*time.Millisecond)) // a last resort waits for 800 ms, and asks
 	}
 	t.Run("the backup", func(t *testing.T) {
 		ill(lb2, node.Backup)
