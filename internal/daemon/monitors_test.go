@@ -152,7 +152,7 @@ func TestReloadBeforeTheChecksBegan(t *testing.T) {
 		c.prepare(c.plan(map[string]*fakeChecker{"nginx": old, "gone": gone}))
 		c.replace(c.plan(map[string]*fakeChecker{"nginx": fresh}, "gone"))
 		end := c.start(t)
-		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
 		end()
 		if old.runs.Load() != 0 || gone.runs.Load() != 0 || fresh.runs.Load() != 1 {
 			t.Errorf("runs: old %d, gone %d, new %d; want 0, 0, 1", old.runs.Load(), gone.runs.Load(), fresh.runs.Load())
