@@ -224,6 +224,9 @@ func (n *Node) join(now time.Time, f *fate) {
 	if _, departs := n.departs(f); departs || f.state == Leaving || f.doubtful(now) {
 		return
 	}
+	for m := range f.members() {
+		n.enlist(now, m)
+	}
 	for _, i := range f.instances {
 		if i.state.takesPart() || i.standing.cannot != "" || i.standing.pending != "" {
 			continue

@@ -261,7 +261,14 @@ func (n *Node) addFamily(now time.Time, i *instance, f vrrp.Family) {
 	i.members = append(i.members, m)
 	n.register(now, m)
 	n.aim(now, m)
-	if !i.state.takesPart() || !m.source.IsValid() {
+	n.enlist(now, m)
+}
+
+// enlist lets a virtual router take part that was added to an instance that does: with a master as master at once, and as soon as
+// its interface has an address to send from.
+func (n *Node) enlist(now time.Time, m *member) {
+	i := m.of
+	if !i.state.takesPart() || !m.source.IsValid() || m.machine.State() != vrrp.Initialize {
 		return
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.fate.standing.priority(), Source: m.source}))

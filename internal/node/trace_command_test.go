@@ -354,6 +354,8 @@ func link(h *sim.Host, how string) error {
 			l.MAC = value
 		case "source":
 			l.Source4 = netip.MustParseAddr(value)
+		case "source6": // nothing: it has none
+			l.Source6, _ = netip.ParseAddr(value)
 		default:
 			return fmt.Errorf("no link state %q", how)
 		}
