@@ -74,6 +74,15 @@ func (b *book) report(r Report) {
 	b.reports = append(b.reports, r)
 }
 
+// taken gives the reports so far, once.
+func (b *book) taken() []Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	reports := b.reports
+	b.reports = nil
+	return reports
+}
+
 // lines gives what the hooks were told so far.
 func (b *book) lines() []string {
 	b.mu.Lock()

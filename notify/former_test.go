@@ -135,14 +135,13 @@ func TestTheLastHookOfWhatIsRemoved(t *testing.T) {
 				for _, tr := range tt.tell {
 					n.Notify(tr)
 					time.Sleep(time.Minute)
-					for _, r := range b.reports {
+					for _, r := range b.taken() {
 						line := fmt.Sprintf("%s %s", r.Hook, r.Instance)
 						if r.Took > 0 {
 							line += " " + r.Took.String()
 						}
 						got = append(got, line)
 					}
-					b.reports = nil
 				}
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Errorf("hooks (-want +got):\n%s", diff)

@@ -85,11 +85,13 @@ func TestMacvlanWhoseMakerDied(t *testing.T) {
 func TestWhatABackupLeavesInTheKernel(t *testing.T) {
 	self, peer := pair(t)
 	withIPv6(self, peer)
-	a := openAddresses(t, t.TempDir())
+	dir := t.TempDir()
+	a := openAddresses(t, dir)
 	var got []string
 	for _, m := range []Macvlan{router4, router6} {
 		must(a.Macvlans().Ensure(m))
 		link := must(netlink.LinkByName(m.Name()))
+		link.Attrs().Alias = strings.Replace(link.Attrs().Alias, markOf(dir), " (daemon MARK)", 1)
 		got = append(got, fmt.Sprintf("%s: %s %s, mode %v, mtu %d, %q", m.Name(), link.Type(), link.Attrs().HardwareAddr, link.(*netlink.Macvlan).Mode, link.Attrs().MTU, link.Attrs().Alias))
 		var more []string
 		for _, q := range must(netlink.QdiscList(link)) {
@@ -102,11 +104,11 @@ func TestWhatABackupLeavesInTheKernel(t *testing.T) {
 		got = append(got, more...)
 	}
 	want := strings.TrimSpace(`
-us4-71-v0: macvlan 00:00:5e:00:01:47, mode 3, mtu 1279, "understudy: virtual router 71 of web"
+us4-71-v0: macvlan 00:00:5e:00:01:47, mode 3, mtu 1279, "understudy: virtual router 71 of web (daemon MARK)"
   filter bpf 1 for 3
   qdisc blackhole on ffffffff
   qdisc ingress on fffffff1
-us6-71-v0: macvlan 00:00:5e:00:02:47, mode 3, mtu 1500, "understudy: virtual router 71 of web"
+us6-71-v0: macvlan 00:00:5e:00:02:47, mode 3, mtu 1500, "understudy: virtual router 71 of web (daemon MARK)"
   filter bpf 1 for 3
   qdisc blackhole on ffffffff
   qdisc ingress on fffffff1`)
