@@ -13,9 +13,9 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(frame(f, answer{Output: "done\n", Status: 3, Error: "exit status 3", TookMS: 7})))
 	f.Add([]byte(frame(f, answer{Refused: "no such hook", Status: -1, Word: "503"})))
 	for _, text := range []string{
-		"", "Segmentation fault\n", "understudy-helper 2 400\n{", "understudy-helper 2 999999999\n", "understudy-helper 3 brief\n", "understudy-helper 2 -1\n{}",
-		"understudy-helper 2 0\n", "understudy-helper 2 4\nnull", "understudy-helper 2 4\n{}{}", "understudy-helper 2 15\n{\"status\":\"no\"}",
-		"understudy-helper 2 1006\n{\"" + strings.Repeat("x", 1000) + "\":1}",
+		"", "Segmentation fault\n", "understudy-helper 1 400\n{", "understudy-helper 1 999999999\n", "understudy-helper 2 brief\n", "understudy-helper 1 -1\n{}",
+		"understudy-helper 1 0\n", "understudy-helper 1 4\nnull", "understudy-helper 1 4\n{}{}", "understudy-helper 1 15\n{\"status\":\"no\"}",
+		"understudy-helper 1 1006\n{\"" + strings.Repeat("x", 1000) + "\":1}",
 	} {
 		f.Add([]byte(text))
 	}

@@ -81,7 +81,7 @@ func TestWhatTheHelperSays(t *testing.T) {
 			want: "ask the helper at PATH: it ended without an answer; see: journalctl -u 'understudy-helper@*'",
 		},
 		{
-			name: "half an answer", serve: says("understudy-helper 2 400\n{"),
+			name: "half an answer", serve: says("understudy-helper 1 400\n{"),
 			want: "ask the helper at PATH: it ended without an answer; see: journalctl -u 'understudy-helper@*'",
 		},
 		{
@@ -89,12 +89,12 @@ func TestWhatTheHelperSays(t *testing.T) {
 			want: `ask the helper at PATH: its answer is not understood: it begins with "Segmentation fault", which is not understudy's`,
 		},
 		{
-			name: "an answer without an end", serve: says("understudy-helper 2 999999999\n"),
+			name: "an answer without an end", serve: says("understudy-helper 1 999999999\n"),
 			want: "ask the helper at PATH: its answer is not understood: a message of 999999999 bytes; allowed: at most 65536",
 		},
 		{
-			name: "a later version", serve: says("understudy-helper 3 brief\n"),
-			want: "ask the helper at PATH: it speaks version 3 of its protocol, and this daemon 2: they are of different releases of understudy; run: systemctl restart understudy",
+			name: "a later version", serve: says("understudy-helper 2 brief\n"),
+			want: "ask the helper at PATH: it speaks version 2 of its protocol, and this daemon 1: they are of different releases of understudy; run: systemctl restart understudy",
 		},
 	}
 	for _, tt := range tests {

@@ -44,7 +44,7 @@ func readRequest(s string) (r request, err error) {
 
 func TestFrame(t *testing.T) {
 	text := frame(t, request{Check: "backends", TimeoutMS: 500})
-	if want := "understudy-helper 2 37\n" + `{"check":"backends","timeout_ms":500}`; text != want {
+	if want := "understudy-helper 1 37\n" + `{"check":"backends","timeout_ms":500}`; text != want {
 		t.Errorf("a frame is %q, want %q", text, want)
 	}
 	want := asked()
@@ -64,19 +64,19 @@ func TestWhatIsNoFrame(t *testing.T) {
 		{"a line that does not end", strings.Repeat("x", 1000), `it begins with "` + strings.Repeat("x", maxQuote) + `", which is not understudy's`},
 		{"half a header", "understudy-hel", "half a header: unexpected EOF"},
 		{"no version", "understudy-helper\n", `it begins with "understudy-helper", which is not understudy's`},
-		{"no length", "understudy-helper 2\n", `it begins with "understudy-helper 2", which is not understudy's`},
-		{"a length below 0", "understudy-helper 2 -1\n", `it begins with "understudy-helper 2 -1", which is not understudy's`},
-		{"a length with zeros in front", "understudy-helper 2 007\n{}     ", `it begins with "understudy-helper 2 007", which is not understudy's`},
-		{"a length that no number holds", "understudy-helper 2 99999999999999999999\n", `it begins with "understudy-helper 2 999999999999", which is not understudy's`},
-		{"a length above the bound", fmt.Sprintf("understudy-helper 2 %d\n", maxRequest+1), "a message of 262145 bytes; allowed: at most 262144"},
-		{"a later version, whatever follows", "understudy-helper 3 +?\n", "version 3 of the protocol"},
-		{"less than its length", "understudy-helper 2 1000\n" + good, "a message of 1000 bytes: unexpected EOF"},
-		{"no JSON", "understudy-helper 2 5\nhello", "a message that is not understood: invalid character 'h' looking for beginning of value"},
-		{"half a JSON", "understudy-helper 2 5\n{\"ho\"", "a message that is not understood: unexpected EOF"},
-		{"a key that there is not", "understudy-helper 2 22\n" + `{"command":["/bin/x"]}`, `a message that is not understood: json: unknown field "command"`},
-		{"a long key that there is not", "understudy-helper 2 1006\n{\"" + strings.Repeat("x", 1000) + "\":1}", `a message that is not understood: json: unknown field "` + strings.Repeat("x", 179)},
-		{"two messages in a frame", "understudy-helper 2 4\n{}{}", "more than one message in a frame"},
-		{"a value of another type", "understudy-helper 2 10\n" + `{"hook":7}`,
+		{"no length", "understudy-helper 1\n", `it begins with "understudy-helper 1", which is not understudy's`},
+		{"a length below 0", "understudy-helper 1 -1\n", `it begins with "understudy-helper 1 -1", which is not understudy's`},
+		{"a length with zeros in front", "understudy-helper 1 007\n{}     ", `it begins with "understudy-helper 1 007", which is not understudy's`},
+		{"a length that no number holds", "understudy-helper 1 99999999999999999999\n", `it begins with "understudy-helper 1 999999999999", which is not understudy's`},
+		{"a length above the bound", fmt.Sprintf("understudy-helper 1 %d\n", maxRequest+1), "a message of 262145 bytes; allowed: at most 262144"},
+		{"a later version, whatever follows", "understudy-helper 2 +?\n", "version 2 of the protocol"},
+		{"less than its length", "understudy-helper 1 1000\n" + good, "a message of 1000 bytes: unexpected EOF"},
+		{"no JSON", "understudy-helper 1 5\nhello", "a message that is not understood: invalid character 'h' looking for beginning of value"},
+		{"half a JSON", "understudy-helper 1 5\n{\"ho\"", "a message that is not understood: unexpected EOF"},
+		{"a key that there is not", "understudy-helper 1 22\n" + `{"command":["/bin/x"]}`, `a message that is not understood: json: unknown field "command"`},
+		{"a long key that there is not", "understudy-helper 1 1006\n{\"" + strings.Repeat("x", 1000) + "\":1}", `a message that is not understood: json: unknown field "` + strings.Repeat("x", 179)},
+		{"two messages in a frame", "understudy-helper 1 4\n{}{}", "more than one message in a frame"},
+		{"a value of another type", "understudy-helper 1 10\n" + `{"hook":7}`,
 			"a message that is not understood: json: cannot unmarshal number into Go struct field request.hook of type string"},
 	}
 	for _, tt := range tests {
@@ -95,9 +95,9 @@ func TestWhatIsNoFrame(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	f.Add(frame(f, asked()))
 	f.Add(frame(f, request{Check: "backends", TimeoutMS: 500}))
-	f.Add("understudy-helper 3 10\n{}")
-	f.Add("understudy-helper 2 999999999\n{}")
-	f.Add("understudy-helper 2 62\n" + `{"hook":"a","transition":{"reason":"\u0000\n","peer":"::%eth0"}}`)
+	f.Add("understudy-helper 2 10\n{}")
+	f.Add("understudy-helper 1 999999999\n{}")
+	f.Add("understudy-helper 1 62\n" + `{"hook":"a","transition":{"reason":"\u0000\n","peer":"::%eth0"}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := readRequest(text)
 		if err != nil {

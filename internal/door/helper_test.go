@@ -292,10 +292,10 @@ func TestHelperReadsOnlyRequests(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"nothing", "", "nothing was asked"},
 		{"another protocol", "GET / HTTP/1.1\r\n\r\n", `read the request: it begins with "GET / HTTP/1.1\r", which is not understudy's`},
-		{"a later version", "understudy-helper 3 x\n", "the daemon speaks version 3 of the helper's protocol, and this helper 2: they are of different releases of understudy; run: systemctl restart understudy"},
-		{"a command", "understudy-helper 2 30\n" + `{"hook":"a","command":["/sh"]}`, `read the request: a message that is not understood: json: unknown field "command"`},
+		{"a later version", "understudy-helper 2 x\n", "the daemon speaks version 2 of the helper's protocol, and this helper 1: they are of different releases of understudy; run: systemctl restart understudy"},
+		{"a command", "understudy-helper 1 30\n" + `{"hook":"a","command":["/sh"]}`, `read the request: a message that is not understood: json: unknown field "command"`},
 		{"a name that is a path", frame(t, request{Check: "../backends", TimeoutMS: 9}), `not a request of a daemon: "../backends" is no name of a hook or a check`},
-		{"half a request", "understudy-helper 2 37\n{", "read the request: a message of 37 bytes: unexpected EOF"},
+		{"half a request", "understudy-helper 1 37\n{", "read the request: a message of 37 bytes: unexpected EOF"},
 		{"an instance that is a word of a shell", frame(t, request{Hook: "tell", TimeoutMS: 1, Transition: &transition{Instance: "$(id)"}}),
 			`not a request of a daemon: "$(id)" is no name of an instance or a group`},
 	} {

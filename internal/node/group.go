@@ -131,6 +131,7 @@ func (f *fate) apart(i *instance) *fate {
 	alone.lastChange, alone.standing, alone.witness = i.lastChange, i.standing, witness{}
 	alone.leave, alone.linger = nil, nil
 	if !i.state.takesPart() {
+		alone.offers = offers{}
 		return &alone
 	}
 	others := func(ip netip.Addr, _ bool) bool { return !i.owns(ip) }

@@ -34,6 +34,7 @@ const (
 
 // leave is a handover under way, until the successor is known to serve.
 type leave struct {
+	began    time.Time
 	until    time.Time           // nobody came by then
 	offerAt  time.Time           // zero: the offer was sent
 	repeated bool                // an unhealthy master offers again
@@ -94,7 +95,7 @@ func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
 	if offer == vrrp.PriorityIll {
 		offer = f.standing.healthy
 	}
-	f.leave = &leave{until: now.Add(f.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
+	f.leave = &leave{began: now, until: now.Add(f.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
 	if repeated {
 		f.leave.offerAt = now.Add(unanswered)
 	}
@@ -251,7 +252,7 @@ func (l *linger) advertised(m *member, ev Heard) {
 
 // announced is another host that announced one of our addresses, or answered for it.
 func (n *Node) announced(now time.Time, i *instance, ev Announced) {
-	if !i.owns(ev.IP) {
+	if !i.owns(ev.IP) || len(i.members) == 0 { // replaced, and its group still hands over
 		return
 	}
 	f := i.fate

@@ -104,9 +104,13 @@ func (n *Node) retire(now time.Time, gone []*instance) {
 		}
 	}
 	for _, f := range n.fates {
-		if f.doubtful(now) {
-			n.wake(now, f)
+		if !f.doubtful(now) {
+			continue
 		}
+		if slices.ContainsFunc(f.instances, func(i *instance) bool { return !slices.Contains(gone, i) }) {
+			f.removed = false // it is configured again: it does not end here
+		}
+		n.wake(now, f)
 	}
 	for _, i := range held {
 		n.renamed(now, i.instance, i.was)
@@ -192,7 +196,7 @@ func (n *Node) forgetChecks() {
 // adapt gives an instance another configuration in place. It returns the removed families, which hand over.
 func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instance) {
 	if i.told == Stopped {
-		i.told = Init // it was removed, and had lost its name
+		i.told = "" // it was removed, and had lost its name
 	}
 	was := i.cfg
 	i.patience = i.patienceFor(was) // the silence that a longer interval allowed is no sleep
@@ -271,7 +275,7 @@ func (n *Node) enlist(now time.Time, m *member) {
 	if !i.state.takesPart() || !m.source.IsValid() || m.machine.State() != vrrp.Initialize {
 		return
 	}
-	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.fate.standing.priority(), Source: m.source}))
+	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.fate.advertises(), Source: m.source}))
 	if i.state == Master {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: joined}))
 	}

@@ -34,9 +34,16 @@ func (f *fate) doubtful(now time.Time) bool {
 }
 
 // overslept says whether the fate woke late in a handover: whoever was told to take over has, long ago. The leases are renewed
-// meanwhile, so there is always something that was due.
+// meanwhile, so there is always something that was due. What was overdue when it began says nothing.
 func (f *fate) overslept(now time.Time) bool {
-	return (f.leave != nil || f.linger != nil) && due(now.Add(-shortSleep), f.due)
+	asleep := now.Add(-shortSleep)
+	switch {
+	case f.leave != nil:
+		return due(asleep, f.due) && due(asleep, f.leave.began)
+	case f.linger != nil:
+		return due(asleep, f.due) && due(asleep, f.linger.heard)
+	}
+	return false
 }
 
 // wake is a doubtful master whose sockets were read dry without another master's advert in them. After a short gap it goes
@@ -86,10 +93,10 @@ func (n *Node) woke(now time.Time, gap time.Duration) {
 			i.advertised = i.advertised.Add(-gap)
 		}
 		if f.leave != nil {
-			f.leave.until = f.leave.until.Add(-gap)
+			f.leave.began, f.leave.until = f.leave.began.Add(-gap), f.leave.until.Add(-gap)
 		}
 		if f.linger != nil {
-			f.linger.until = f.linger.until.Add(-gap)
+			f.linger.heard, f.linger.until = f.linger.heard.Add(-gap), f.linger.until.Add(-gap)
 		}
 		n.plan(f)
 		if f.doubtful(now) {
