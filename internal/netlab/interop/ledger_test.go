@@ -33,7 +33,7 @@ func (b bill) unexcused() (outage time.Duration, lost int) {
 	return max(b.outage-b.stall-b.slack, 0), max(b.lost-int(excuse/every), 0)
 }
 
-// ledger has the bills of all rows of a test. A step may have a hiccup in one of them; in several it is how the step is.
+// ledger has the bills of all rows of a test. A step may have a hiccup in one of ten; in more it is how the step is.
 type ledger struct {
 	mu    sync.Mutex // guards what follows
 	bills []bill
@@ -76,8 +76,8 @@ func (l *ledger) judge() (wrong []string) {
 				rows = append(rows, fmt.Sprintf("%s: nobody answered for %v, %d lost", b.row, b.outage, b.lost))
 			}
 		}
-		if len(rows) > 1 {
-			wrong = append(wrong, fmt.Sprintf("%q cost more than its bound in %d of %d rows, want one at most: %s", step, len(rows), len(kinds[step]), strings.Join(rows, "; ")))
+		if most := max(1, len(kinds[step])/10); len(rows) > most {
+			wrong = append(wrong, fmt.Sprintf("%q cost more than its bound in %d of %d rows, want %d at most: %s", step, len(rows), len(kinds[step]), most, strings.Join(rows, "; ")))
 		}
 		if why := median(kinds[step]); why != "" {
 			wrong = append(wrong, fmt.Sprintf("%q: %s", step, why))
@@ -110,7 +110,7 @@ func median(bills []bill) string {
 	return ""
 }
 
-// TestLedger holds that one hiccup is excused, and no pattern.
+// TestLedger holds that one hiccup in ten rows is excused, and no pattern.
 func TestLedger(t *testing.T) {
 	good := bill{step: "we stop", moves: true, within: caught, may: none}
 	with := func(change func(*bill)) bill {
@@ -134,8 +134,9 @@ func TestLedger(t *testing.T) {
 		want  string
 	}{
 		{"nothing was lost", slices.Repeat([]bill{good}, 20), ""},
-		{"a hiccup", append(slices.Repeat([]bill{good}, 19), hiccuped), ""},
-		{"two hiccups", append(slices.Repeat([]bill{good}, 18), hiccuped, silent), "in 2 of 20 rows"},
+		{"a hiccup", []bill{good, good, hiccuped}, ""},
+		{"a hiccup in ten", append(slices.Repeat([]bill{good}, 18), hiccuped, silent), ""},
+		{"more of them", append(slices.Repeat([]bill{good}, 17), hiccuped, silent, silent), "in 3 of 20 rows"},
 		{"every row loses ten", slices.Repeat([]bill{hiccuped}, 20), "in 20 of 20 rows"},
 		{"every row loses one", slices.Repeat([]bill{one}, 20), "in 20 of 20 rows"},
 		{"the machine stood still", slices.Repeat([]bill{excused}, 20), ""},
