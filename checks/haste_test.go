@@ -3,7 +3,6 @@ package checks
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,38 +10,39 @@ import (
 	"time"
 )
 
-// doing is a check that many monitors may run.
+// doing is a check that several monitors may run.
 type doing func() error
 
 // Check implements Checker.
 func (f doing) Check(context.Context) error { return f() }
 
-// many runs checks that share their haste for some seconds, and calls sample at the end of each.
-func many(t *testing.T, count, fall int, c Checker, report func(Result), seconds int, sample func(second int)) {
+// sharing runs a check in so many monitors that share their haste, for a while.
+func sharing(t *testing.T, h *Haste, count, fall int, c Checker, d time.Duration) {
 	t.Helper()
-	var haste Haste
 	var tasks sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for range count {
-		m := NewMonitor("web", c, Timing{Interval: time.Second, Timeout: 900 * time.Millisecond, PendingInterval: 200 * time.Millisecond, Rise: fall, Fall: fall}, report)
-		m.Share(&haste)
+		m := NewMonitor("web", c, Timing{Interval: time.Second, Timeout: 900 * time.Millisecond, PendingInterval: 200 * time.Millisecond, Rise: fall, Fall: fall}, func(Result) {})
+		m.Share(h)
 		tasks.Go(func() { m.Run(ctx) })
 	}
-	for s := range seconds {
-		time.Sleep(time.Second)
-		sample(s)
-	}
+	time.Sleep(d)
 	cancel()
 	tasks.Wait()
-	if h, l := haste.hasty.Load(), haste.looks.Load(); h != 0 || l != 0 {
-		t.Errorf("after the end %d are hasty and %d look", h, l)
-	}
 }
 
-// TestManyChecksAreNotInStep shows that a thousand checks, which all begin at once, are spread over their interval from then on.
+// taken is a haste whose places are taken, but for so many.
+func taken(free int64) *Haste {
+	var h Haste
+	h.hasty.Store(maxHaste - free)
+	h.looks.Store(maxHaste - free)
+	return &h
+}
+
+// TestManyChecksAreNotInStep shows that checks which all begin at once are spread over their interval from then on.
 func TestManyChecksAreNotInStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var tenths [30]atomic.Int64
+		var tenths [20]atomic.Int64
 		start := time.Now()
 		count := doing(func() error {
 			if at := int(time.Since(start) / (100 * time.Millisecond)); at < len(tenths) {
@@ -50,63 +50,80 @@ func TestManyChecksAreNotInStep(t *testing.T) {
 			}
 			return nil
 		})
-		many(t, 1000, 2, count, func(Result) {}, 3, func(int) {})
+		sharing(t, new(Haste), 50, 2, count, 2*time.Second)
 		for k := range tenths {
-			if n := tenths[k].Load(); k > 0 && (n < 50 || n > 170) {
-				t.Errorf("%d of 1000 checks ran in the tenth %d of a second", n, k)
+			if n := tenths[k].Load(); k > 0 && n > 25 {
+				t.Errorf("%d of 50 checks ran in the tenth %d of a second", n, k)
 			}
 		}
 	})
 }
 
-// TestHasteIsBounded shows that a thousand checks that fail now and then, as on a processor that cannot keep up, do not look five
-// times as often while their verdicts are pending.
+// TestHasteIsBounded shows that a check whose verdict is pending looks more often only where there is a place for that, and gives it
+// back in the end. A thousand checks that fail because the processor is busy must not keep it busy.
 func TestHasteIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var runs atomic.Int64
-		flapping := doing(func() error {
-			runs.Add(1)
-			if rand.IntN(2) == 1 {
-				return errors.New("connection refused")
-			}
-			return nil
+	for _, tt := range []struct {
+		name        string
+		free        int64
+		least, most int64
+	}{
+		{"a place is free", 1, 20, 30},
+		{"none is", 0, 5, 7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var runs atomic.Int64
+				failing := doing(func() error {
+					if runs.Add(1) > 1 {
+						return errors.New("connection refused")
+					}
+					return nil
+				})
+				h := taken(tt.free)
+				sharing(t, h, 1, 1000, failing, 5500*time.Millisecond)
+				if n := runs.Load(); n < tt.least || n > tt.most {
+					t.Errorf("%d runs in 5.5 s, want %d to %d", n, tt.least, tt.most)
+				}
+				if got := h.hasty.Load(); got != maxHaste-tt.free {
+					t.Errorf("after the end %d places are taken, want %d", got, maxHaste-tt.free)
+				}
+			})
 		})
-		most := int64(0)
-		many(t, 1000, 10, flapping, func(Result) {}, 5, func(second int) {
-			if n := runs.Swap(0); second > 0 { // all begin in the first
-				most = max(most, n)
-			}
-		})
-		// 64 of them may run every 0.2 s, the others every 0.9 to 1.1 s.
-		if most < 1000 || most > 1000*11/10+64*5 {
-			t.Errorf("%d runs in a second", most)
-		}
-	})
+	}
 }
 
-// TestSecondLooksAreBounded shows how many a server that hangs gets.
+// TestSecondLooksAreBounded shows the same of second looks at a server that hangs.
 func TestSecondLooksAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := &hanging{}
-		var ill atomic.Int64
-		many(t, 200, 2, h, func(r Result) {
-			if r.Changed && !r.Healthy {
-				ill.Add(1)
-			}
-		}, 6, func(second int) {
-			switch second {
-			case 1:
-				h.hangs.Store(true)
-				h.runs.Store(0)
-			case 2: // one look for each, and second ones
-				if n := h.runs.Load(); n > 200+64 {
-					t.Errorf("%d looks in the first second of a hang", n)
+	for _, tt := range []struct {
+		name string
+		free int64
+		want int64
+	}{
+		{"a place is free", 1, 2},
+		{"none is", 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, server := taken(tt.free), &hanging{}
+				var looks atomic.Int64
+				go func() {
+					time.Sleep(500 * time.Millisecond)
+					server.hangs.Store(true)
+					before := server.runs.Load()
+					for server.runs.Load() == before {
+						time.Sleep(10 * time.Millisecond)
+					}
+					time.Sleep(500 * time.Millisecond) // more than a pending interval, and less than the timeout
+					looks.Store(server.runs.Load() - before)
+				}()
+				sharing(t, h, 1, 2, server, 5*time.Second)
+				if looks := looks.Load(); looks != tt.want {
+					t.Errorf("%d looks at a server that hangs, want %d", looks, tt.want)
 				}
-			case 5:
-				if n := ill.Load(); n != 200 {
-					t.Errorf("%d of 200 checks found it ill", n)
+				if got := h.looks.Load(); got != maxHaste-tt.free {
+					t.Errorf("after the end %d places are taken, want %d", got, maxHaste-tt.free)
 				}
-			}
+			})
 		})
-	})
+	}
 }
