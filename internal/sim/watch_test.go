@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -30,6 +31,7 @@ type watchedHost struct {
 	node      *node.Node // the process that the rest is about
 	cfg       node.Config
 	instances map[string]*watched
+	said      map[saying]uint8 // the priority of the last advert
 }
 
 // watched is one instance of one host.
@@ -47,7 +49,7 @@ type watched struct {
 	joined   time.Time // since when it takes part
 	told     node.State
 	ended    bool      // a reload that has the instance again begins anew
-	gaveUp   time.Time // another host sent priority 0
+	gaveUp   time.Time // another host sent priority 0, or fell
 	idle     time.Time // since when the host has addresses although it is neither master nor leaving; zero: it has none
 	reported bool
 }
@@ -168,7 +170,7 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 			i.spoke = i.spoke.Add(-ev.Gap)
 		}
 	case node.Heard:
-		if ev.Advert.Priority == vrrp.PriorityRelease {
+		if ev.Advert.Priority == vrrp.PriorityRelease || x.fell(ev) {
 			x.released(ev.Advert.VRID, w.c.now)
 		}
 	}
@@ -235,7 +237,25 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 	}
 }
 
-// released takes note of a priority 0.
+// fell says whether an advert says less than its sender's before: a successor that falls before it was seen to serve may have given way
+// again.
+func (x *watchedHost) fell(ev node.Heard) bool {
+	who := saying{ev.From, ev.Advert.VRID}
+	before := x.said[who]
+	if x.said == nil {
+		x.said = map[saying]uint8{}
+	}
+	x.said[who] = ev.Advert.Priority
+	return ev.Advert.Priority < before
+}
+
+// saying is whose adverts.
+type saying struct {
+	from netip.Addr
+	vrid uint8
+}
+
+// released takes note of a priority 0, or of a successor that fell.
 func (x *watchedHost) released(vrid uint8, now time.Time) {
 	for k := range x.cfg.Instances {
 		if i := &x.cfg.Instances[k]; i.VRID == vrid || len(x.cfg.Groups) > 0 { // in a group it counts for all
