@@ -177,7 +177,7 @@ func unsafeHook(t *testing.T, p *pair) {
 const ask = `use IO::Socket::UNIX;
 my $door = IO::Socket::UNIX->new(Peer => "` + door + `") or die "$!\n";
 my $asked = '{"check":"' . $ARGV[0] . '","timeout_ms":5000}';
-print $door "understudy-helper 2 " . length($asked) . "\n" . $asked;
+print $door "understudy-helper 1 " . length($asked) . "\n" . $asked;
 print <$door>;
 `
 
