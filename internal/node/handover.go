@@ -68,27 +68,6 @@ type quitter struct {
 	at  time.Time
 }
 
-// offers paces the handovers that an unhealthy master repeats.
-type offers struct {
-	at  time.Time
-	gap time.Duration
-}
-
-func (o *offers) reset() { *o = offers{} }
-
-// later plans the next offer after 1, 2, 4 .. 60 s.
-func (o *offers) later(now time.Time) {
-	o.gap = min(max(2*o.gap, time.Second), maxOfferGap)
-	o.at = now.Add(o.gap)
-}
-
-// now makes an offer that is planned due at once.
-func (o *offers) now(now time.Time) {
-	if !o.at.IsZero() {
-		o.at = now
-	}
-}
-
 // handOver begins to leave: all members in one batch.
 func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
 	offer := f.advertises()
@@ -387,16 +366,6 @@ func (n *Node) tickHandover(now time.Time, f *fate) {
 		n.believe(now, f)
 	case f.state == Master && due(now, f.offers.at):
 		n.handOver(now, f, f.why, true)
-	}
-}
-
-// offerAgain has unhealthy masters offer their addresses at once, whenever they did so last: who drains waits for the answer.
-func (n *Node) offerAgain(now time.Time) {
-	for _, f := range n.fates {
-		if f.state == Master && !f.offers.at.IsZero() && !f.doubtful(now) {
-			n.handOver(now, f, f.why, true)
-			n.plan(f)
-		}
 	}
 }
 
