@@ -7,6 +7,9 @@ import "sync/atomic"
 // that a server is gone.
 const maxHaste = 64
 
+// cheap is a check that may be one whose runs cost next to nothing: it needs no place.
+type cheap interface{ cheap() bool }
+
 // Haste bounds how many of the checks that share it look more often than their interval. Its zero value is ready for use by several
 // goroutines.
 type Haste struct {

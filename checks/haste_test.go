@@ -59,26 +59,37 @@ func TestManyChecksAreNotInStep(t *testing.T) {
 	})
 }
 
+// costless is a check that needs no place to be in haste.
+type costless struct{ doing }
+
+func (costless) cheap() bool { return true }
+
 // TestHasteIsBounded shows that a check whose verdict is pending looks more often only where there is a place for that, and gives it
 // back in the end. A thousand checks that fail because the processor is busy must not keep it busy.
 func TestHasteIsBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		free        int64
+		costless    bool
 		least, most int64
 	}{
-		{"a place is free", 1, 20, 30},
-		{"none is", 0, 5, 7},
+		{"a place is free", 1, false, 20, 30},
+		{"none is", 0, false, 5, 7},
+		{"none is needed", 0, true, 20, 30},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var runs atomic.Int64
-				failing := doing(func() error {
+				var failing Checker
+				run := doing(func() error {
 					if runs.Add(1) > 1 {
 						return errors.New("connection refused")
 					}
 					return nil
 				})
+				if failing = run; tt.costless {
+					failing = costless{run}
+				}
 				h := taken(tt.free)
 				sharing(t, h, 1, 1000, failing, 5500*time.Millisecond)
 				if n := runs.Load(); n < tt.least || n > tt.most {

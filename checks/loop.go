@@ -28,6 +28,7 @@ type loop struct {
 	stuck   bool // the running one was already reported as failing
 	hedges  bool // the check may look again while it still waits
 	hasty   bool // between two verdicts it looks more often; see Haste
+	placed  bool // for which it took a place
 	spread  bool // the second run was put where chance wants it, so that many do not go on in step
 	again   bool // something changed while it ran, so it may have seen the old state
 	started time.Time
@@ -121,10 +122,15 @@ func (l *loop) period() time.Duration {
 func (l *loop) hurry(on bool) {
 	switch {
 	case on && !l.hasty:
-		l.hasty = begin(&l.haste.hasty)
+		c, isCheap := l.checker.(cheap)
+		isCheap = isCheap && c.cheap()
+		l.placed = !isCheap && begin(&l.haste.hasty)
+		l.hasty = isCheap || l.placed
 	case !on && l.hasty:
-		l.hasty = false
-		end(&l.haste.hasty)
+		if l.placed {
+			end(&l.haste.hasty)
+		}
+		l.hasty, l.placed = false, false
 	}
 }
 

@@ -82,6 +82,9 @@ type processChecker struct {
 	blind atomic.Pointer[string]
 }
 
+// cheap says that a run reads a file or two, and not all of /proc.
+func (c *processChecker) cheap() bool { return c.pidFile != "" }
+
 // Check looks once.
 func (c *processChecker) Check(ctx context.Context) error {
 	_, err := c.Examine(ctx)
