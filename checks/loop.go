@@ -19,9 +19,8 @@ type loop struct {
 	*Monitor
 	wg       *sync.WaitGroup
 	verdict  verdict
-	timer    *time.Timer   // the next run is due, or the running one is overdue
-	outcomes chan outcome  // the end of the running one; room for one, since it may end when nobody listens
-	changed  chan struct{} // a Watcher saw something; room for one, so that many changes are one
+	timer    *time.Timer  // the next run is due, or the running one is overdue
+	outcomes chan outcome // the end of the running one; room for one, since it may end when nobody listens
 	warnings chan warning
 
 	running bool
@@ -77,7 +76,7 @@ func (l *loop) due(ctx context.Context) {
 	// one single failure and never a verdict.
 	l.stuck = true
 	took := time.Since(l.started)
-	l.add(outcome{took: took, err: fmt.Errorf("%w and has not returned for %s",
+	l.add(outcome{began: l.started, took: took, err: fmt.Errorf("%w and has not returned for %s",
 		timedOut(l.timing.Timeout), took.Round(time.Millisecond))})
 	l.timer.Reset(jittered(l.period()))
 }
@@ -142,6 +141,7 @@ func (l *loop) add(o outcome) {
 		Passed: o.err == nil,
 		Reason: o.finding.Word,
 		Output: o.finding.Output,
+		Began:  o.began,
 		At:     time.Now(),
 		Took:   o.took,
 	}

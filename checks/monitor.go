@@ -40,8 +40,8 @@ type Result struct {
 	Streak, Need int
 	// Warning says why the check does less than it could, such as that events of the kernel are not seen; "" if not.
 	Warning string
-	// At is when the run ended.
-	At time.Time
+	// Began and At are when the run began and ended.
+	Began, At time.Time
 	// Took is how long it ran.
 	Took time.Duration
 }
@@ -55,14 +55,24 @@ type Monitor struct {
 	tasks   *sync.WaitGroup // Run's
 	before  verdict         // of a process or a run before this one
 	haste   *Haste
-	shared  bool     // haste is
-	ahead   *attempt // a second look that began while the first still waited; its outcome is the next run's
+	shared  bool          // haste is
+	changed chan struct{} // it shall run at once; room for one, since many wishes are one
+	ahead   *attempt      // a second look that began while the first still waited; its outcome is the next run's
 }
 
 // NewMonitor makes a Monitor with a complete and valid Timing. It calls report with each result, one at a time, from
 // Run's goroutine.
 func NewMonitor(name string, c Checker, t Timing, report func(Result)) *Monitor {
-	return &Monitor{name: name, checker: c, timing: t, report: report, haste: new(Haste)}
+	return &Monitor{name: name, checker: c, timing: t, report: report, haste: new(Haste), changed: make(chan struct{}, 1)}
+}
+
+// Hasten makes the check run at once, or once more as soon as the run that is under way has ended. It is for any goroutine, and does not
+// wait.
+func (m *Monitor) Hasten() {
+	select {
+	case m.changed <- struct{}{}:
+	default: // one wish is waiting already
+	}
 }
 
 // Share makes the Monitor one of many, before it runs: their haste is bounded together, and they do not go on in step.
@@ -74,7 +84,7 @@ func (m *Monitor) Resume(r Result) {
 }
 
 // Run checks until ctx ends: the first time at once, then at the timing's intervals, and at once when a Watcher sees a
-// change. There are never two runs at a time, but for the early second look of a hedger. It returns when its goroutines ended, except that one which ignores its
+// change or Hasten asks for it. There are never two runs at a time, but for the early second look of a hedger. It returns when its goroutines ended, except that one which ignores its
 // context is waited for no longer than two seconds.
 func (m *Monitor) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -86,7 +96,6 @@ func (m *Monitor) Run(ctx context.Context) {
 		verdict:  verdict{m.timing.Rise, m.timing.Fall, m.before.known, m.before.healthy, m.before.streak},
 		timer:    time.NewTimer(0),
 		outcomes: make(chan outcome, 1),
-		changed:  make(chan struct{}, 1),
 		warnings: make(chan warning),
 	}
 	_, l.hedges = m.checker.(hedger)

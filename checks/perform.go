@@ -15,6 +15,7 @@ type hedger interface{ hedge() }
 type outcome struct {
 	finding Finding
 	err     error
+	began   time.Time
 	took    time.Duration
 }
 
@@ -77,7 +78,7 @@ func (m *Monitor) examine(ctx context.Context) (o outcome) {
 	defer cancel()
 	start := time.Now()
 	defer func() {
-		o.took = time.Since(start)
+		o.began, o.took = start, time.Since(start)
 		if p := recover(); p != nil {
 			o.finding = Finding{Output: string(debug.Stack())}
 			o.err = fmt.Errorf("the check itself crashed: %v; please report this", p)

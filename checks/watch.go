@@ -22,16 +22,10 @@ type warning struct {
 
 // watch keeps a Watcher watching. The check is polled all the same, so its failure is a warning, and it is tried again.
 func (l *loop) watch(ctx context.Context, w Watcher) {
-	changed := func() {
-		select {
-		case l.changed <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
 	retry := firstWatchRetry
 	for {
 		start := time.Now()
-		err := watchOnce(ctx, w, changed)
+		err := watchOnce(ctx, w, l.Hasten)
 		if ctx.Err() != nil {
 			return
 		}
@@ -48,7 +42,7 @@ func (l *loop) watch(ctx context.Context, w Watcher) {
 		}
 		retry = min(2*retry, maxWatchRetry)
 		// What happened while nobody watched is seen by the next run; it should not have to wait for its time.
-		changed()
+		l.Hasten()
 	}
 }
 

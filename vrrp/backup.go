@@ -77,17 +77,30 @@ func (m *Machine) preemptable(now time.Time, priority uint8) bool {
 // backupPreempts is a lower advert. The RFC leaves the timer alone; when the master that we followed fell below us there
 // is nothing to wait for but the skew, which lets a better backup go first.
 func (m *Machine) backupPreempts(now time.Time, ev Heard) {
-	followed := m.master == ev.From
-	if ill := ev.Advert.Priority == PriorityIll; !followed && (!ill || m.master.IsValid()) {
+	followed, ill := m.master == ev.From, ev.Advert.Priority == PriorityIll
+	if !followed && (!ill || m.master.IsValid()) {
 		return
 	}
 	m.learn(ev.Advert.Interval)
-	if !m.shorten(now.Add(m.skewTime())) {
-		return
+	why := readiness{Outranked, fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)}
+	if ill {
+		why = readiness{Handover, fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", ev.From)}
 	}
-	m.pending = readiness{Handover, fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)}
-	if ev.Advert.Priority == PriorityIll {
-		m.pending.why = fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", ev.From)
+	switch {
+	case m.shorten(now.Add(m.skewTime())):
+		m.pending = why
+	case ill:
+		m.offered(why)
+	}
+}
+
+// offered is a master that fell below us and now gives up as well: a wait that is over for the first is over for the second.
+func (m *Machine) offered(why readiness) {
+	if m.pending.cause == Outranked {
+		m.pending = why
+	}
+	if m.ready != nil && m.ready.cause == Outranked {
+		m.ready = &why
 	}
 }
 
@@ -102,8 +115,8 @@ func (m *Machine) backupReleased(now time.Time, ev Heard) {
 	}
 	why := fmt.Sprintf("handed over by %s", ev.From)
 	if m.ready != nil {
-		if m.ready.cause == Silence {
-			m.ready = &readiness{Handover, why} // it was no deafness; another member of the group still waits
+		if m.ready.cause < Handover {
+			m.ready = &readiness{Handover, why} // it was no deafness; the node, or another member of the group, still waits
 		}
 		return
 	}

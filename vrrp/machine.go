@@ -86,11 +86,12 @@ func (c *Config) LeaveWait() time.Duration {
 // Cause is why a backup's timer ran out.
 type Cause uint8
 
-// The causes. Only a silent master leaves doubt whether somebody else serves the addresses.
+// The causes, the least certain first. Only a silent master leaves doubt whether somebody else serves the addresses.
 const (
-	Silence  Cause = iota // Master_Down_Interval without an advert
-	Handover              // the master released or offered its addresses
-	Owner                 // this router owns the addresses (priority 255) and need not wait
+	Silence   Cause = iota // Master_Down_Interval without an advert
+	Outranked              // the master's priority fell below ours; it goes on serving until we take over
+	Handover               // the master released or offered its addresses
+	Owner                  // this router owns the addresses (priority 255) and need not wait
 )
 
 // Peer is the other router whose valid advert was heard last.

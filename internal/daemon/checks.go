@@ -9,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// checked takes one run of a check: the node hears of verdicts and of new reasons, the log of verdicts.
+// checked takes one run of a check: the node hears of verdicts, of new reasons and of what it asked for, the log of verdicts.
 func (d *Daemon) checked(r checks.Result) {
 	if !r.Healthy {
 		r.Reason += d.nonlocalHint(r)
@@ -28,10 +28,12 @@ func (d *Daemon) checked(r checks.Result) {
 			log.Warn("the check does less than it could", "why", r.Warning)
 		}
 	}
-	if r.Healthy && !r.Changed {
-		return
+	if !r.Healthy || r.Changed {
+		d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: r.Reason})
 	}
-	d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: r.Reason})
+	if d.monitors.answers(r) {
+		d.post(context.Background(), node.Rechecked{Check: r.Check, Began: r.Began})
+	}
 }
 
 // nonlocalHint explains a check that fails on a host without the addresses: an nginx that listens on one of them by name

@@ -12,6 +12,7 @@ import (
 type monitors struct {
 	report  func(checks.Result)
 	results sync.Map // check name -> checks.Result, the newest
+	rechecks
 
 	mu      sync.Mutex                 // guards what follows
 	haste   checks.Haste               // of all checks
@@ -29,7 +30,7 @@ type runningCheck struct {
 }
 
 func newMonitors(report func(checks.Result)) *monitors {
-	return &monitors{report: report, waiting: map[string]*checks.Monitor{}, running: map[string]*runningCheck{}}
+	return &monitors{report: report, rechecks: newRechecks(), waiting: map[string]*checks.Monitor{}, running: map[string]*runningCheck{}}
 }
 
 // prepare takes the first configuration's monitors; runAll starts them.
@@ -46,12 +47,29 @@ func (m *monitors) runAll(ctx context.Context) error {
 	}
 	clear(m.waiting)
 	m.mu.Unlock()
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-m.due:
+			m.hasten()
+		}
+	}
 	m.mu.Lock()
 	m.ctx = nil
 	m.mu.Unlock()
 	m.tasks.Wait()
 	return nil
+}
+
+// hasten has the checks run that are asked for. One that does not run now begins with a run later.
+func (m *monitors) hasten() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, r := range m.running {
+		if m.wanted(name) {
+			r.monitor.Hasten()
+		}
+	}
 }
 
 // start runs one; mu is held.
@@ -136,6 +154,7 @@ func (m *monitors) replace(p *plan) {
 	}
 	for _, name := range p.gone {
 		m.results.Delete(name)
+		m.forget(name)
 		delete(m.waiting, name)
 	}
 	for name, monitor := range p.monitors {

@@ -29,6 +29,8 @@ func (l *loop) perform(a node.Action) {
 		l.log.Warn(a.Why, "instance", a.Instance)
 	case node.LookUp:
 		l.names.ask(a.Names)
+	case node.Recheck:
+		l.monitors.ask(a.Checks)
 	case node.Noted:
 		l.log.Info(a.Why, "instance", a.Instance)
 	default:

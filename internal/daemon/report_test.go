@@ -75,6 +75,36 @@ func TestWhatTheNodeHearsOfChecks(t *testing.T) {
 	}
 }
 
+// What the node asked for is told after the verdict, of a run that began after the question and leaves no doubt.
+func TestWhatTheNodeHearsOfChecksThatItAsks(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})
+	before := time.Now()
+	d.monitors.ask([]string{"disk"})
+	after := time.Now()
+	tests := []struct {
+		name string
+		r    checks.Result
+		want []node.Event
+	}{
+		{"another check", checks.Result{Check: "nginx", Healthy: true, Began: after}, nil},
+		{"a run that was under way", checks.Result{Check: "disk", Healthy: true, Began: before.Add(-time.Second)}, nil},
+		{"a first failure", checks.Result{Check: "disk", Healthy: true, Began: after, Streak: 1, Need: 2}, nil},
+		{"the second", checks.Result{Check: "disk", Changed: true, Reason: "full", Began: after}, []node.Event{
+			node.CheckChanged{Check: "disk", Reason: "full"}, node.Rechecked{Check: "disk", Began: after}}},
+		{"one more, for which nobody asked", checks.Result{Check: "disk", Healthy: true, Began: after}, nil},
+	}
+	for _, tt := range tests {
+		d.checked(tt.r)
+		var got []node.Event
+		for len(d.events) > 0 {
+			got = append(got, <-d.events)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}
+
 func TestReadersMayComeBeforeTheLoopRuns(t *testing.T) {
 	d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, "192.0.2.10")}}, Options{Log: hclog.NewNullLogger()})
 	r := d.Report()

@@ -147,11 +147,12 @@ func TestSealedStatesThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	format := func(more int) string { return fmt.Sprintf("format %d\n", sealedFormat+more) }
 	for _, tt := range []struct{ name, from, to, want string }{
 		{"nothing", string(text), "", "it is none"},
 		{"garbage", `{"Version"`, `"Version"`, "cannot unmarshal"},
-		{"an older format", "format 2\n", "format 1\n", "the sealed state has format 1, this program's is 2: restart the daemon, which hands over first"},
-		{"a newer format", "format 2\n", "format 3\n", "the sealed state has format 3, this program's is 2: restart the daemon, which hands over first"},
+		{"an older format", format(0), format(-1), fmt.Sprintf("the sealed state has format %d, this program's is %d: restart the daemon, which hands over first", sealedFormat-1, sealedFormat)},
+		{"a newer format", format(0), format(1), fmt.Sprintf("the sealed state has format %d, this program's is %d: restart the daemon, which hands over first", sealedFormat+1, sealedFormat)},
 		{"another run of the machine", `"Clock":60000000000`, `"Clock":70000000000`, "it is of another run of this machine"},
 		{"a field that is not known", `"Version":"1.0"`, `"Future":1`, `unknown field "Future"`},
 		{"an impossible instance", `"VRID":71`, `"VRID":0`, `instance "web": VRID 0`},

@@ -57,6 +57,12 @@ type (
 		Healthy bool
 		Reason  string
 	}
+	// Rechecked is the answer to a Recheck: a run of the check began then and has ended, and its verdict, which was told before,
+	// is not about to change.
+	Rechecked struct {
+		Check string
+		Began time.Time
+	}
 	// LinkChanged is what is known of an interface.
 	LinkChanged struct{ Link Link }
 	// AddressLost says that an address is no longer on an interface although this daemon did not remove it.
@@ -117,6 +123,7 @@ func (Seen) event()          {}
 func (Overlooked) event()    {}
 func (SendFailed) event()    {}
 func (CheckChanged) event()  {}
+func (Rechecked) event()     {}
 func (LinkChanged) event()   {}
 func (AddressLost) event()   {}
 func (AddressesSet) event()  {}
@@ -259,6 +266,8 @@ type (
 		Instance string
 		Names    []string
 	}
+	// Recheck wants checks run at once, and each one's answer as Rechecked.
+	Recheck struct{ Checks []string }
 	// Noted is one line for the log: something is as it should be.
 	Noted struct {
 		Instance string
@@ -275,4 +284,5 @@ func (Changed) action()      {}
 func (Compared) action()     {}
 func (Warned) action()       {}
 func (LookUp) action()       {}
+func (Recheck) action()      {}
 func (Noted) action()        {}

@@ -28,6 +28,7 @@ type fate struct {
 	told       State // the state that the group's hooks were told last
 	lastChange Change
 
+	recheck recheck
 	ticking bool      // this step is its Elapsed: the sockets were read dry, so what it waited for is over
 	probed  time.Time // when the answers to a probe before it rises are in; zero: none is out
 	unheard string    // what was told of a host that answered, and that is not heard
@@ -95,6 +96,7 @@ func (f *fate) preemptDelay() (longest time.Duration) {
 // deadline is the earliest instant at which the fate has something to do.
 func (f *fate) deadline() time.Time {
 	d := earliest(f.witness.at, earliest(f.offers.at, earliest(f.probed, f.woken)))
+	d = earliest(d, f.recheckEnds())
 	for _, i := range f.instances {
 		d = earliest(d, i.deadline())
 		if f.state != Leaving {
@@ -253,7 +255,7 @@ const joined = "added to a running master"
 // settleBackup is a fate that waits; it may still hold the addresses that it hands to another master.
 func (n *Node) settleBackup(now time.Time, f *fate) {
 	if why, departs := n.departs(f); departs {
-		f.probed = time.Time{}
+		f.probed, f.recheck = time.Time{}, recheck{}
 		if f.linger == nil || f.standing.voiceless {
 			n.quit(now, f, why)
 		}
@@ -317,7 +319,7 @@ func (n *Node) enter(now time.Time, f *fate, to State, why string) {
 	from := f.state
 	f.why = why
 	if from != to {
-		f.state, f.since, f.witness = to, now, witness{}
+		f.state, f.since, f.witness, f.recheck = to, now, witness{}, recheck{}
 		f.lastChange = Change{From: from, To: to, Why: why, At: now}
 	}
 	// An unhealthy master that nobody relieves offers again and again: that is no news.

@@ -106,6 +106,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 			n.checks[ev.Check] = &verdict{ev.Healthy, ev.Reason}
 			n.settleAll(now, func(i *instance) bool { _, ok := i.cfg.Checks[ev.Check]; return ok })
 		}
+	case Rechecked:
+		n.rechecked(now, ev)
 	case LinkChanged:
 		n.linkChanged(now, ev.Link)
 	case AddressLost:

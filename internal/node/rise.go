@@ -16,7 +16,13 @@ func (n *Node) rise(now time.Time, f *fate) {
 	why, cause, ok := f.ready()
 	if !ok {
 		f.probed = time.Time{}
+		f.endRecheck()
 		n.riseLater(now, f)
+		return
+	}
+	if cause != vrrp.Outranked {
+		f.endRecheck()
+	} else if !f.rising() && n.unsure(now, f, why) {
 		return
 	}
 	// Silence can be our own deafness: an unhealthy host asks the link first, and one that cannot name its peers.

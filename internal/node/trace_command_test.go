@@ -226,7 +226,7 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 // detailCommand runs the commands with arguments of their own.
 func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	switch name {
-	case "check": // check a nginx ok | fail REASON | silent
+	case "check": // check a nginx ok | fail REASON | unseen | silent
 		return check(h, args)
 	case "link": // link a up | down | gone | unaddressed | mac=02:.. | source=10.0.0.9; link a eth1 down
 		return link(h, strings.Join(args, " "))
@@ -307,7 +307,7 @@ func reload(h *sim.Host, args []string) error {
 // check sets a verdict.
 func check(h *sim.Host, args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("want: check HOST CHECK ok|fail|silent")
+		return fmt.Errorf("want: check HOST CHECK ok|fail|unseen|silent")
 	}
 	has := func(i node.Instance) bool { _, ok := i.Checks[args[0]]; return ok }
 	if !slices.ContainsFunc(h.Config().Instances, has) {
@@ -318,6 +318,8 @@ func check(h *sim.Host, args []string) error {
 		h.SetCheck(args[0], &sim.Verdict{Healthy: true})
 	case "fail":
 		h.SetCheck(args[0], &sim.Verdict{Reason: cmp.Or(strings.Join(args[2:], " "), "connection refused")})
+	case "unseen": // it fails, and did not look yet
+		h.Spoil(args[0], &sim.Verdict{Reason: "read error"})
 	case "silent":
 		h.SetCheck(args[0], nil)
 	default:

@@ -14,6 +14,9 @@ import (
 // Interface is the first interface of every host, and the only one of most.
 const Interface = "eth0"
 
+// checkTime is how long a check's run takes.
+const checkTime = 5 * time.Millisecond
+
 // Host is one machine: a process with a node, and the kernel under it.
 type Host struct {
 	// Name is the host's, and its node's.
@@ -240,6 +243,19 @@ func (h *Host) SetCheck(name string, v *Verdict) {
 	}
 }
 
+// Spoil changes what a check would say, and nobody has looked yet.
+func (h *Host) Spoil(name string, v *Verdict) { h.checks[name] = v }
+
+// recheck ends the run of checks that were asked when it began.
+func (h *Host) recheck(names []string, began time.Time) {
+	for _, name := range names {
+		if v := h.checks[name]; v != nil {
+			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
+			h.feed(node.Rechecked{Check: name, Began: began})
+		}
+	}
+}
+
 // Reconfigure gives the process another configuration; a process that starts later has it too.
 func (h *Host) Reconfigure(cfg node.Config) {
 	h.cfg = cfg
@@ -373,6 +389,9 @@ func (h *Host) perform(a node.Action) {
 		if a.To != node.Master && a.To != node.Leaving {
 			clear(h.sent)
 		}
+	case node.Recheck:
+		began := h.now()
+		h.after(checkTime, func() { h.recheck(a.Checks, began) })
 	case node.Notify, node.Warned, node.Noted, node.Compared, node.LookUp:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))

@@ -82,6 +82,8 @@ func (h *Host) describe(a node.Action) string {
 		return fmt.Sprintf("%s -> %s, priority %d%s: %s", a.From, a.To, a.Priority, quiet, a.Why)
 	case node.Warned:
 		return "warning: " + a.Why
+	case node.Recheck:
+		return "ask the checks " + strings.Join(a.Checks, " ")
 	case node.LookUp:
 		return "look up " + strings.Join(a.Names, " ")
 	case node.Noted:

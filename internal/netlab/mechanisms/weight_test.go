@@ -8,11 +8,22 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
+// rarely is a check that lb1 runs again and again, and lb2 twice a minute.
+const rarely = `
+check "script" "rarely" {
+  command  = ["/usr/bin/test", "!", "-e", "LAB/${hostname}/sick-rarely"]
+  interval = { lb1 = "400ms", lb2 = "30s" }[hostname]
+  rise     = 1
+  fall     = 1
+  weight   = -60
+}
+`
+
 // TestWeights tells that a changed weight is one advert at once, not the next one, and that the same weight on every host moves
 // nothing.
 func TestWeights(t *testing.T) {
 	t.Parallel()
-	c := pair(t, instance(`advertise_interval = "2s"`)+page+switched("small", "weight = -20")+switched("big", "weight = -60"))
+	c := pair(t, instance(`advertise_interval = "2s"`)+page+switched("small", "weight = -20")+switched("big", "weight = -60")+rarely)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
 	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
 
@@ -69,5 +80,16 @@ func TestWeights(t *testing.T) {
 		})
 		await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 150 && i.State == node.Master })
 		c.Rests(t, from, time.Now().Add(3*time.Second))
+	})
+	t.Run("the same weight, which the backup has not noticed", func(t *testing.T) {
+		from := pairtest.Step(t, func() error {
+			if err := sick(lb2, "rarely", true); err != nil {
+				return err
+			}
+			return sick(lb1, "rarely", true)
+		})
+		await(t, lb1, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 90 && i.State == node.Master })
+		await(t, lb2, moveBound, func(i node.InstanceStatus) bool { return i.Priority == 40 }) // asked, within its skew
+		c.Rests(t, from, time.Now().Add(7*time.Second))                                        // a Master_Down_Interval
 	})
 }
