@@ -158,6 +158,9 @@ func (m *monitors) replace(p *plan) {
 		delete(m.waiting, name)
 	}
 	for name, monitor := range p.monitors {
+		if last, ok := m.results.Load(name); ok && p.goingOn[name] {
+			monitor.Resume(last.(checks.Result)) // else one failure would be the verdict, whatever fall says
+		}
 		if m.ctx == nil {
 			m.waiting[name] = monitor // runAll did not begin yet, or has ended
 			continue

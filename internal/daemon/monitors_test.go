@@ -22,6 +22,7 @@ type fakeChecker struct {
 	now     *atomic.Int64 // how many of all that share it run at this moment
 	most    *atomic.Int64
 	lingers time.Duration
+	ill     atomic.Bool
 }
 
 func (f *fakeChecker) Check(ctx context.Context) error {
@@ -32,6 +33,9 @@ func (f *fakeChecker) Check(ctx context.Context) error {
 	defer f.now.Add(-1)
 	select {
 	case <-time.After(300 * time.Millisecond):
+		if f.ill.Load() {
+			return errors.New("ill")
+		}
 		return nil
 	case <-ctx.Done():
 		time.Sleep(f.lingers)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -33,13 +34,14 @@ type plan struct {
 	cfg      *config.Config
 	changes  config.Changes
 	monitors map[string]*checks.Monitor // added or changed
+	goingOn  map[string]bool            // of these, those that look at the same thing as before
 	gone     []string                   // removed checks
 	hooks    []notify.Hook              // all of them
 }
 
 // planFor makes the checks and hooks of the new configuration; what is for the helper goes through the door.
 func planFor(from, to *config.Config, report func(checks.Result), door Door) (*plan, error) {
-	p := &plan{cfg: to, changes: config.Diff(from, to), monitors: map[string]*checks.Monitor{}}
+	p := &plan{cfg: to, changes: config.Diff(from, to), monitors: map[string]*checks.Monitor{}, goingOn: map[string]bool{}}
 	var errs []error
 	add := func(c config.Check) {
 		checker, err := c.Options.New()
@@ -56,7 +58,12 @@ func planFor(from, to *config.Config, report func(checks.Result), door Door) (*p
 		add(c)
 	}
 	for _, c := range p.changes.Checks.Changed {
-		add(c.New)
+		switch same := c.Old.Kind == c.New.Kind && reflect.DeepEqual(c.Old.Options, c.New.Options); {
+		case same && c.Old.Timing == c.New.Timing: // what being unhealthy does is the node's
+		default:
+			p.goingOn[c.New.Name] = same
+			add(c.New)
+		}
 	}
 	for _, c := range p.changes.Checks.Removed {
 		p.gone = append(p.gone, c.Name)
