@@ -185,6 +185,8 @@ func causeName(c Cause) string {
 	switch c {
 	case Silence:
 		return "silence"
+	case Outranked:
+		return "lower master"
 	case Handover:
 		return "handover"
 	case Owner:
