@@ -17,7 +17,7 @@ func (n *Node) adopt(now time.Time, i *instance, left []netip.Addr) {
 	}
 	i.adopting, i.holding = true, true
 	if n.cleansUp() {
-		i.remnant.left = slices.Clone(left)
+		i.remnant.left, i.remnant.named = slices.Clone(left), now.Add(namesWait)
 		n.retain(now, i, time.Time{})
 	}
 	if i.fate.allAdopting() { // the word about the others of a group comes next
@@ -46,7 +46,7 @@ func (n *Node) forgo(f *fate) {
 // adoptable says whether the fate can go on where the dead daemon was: whatever the checks will say.
 func (n *Node) adoptable(f *fate) bool {
 	return f.adopting() && f.standing.cannot == "" && !slices.ContainsFunc(f.instances, func(i *instance) bool {
-		return n.links[i.cfg.Interface] == nil || n.unresolved(i) != ""
+		return n.links[i.cfg.Interface] == nil || n.waitsForNames(i)
 	})
 }
 
@@ -62,7 +62,7 @@ func (n *Node) adoptNow(now time.Time, f *fate) {
 		return
 	}
 	for _, i := range f.instances {
-		i.adopting, i.unproven = false, true
+		i.adopting, i.unproven, i.remnant.named = false, true, time.Time{}
 	}
 	n.assess(now, f)
 	const why = "adopted the addresses of a daemon of this host that died"

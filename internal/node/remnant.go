@@ -11,12 +11,17 @@ import (
 // with a lease of 2 s goes 1.4 s after its last renewal at the earliest.
 const leaseEarly = 600 * time.Millisecond
 
+// namesWait is how long a cleanup waits for the names of peers that were never looked up: until then it has told nobody, and the
+// others wait no longer for the dead daemon.
+const namesWait = time.Second
+
 // remnant is what a dead daemon left of an instance's addresses. A node that cleans up keeps them until another host has them. It
 // sets none that was not there, and brings none back.
 type remnant struct {
 	left  []netip.Addr // which; none: this node does not clean up, or nothing is left
 	sure  time.Time    // until when the kernel has them, whatever else happens
 	renew time.Time    // when their lease is renewed next; zero: it is not
+	named time.Time    // until when the peers' names are waited for; zero: no longer
 }
 
 // cleansUp says whether this node only hands over what a dead daemon left.
@@ -31,9 +36,15 @@ func (n *Node) retain(now time.Time, i *instance, until time.Time) {
 		lifetime += n.cleaning(i.fate)
 	}
 	i.remnant.renew = time.Time{}
-	if n.remain(now, i, lifetime, until) && i.cfg.Lease && i.fate.running() { // it is kept no longer for hosts that do not know yet
+	wanted := i.fate.running() || n.waitsForNames(i) // it is kept no longer for hosts that do not know yet
+	if n.remain(now, i, lifetime, until) && i.cfg.Lease && wanted {
 		i.remnant.renew = now.Add(n.renewalGap(i, !until.IsZero()))
 	}
+}
+
+// waitsForNames says whether the names of an instance's peers may still be found before it says anything.
+func (n *Node) waitsForNames(i *instance) bool {
+	return n.unresolved(i) != "" && (!n.cleansUp() || !i.remnant.named.IsZero())
 }
 
 // cleaning is how long a fate may need from the first priority 0 on: the answer to it, two waits for a successor, and its linger.
@@ -54,9 +65,13 @@ func (n *Node) remain(now time.Time, i *instance, lifetime time.Duration, until 
 	return true
 }
 
-// tickRemnant renews the lease of what is left.
+// tickRemnant renews the lease of what is left, and ends the wait for names.
 func (n *Node) tickRemnant(now time.Time, i *instance) {
-	switch r := &i.remnant; {
+	r := &i.remnant
+	if due(now, r.named) {
+		r.named = time.Time{}
+	}
+	switch {
 	case !due(now, r.renew):
 	case !i.holding:
 		r.renew = time.Time{}
@@ -65,9 +80,17 @@ func (n *Node) tickRemnant(now time.Time, i *instance) {
 	}
 }
 
-// leaveBehind leaves what nobody took to the daemon that is started next, for a while. It says whether there is anything.
+// leaveBehind leaves what nobody took to the daemon that is started next, for a while. It says whether there is anything. Where a peer
+// could not be named, somebody may have taken it unheard.
 func (n *Node) leaveBehind(now time.Time, i *instance) bool {
-	if !n.cleansUp() || !i.holding || !n.remain(now, i, n.cfg.Unclaimed, time.Time{}) {
+	if !n.cleansUp() || !i.holding {
+		return false
+	}
+	if why := n.unnamed(i); why != "" {
+		n.do(Warned{i.cfg.Name, why + ": another host may have taken over unheard, so the addresses are released"})
+		return false
+	}
+	if !n.remain(now, i, n.cfg.Unclaimed, time.Time{}) {
 		return false
 	}
 	i.remnant.renew = time.Time{}
