@@ -58,6 +58,7 @@ func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown err
 	if d.remembered, err = d.memory.load(); err != nil {
 		d.log.Warn("what authentication remembered is lost", "error", err)
 	}
+	d.recalled = d.names.recall()
 	speaking := d.withSecrets(known)
 	if d.left, err = d.remains(speaking); err != nil {
 		return "", err

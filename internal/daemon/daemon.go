@@ -109,6 +109,7 @@ type Daemon struct {
 	remembered node.Remembered
 	adopt      []string                // instances whose addresses a dead daemon left here
 	left       map[string][]netip.Addr // cleanup: those of each instance
+	recalled   []node.Resolved         // cleanup: where the peers' names led
 	unclaimed  time.Duration           // cleanup: how long addresses stay that nobody took
 
 	snapshot  atomic.Pointer[node.Status]

@@ -141,6 +141,9 @@ func (l *loop) begin() {
 	for _, who := range l.drained {
 		l.step(node.Drain{Who: who, On: true})
 	}
+	for _, r := range l.recalled {
+		l.step(r)
+	}
 	for _, instance := range l.adopt {
 		l.step(node.Adopt{Instance: instance, Left: l.left[instance]})
 	}

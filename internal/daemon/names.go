@@ -92,6 +92,7 @@ func (n *names) run(ctx context.Context) error {
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
 	results := make(chan node.Resolved)
+	n.save()
 	for {
 		n.follow(n.cfg.Load())
 		now := time.Now()
@@ -105,7 +106,9 @@ func (n *names) run(ctx context.Context) error {
 		case names := <-n.asked:
 			n.want(names)
 		case r := <-results:
-			n.take(ctx, time.Now(), r)
+			if ctx.Err() == nil { // else it says only that nobody waits for it any more
+				n.take(ctx, time.Now(), r)
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -233,6 +236,7 @@ func (n *names) take(ctx context.Context, now time.Time, r node.Resolved) {
 		m.ips = r.Addresses
 		n.open(ctx)
 	}
+	n.save()
 	n.post(ctx, r)
 }
 
@@ -248,6 +252,38 @@ func (n *names) open(ctx context.Context) {
 	case <-n.ended:
 	case <-ctx.Done():
 	}
+}
+
+// save keeps where the names lead, for a cleanup after this daemon: what takes the daemon away may take the name service, too.
+func (n *names) save() {
+	if n.opts.Shadow {
+		return // it leaves nothing to clean up
+	}
+	led := map[string]node.SealedName{}
+	for text, m := range n.of {
+		switch {
+		case len(m.ips) > 0:
+			led[text] = node.SealedName{IPs: m.ips}
+		case m.err != nil:
+			led[text] = node.SealedName{Err: m.err.Error()}
+		}
+	}
+	if err := saveNames(n.opts.RuntimeDir, led); err != nil {
+		n.log.Warn("cleanup after a crash would have to look up the peers' names", "error", err)
+	}
+}
+
+// recall has the names lead where they led the daemon that died, and tells the node that.
+func (n *names) recall() (told []node.Resolved) {
+	led, err := loadNames(n.opts.RuntimeDir)
+	if err != nil {
+		n.log.Warn("where the peers' names led is lost; they are looked up", "error", err)
+	}
+	n.restore(led)
+	for text, s := range led {
+		told = append(told, node.Resolved{Name: text, Addresses: s.IPs, Err: n.of[text].err})
+	}
+	return told
 }
 
 // plain sorts addresses, each once and in its own family's form, and cuts a list that is no host's.

@@ -76,7 +76,7 @@ type named struct {
 func newNamed(t *testing.T, peers ...string) *named {
 	t.Helper()
 	n := &named{z: &zone{ips: map[string][]netip.Addr{}, slow: map[string]bool{}}, resolve: make(chan node.Resolved, 100), heard: map[string]time.Time{}}
-	n.d = newDaemon(withPeers(peers...), Options{Log: hclog.NewNullLogger()})
+	n.d = newDaemon(withPeers(peers...), Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
 	n.d.names.lookup = n.z.lookup(time.Now())
 	return n
 }
@@ -264,5 +264,43 @@ func TestNamesOfAReload(t *testing.T) {
 		n.z.told()
 		time.Sleep(time.Hour)
 		equal(t, "after it has gone", nil, n.z.told())
+	})
+}
+
+// TestNamesOutliveTheDaemon: a cleanup knows of the names what the daemon knew, and looks up no more than the others. A daemon after it
+// begins anew.
+func TestNamesOutliveTheDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := newNamed(t, "lb1", "lb2", "lb3", "lb4")
+		dead.z.set("lb1", "10.0.0.11")
+		dead.z.set("lb2", "10.0.0.12", "fe80::12")
+		dead.z.slow["lb4"] = true
+		stop := dead.run(t)
+		dead.told()
+		stop()
+
+		cleanup := newNamed(t, "lb1", "lb2", "lb3", "lb4")
+		cleanup.d.opts.RuntimeDir = dead.d.opts.RuntimeDir
+		var recalled []string
+		for _, r := range cleanup.d.names.recall() {
+			recalled = append(recalled, fmt.Sprintf("%s %v %v", r.Name, r.Addresses, r.Err))
+		}
+		slices.Sort(recalled)
+		equal(t, "it knows", []string{"lb1 [10.0.0.11] <nil>", "lb2 [10.0.0.12 fe80::12] <nil>", "lb3 [] no such host"}, recalled)
+		if got := cleanup.d.accept(&cleanup.d.cfg.Load().Instances[0], 4).Peers; fmt.Sprint(got) != "[10.0.0.11 10.0.0.12]" {
+			t.Errorf("the sockets hear %v", got)
+		}
+		stop = cleanup.run(t)
+		time.Sleep(minLookupGap - time.Millisecond)
+		equal(t, "looked up", []string{"lb4 0s"}, cleanup.z.told())
+		stop()
+
+		next := newNamed(t, "lb1")
+		next.d.opts.RuntimeDir = dead.d.opts.RuntimeDir
+		next.z.slow["lb1"] = true
+		next.run(t)()
+		if recalled := next.d.names.recall(); len(recalled) > 0 {
+			t.Errorf("after a daemon that knew nothing: %v", recalled)
+		}
 	})
 }

@@ -19,6 +19,7 @@ import (
 // Files in the runtime directory, for whoever comes after a daemon that died.
 const (
 	instancesFile = "instances.json" // what the daemon runs with: the configuration may be another by then
+	namesFile     = "names.json"     // where the peers' names led; there is none where nothing is known of any
 	unclaimedFile = "unclaimed.json" // which addresses cleanup found nobody for
 )
 
@@ -63,6 +64,38 @@ func loadInstances(runtimeDir string) (node.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// saveNames keeps where the peers' names lead.
+func saveNames(runtimeDir string, led map[string]node.SealedName) error {
+	path := filepath.Join(runtimeDir, namesFile)
+	if len(led) > 0 {
+		return writeJSON(path, led)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// loadNames reads it. What is no address is left out, and so is a name of which that leaves nothing.
+func loadNames(runtimeDir string) (map[string]node.SealedName, error) {
+	var led map[string]node.SealedName
+	if err := readJSON(filepath.Join(runtimeDir, namesFile), &led); err != nil {
+		return nil, err
+	}
+	for name, s := range led {
+		s.IPs = plain(slices.DeleteFunc(s.IPs, func(ip netip.Addr) bool { return !ip.IsValid() }))
+		switch {
+		case len(s.IPs) > 0:
+			led[name] = node.SealedName{IPs: s.IPs}
+		case s.Err != "":
+			led[name] = node.SealedName{Err: s.Err}
+		default:
+			delete(led, name)
+		}
+	}
+	return led, nil
 }
 
 // usable says what is impossible about an instance.

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
 )
@@ -58,6 +61,40 @@ func FuzzInstances(f *testing.F) {
 			}
 			n.Step(at, node.Elapsed{})
 			n.Status(at)
+		}
+	})
+}
+
+// FuzzNames reads where names led for another version, or by another hand: each leads to addresses of hosts, or nowhere with a reason,
+// and can be kept again.
+func FuzzNames(f *testing.F) {
+	for _, text := range []string{
+		"", "{}", "null", `{"lb2":{"IPs":["10.0.0.12","fe80::12%eth0","::ffff:10.0.0.12"],"Err":"gone"},"lb3":{"Err":"no such host"}}`,
+		`{"lb2":{"IPs":["",null]},"":{}}`, `{"lb2":{"IPs":[""],"Err":"gone"}}`, `{"lb2":null}`, "\x00",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, namesFile), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		led, err := loadNames(dir)
+		if err != nil {
+			return
+		}
+		for name, s := range led {
+			wrong := func(ip netip.Addr) bool { return !ip.IsValid() || ip.Is4In6() || ip.Zone() != "" }
+			if len(s.IPs) == 0 && s.Err == "" || len(s.IPs) > maxNameAddresses || slices.ContainsFunc(s.IPs, wrong) {
+				t.Fatalf("%q leads to %v, %q", name, s.IPs, s.Err)
+			}
+		}
+		if err := saveNames(dir, led); err != nil {
+			t.Fatal(err)
+		}
+		again, err := loadNames(dir)
+		if diff := cmp.Diff(led, again, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Fatalf("kept and read again: %v (-before +after):\n%s", err, diff)
 		}
 	})
 }

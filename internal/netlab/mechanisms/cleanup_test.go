@@ -111,3 +111,26 @@ func TestCleanupTerminated(t *testing.T) {
 		t.Errorf("the cleanup ends with %v, and says %q, want %q", err, cleanup.Output(), says)
 	}
 }
+
+// TestCleanupWithoutNameService tells of a daemon that dies together with the name service of its host: the cleanup knows where its
+// peers' names led, and hands over at once.
+func TestCleanupWithoutNameService(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, []string{"lb1", "lb2"}, instance(`peers = ["lb1.lab", "lb2.lab"]`)+page)
+	for _, h := range c.Hosts {
+		nameService(t, h, "10.0.0.11")
+	}
+	begin(t, c)
+	lb1 := c.Get("lb1")
+	for _, broke := range []error{lb1.SetNames("127.0.0.1 localhost\n"), lb1.SetNameServer(netip.MustParseAddr("10.0.0.250"))} { // nobody is there
+		if broke != nil {
+			t.Fatal(broke)
+		}
+	}
+	from := pairtest.Step(t, lb1.Daemon.Kill)
+	if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "every address that was left behind has gone to another host") {
+		t.Errorf("cleanup says %q", out)
+	}
+	c.Only(t, "lb2", time.Second)
+	c.Planned(t, from, "lb2")
+}
