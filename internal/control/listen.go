@@ -25,9 +25,8 @@ const (
 const (
 	// cleaning is what the lock's file says while a cleanup has it.
 	cleaning = "cleanup"
-	// cleanupBound is how long a daemon that starts waits for a cleanup: it takes 15 s, and 10 more where the kernel hangs.
-	// cleanupPoll is how often it looks.
-	cleanupBound = 30 * time.Second
+	// cleanupBound is how long a daemon that starts waits for a cleanup, which takes 18 s at most. cleanupPoll is how often it looks.
+	cleanupBound = 20 * time.Second
 	cleanupPoll  = 20 * time.Millisecond
 )
 

@@ -19,27 +19,39 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// cleanupBound is what a cleanup may take in all: two waits for a successor, and something for the links.
-const cleanupBound = 15 * time.Second
+// cleanupBound is what a cleanup may take in all, whatever hangs: lastHandover, and the release of what is left after that. The unit's
+// TimeoutStopSec is longer.
+const cleanupBound = lastHandover + 3*time.Second
 
 // errKernelHangs says that the kernel does not come back from a request about addresses.
-var errKernelHangs = fmt.Errorf("the kernel has not answered for %s", releaseBound)
+var errKernelHangs = errors.New("the kernel does not answer")
+
+// stays is what a cleanup leaves that cannot release.
+const stays = "addresses that are left stay until their lease ends, or until a daemon is started"
 
 // Cleanup hands over what a daemon that died still holds. Where nothing is left it sends nothing. It returns what it did,
 // in words. The caller has the lock of the runtime directory, and a daemon HasRun with it, or All is wanted.
 //
 // Where it fails, and where ctx ends, it releases what is left. Killed, it leaves that for a lease of 2 s, as a daemon does.
 func Cleanup(ctx context.Context, o Options) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cleanupBound, fmt.Errorf("cleanup takes longer than %s", cleanupBound))
+	until := time.Now().Add(cleanupBound)
+	ctx, cancel := context.WithTimeoutCause(ctx, lastHandover, fmt.Errorf("the handover has not ended within %s", lastHandover))
 	defer cancel()
 	saved, unknown := loadInstances(o.RuntimeDir)
 	d := newDaemon(&config.Config{Node: saved.Name, Instances: saved.Instances, Groups: saved.Groups}, o)
-	done, err := d.cleanUp(ctx, saved.Instances, unknown)
-	if err != nil {
-		err = d.letGo(err)
-	}
-	if !errors.Is(err, errKernelHangs) { // else it is in use still, until the process ends
-		d.close()
+	d.until = until
+	var done string
+	var err error
+	whole := inTime(time.Until(until), func() {
+		if done, err = d.cleanUp(ctx, saved.Instances, unknown); err != nil {
+			err = d.letGo(err)
+		}
+		if !errors.Is(err, errKernelHangs) { // else it is in use still, until the process ends
+			d.close()
+		}
+	})
+	if !whole {
+		return "", fmt.Errorf("it has not ended within %s; %s", cleanupBound, stays)
 	}
 	return done, err
 }
@@ -86,13 +98,12 @@ func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown err
 
 // letGo releases what is left, because of a failure, to which it adds what came of that.
 func (d *Daemon) letGo(failure error) error {
-	const stays = "addresses that are left stay until their lease ends, or until a daemon is started"
 	if d.kernel == nil || errors.Is(failure, errKernelHangs) {
 		return fmt.Errorf("%w; %s", failure, stays)
 	}
 	var released []linux.Held
 	var err error
-	if !inTime(func() { released, err = d.kernel.Sweep(d.strange, d.claim()) }) {
+	if !inTime(d.releaseTime(), func() { released, err = d.kernel.Sweep(d.strange, d.claim()) }) {
 		return fmt.Errorf("%w; release what is left: %w; %s", failure, errKernelHangs, stays)
 	}
 	if err != nil {
@@ -109,15 +120,18 @@ func (d *Daemon) letGo(failure error) error {
 	return fmt.Errorf("%w; the addresses of %v are released", failure, owners)
 }
 
+// releaseTime is how long the kernel may still take.
+func (d *Daemon) releaseTime() time.Duration { return min(releaseBound, time.Until(d.until)) }
+
 // inTime waits for what asks the kernel, and says whether it came back. A request that hangs cannot be ended, so that what does
 // not come back goes on until the process ends.
-func inTime(ask func()) bool {
+func inTime(most time.Duration, ask func()) bool {
 	done := make(chan struct{})
 	go func() { defer close(done); ask() }()
 	select {
 	case <-done:
 		return true
-	case <-time.After(releaseBound):
+	case <-time.After(most):
 		return false
 	}
 }
@@ -192,7 +206,7 @@ func (d *Daemon) relinquish(ctx context.Context, held []node.Instance) error {
 	close(d.ended)
 	d.addresses.drain(ctx)
 	end()
-	if !inTime(tasks.Wait) {
+	if !inTime(d.releaseTime(), tasks.Wait) {
 		return errKernelHangs
 	}
 	return cmp.Or(failure, context.Cause(ctx))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,6 +39,7 @@ func newCleanup(t *testing.T, kernel addressKernel) (*Daemon, []node.Instance) {
 	d := newDaemon(&config.Config{Node: "lb1", Instances: held}, Options{RuntimeDir: t.TempDir(), StateDir: t.TempDir(), Log: hclog.NewNullLogger()})
 	d.addresses = newAddressSetter(kernel, d.post, d.log)
 	d.left = map[string][]netip.Addr{"web": {vip1}}
+	d.until = time.Now().Add(cleanupBound)
 	var err error
 	if d.timer, err = linux.NewTimer(); err != nil {
 		t.Fatal(err)
@@ -97,12 +100,52 @@ func TestCleanupDoesNotHangWithTheKernel(t *testing.T) {
 func TestInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
-		if inTime(func() { <-let }) {
+		if inTime(releaseBound, func() { <-let }) {
 			t.Error("what hangs came back")
 		}
 		close(let)
-		if !inTime(func() { time.Sleep(releaseBound - time.Millisecond) }) {
+		if !inTime(releaseBound, func() { time.Sleep(releaseBound - time.Millisecond) }) {
 			t.Error("what came back in time did not")
 		}
 	})
+}
+
+// Whatever follows each other, and hangs, has one bound: a handover that uses all of its time leaves less for the release.
+func TestCleanupHasOneBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Daemon{until: time.Now().Add(cleanupBound)}
+		began := time.Now()
+		let := make(chan struct{})
+		for _, want := range []time.Duration{releaseBound, 2 * releaseBound, 3 * releaseBound, cleanupBound, cleanupBound} {
+			if inTime(d.releaseTime(), func() { <-let }) {
+				t.Error("what hangs came back")
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("it has taken %s by then, want %s", took, want)
+			}
+		}
+		close(let)
+	})
+}
+
+// TestUnitWaitsLongEnough: the service manager kills neither a daemon that stops nor a cleanup before their own bounds end them.
+func TestUnitWaitsLongEnough(t *testing.T) {
+	const room = 2 * time.Second // to start and to end on a busy host
+	text, err := os.ReadFile("../../packaging/systemd/understudy.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`).FindSubmatch(text)
+	if limit == nil {
+		t.Fatal("the unit has no TimeoutStopSec in seconds")
+	}
+	waits, err := time.ParseDuration(string(limit[1]) + "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, takes := range map[string]time.Duration{"a stop": lastHandover + releaseBound + stopHooks, "a cleanup": cleanupBound} {
+		if takes+room > waits {
+			t.Errorf("%s may take %s, and the service manager waits for %s", what, takes, waits)
+		}
+	}
 }

@@ -111,6 +111,7 @@ type Daemon struct {
 	left       map[string][]netip.Addr // cleanup: those of each instance
 	recalled   []node.Resolved         // cleanup: where the peers' names led
 	unclaimed  time.Duration           // cleanup: how long addresses stay that nobody took
+	until      time.Time               // cleanup: when it is over, whatever hangs
 
 	snapshot  atomic.Pointer[node.Status]
 	published atomic.Pointer[chan struct{}] // closed when the next snapshot is there
