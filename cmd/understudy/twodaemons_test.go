@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,8 +14,9 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// ofOneOfTwo is the configuration of one of two daemons of a host: with a virtual MAC address, and a network of its own.
-func ofOneOfTwo(vrid int, net string) string {
+// ofOneOfTwo is the configuration of one of two daemons of a host: with a virtual MAC address and a network of its own, and another
+// address.
+func ofOneOfTwo(vrid int, net, plain string) string {
 	return fmt.Sprintf(`
 instance "web" {
   interface          = "eth0"
@@ -28,10 +30,10 @@ instance "plain" {
   interface          = "eth0"
   vrid               = %d
   priority           = 150
-  addresses          = ["%s.20"]
+  addresses          = ["%s"]
   advertise_interval = "100ms"
 }
-`, vrid, net, vrid+1, net)
+`, vrid, net, vrid+1, plain)
 }
 
 // TestTwoDaemonsOfAHost: neither the start of the second, nor its work, nor its end, however it ends, takes anything from the first.
@@ -40,8 +42,9 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 	first := newSingle(t, 150)
 	second := *first
 	second.run, second.keep, second.conf = "second", "kept", filepath.Join(first.host.Dir(), "second.hcl")
-	first.write(ofOneOfTwo(71, "192.0.2"))
-	second.write(ofOneOfTwo(81, "198.51.100"))
+	of1 := ofOneOfTwo(71, "192.0.2", "192.0.2.20")
+	first.write(of1)
+	second.write(ofOneOfTwo(81, "198.51.100", "192.0.2.120/24")) // in the first one's network
 	a := first.start()
 	masters := func(s *single) {
 		t.Helper()
@@ -55,6 +58,7 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 		})
 	}
 	masters(first)
+	before := ""
 	has := func() string { // without lifetimes, and what the second has
 		t.Helper()
 		out, err := first.host.Exec(t.Context(), "sh", "-c",
@@ -64,13 +68,15 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 		}
 		var own []string
 		for line := range strings.Lines(out) {
-			if !strings.Contains(line, "198.51.100.") && !strings.Contains(line, "us4-81") {
+			others := slices.ContainsFunc([]string{"198.51.100.", "us4-81", "192.0.2.120"}, func(of2 string) bool { return strings.Contains(line, of2) })
+			route := before != "" && strings.Contains(line, " proto 112 ") && !strings.Contains(before, line)
+			if !others && !route {
 				own = append(own, line)
 			}
 		}
 		return strings.Join(own, "")
 	}
-	before := has()
+	before = has()
 	if !strings.Contains(before, "us4-71-eth0") || !strings.Contains(before, "192.0.2.0/24 dev eth0 proto 112") {
 		t.Fatalf("the first daemon has\n%s", before)
 	}
@@ -83,7 +89,7 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 	b := second.start()
 	masters(&second)
 	untouched("the second daemon's start")
-	first.write(strings.ReplaceAll(ofOneOfTwo(71, "192.0.2"), "150", "151"))
+	first.write(strings.ReplaceAll(of1, "150", "151"))
 	first.expect(exitOK, "", "reload")
 	untouched("a reload of the first")
 	second.signal(b, syscall.SIGTERM)

@@ -103,7 +103,7 @@ func (d *Daemon) letGo(failure error) error {
 	}
 	var released []linux.Held
 	var err error
-	if !inTime(d.releaseTime(), func() { released, err = d.kernel.Sweep(d.strange, d.claim()) }) {
+	if !inTime(d.releaseTime(), func() { released, err = d.kernel.Sweep(d.strange, d.opts.All) }) {
 		return fmt.Errorf("%w; release what is left: %w; %s", failure, errKernelHangs, stays)
 	}
 	if err != nil {
@@ -173,7 +173,7 @@ func (d *Daemon) remains(known []node.Instance) (map[string][]netip.Addr, error)
 		}
 		left[h.Owner] = append(left[h.Owner], h.IP)
 		return true
-	}, d.claim())
+	}, d.opts.All)
 	if err != nil && len(left) == 0 {
 		return nil, fmt.Errorf("look for addresses of the dead daemon: %w", err)
 	}

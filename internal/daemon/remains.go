@@ -179,7 +179,7 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 			d.adopt = append(d.adopt, h.Owner)
 		}
 		return true
-	}, d.claim())
+	}, d.opts.All)
 	for _, h := range swept {
 		d.log.Warn("removed an address that an earlier daemon left behind", "address", h.IP, "interface", h.Interface)
 	}
@@ -187,17 +187,6 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 		return fmt.Errorf("remove the addresses that an earlier daemon left behind: %w", err)
 	}
 	return nil
-}
-
-// claim is what bears understudy's mark and would be this daemon's: what an instance that it knows has.
-func (d *Daemon) claim() linux.Claim {
-	instances := d.cfg.Load().Instances
-	return linux.Claim{All: d.opts.All, Network: func(ifName string, network netip.Prefix) bool {
-		return slices.ContainsFunc(instances, func(i node.Instance) bool {
-			has := func(a node.Address) bool { return a.Network == network }
-			return i.Interface == ifName && (slices.ContainsFunc(i.Addresses, has) || slices.ContainsFunc(i.Unadvertised, has))
-		})
-	}}
 }
 
 // writeJSON replaces a file in one step.

@@ -35,25 +35,6 @@ func TestAddressesOfAnotherDaemon(t *testing.T) {
 	}
 }
 
-// Nor does the mark of a route.
-func TestRoutesOfAnotherDaemon(t *testing.T) {
-	i := on("web", "eth0", 71, "192.0.2.10")
-	i.Addresses[0].Network = netip.MustParsePrefix("192.0.2.0/24")
-	d := newDaemon(&config.Config{Instances: []node.Instance{i}}, Options{Log: hclog.NewNullLogger()})
-	claim := d.claim()
-	for _, tt := range []struct {
-		ifName, network string
-		want            bool
-	}{{"eth0", "192.0.2.0/24", true}, {"eth1", "192.0.2.0/24", false}, {"eth0", "192.0.3.0/24", false}} {
-		if got := claim.Network(tt.ifName, netip.MustParsePrefix(tt.network)); got != tt.want {
-			t.Errorf("%s on %s: claimed %t, want %t", tt.network, tt.ifName, got, tt.want)
-		}
-	}
-	if d.opts.All = true; claim.All || !d.claim().All {
-		t.Error("everything is claimed only when all is to go")
-	}
-}
-
 func TestHasRun(t *testing.T) {
 	dir := t.TempDir()
 	if HasRun(filepath.Join(dir, "typo")) || HasRun(dir) {

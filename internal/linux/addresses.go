@@ -71,8 +71,8 @@ type Addresses struct {
 	requests *requests
 	held     *ledger
 	notice   error
-	routed   time.Time          // when the routes were looked at last
-	routes   map[connected]bool // those that we, or a daemon before us, have made
+	routed   time.Time // when the routes were looked at last
+	metric   int       // of our routes
 	macvlans *Macvlans
 	speaking map[int]bool // macvlans that are not mute, by index
 }
@@ -104,11 +104,8 @@ func OpenAddresses(runtimeDir string) (*Addresses, error) {
 		return nil, err
 	}
 	a := &Addresses{
-		file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice, routes: map[connected]bool{},
+		file: file, kernel: kernel, requests: requests, held: newLedger(held), notice: notice, metric: metricOf(runtimeDir),
 		macvlans: macvlans, speaking: map[int]bool{},
-	}
-	for c := range a.held.networks {
-		a.routes[c] = true
 	}
 	return a, nil
 }

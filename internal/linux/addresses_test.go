@@ -185,7 +185,7 @@ func TestSetLeavesForeignAddressesAlone(t *testing.T) {
 			if out := self.run("ip -o addr show dev v0"); !self.has(tt.foreign) || self.has("10.9.0.100/32") {
 				t.Errorf("after the release:\n%s", out)
 			}
-			if removed := must(a.Sweep(func(Held) bool { return false }, Claim{})); len(removed) > 0 || !self.has(tt.foreign) {
+			if removed := must(a.Sweep(func(Held) bool { return false }, false)); len(removed) > 0 || !self.has(tt.foreign) {
 				t.Errorf("swept %v", removed)
 			}
 		})

@@ -139,12 +139,12 @@ func TestMacvlanOfADeadDaemon(t *testing.T) {
 	dead.kernel.close() // without a word
 
 	a := openAddresses(t, dir)
-	kept, err := a.Sweep(func(Held) bool { return true }, Claim{})
+	kept, err := a.Sweep(func(Held) bool { return true }, false)
 	if err != nil || len(kept) != 0 || !strings.Contains(self.run("ip -o link"), "us4-71-v0") {
 		t.Errorf("what is kept was removed: %v, %v", kept, err)
 	}
 	setAll(t, a, virtual())
-	removed, err := a.Sweep(func(Held) bool { return false }, Claim{})
+	removed, err := a.Sweep(func(Held) bool { return false }, false)
 	if err != nil || len(removed) != 2 || removed[0].Base() != "v0" {
 		t.Errorf("removed %+v, %v", removed, err)
 	}
@@ -165,7 +165,7 @@ func TestMacvlanWithoutABook(t *testing.T) {
 		t.Fatal(err)
 	}
 	self.run("ip link add link v0 name mine type macvlan mode bridge")
-	if _, err := openAddresses(t, dir).Sweep(func(Held) bool { return false }, Claim{}); err != nil {
+	if _, err := openAddresses(t, dir).Sweep(func(Held) bool { return false }, false); err != nil {
 		t.Fatal(err)
 	}
 	if got := self.run("ip -o link"); strings.Contains(got, "us4") || !strings.Contains(got, "mine") {

@@ -3,7 +3,6 @@ package linux
 import (
 	"fmt"
 	"hash/fnv"
-	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -17,17 +16,11 @@ const (
 	markedBy     = " (daemon "
 )
 
-// Claim is what a daemon takes for its dead predecessor's of what shows no more than that it is an understudy's. Another daemon of
-// this host, with another runtime directory, may have set it.
-type Claim struct {
-	// Network says whether the route to a network on an interface would be this daemon's; nil: none is.
-	Network func(ifName string, network netip.Prefix) bool
-	// All claims everything: no understudy is to be on this host any more.
-	All bool
-}
+// firstMetric is the least metric of our routes: a host's own to the same network comes before them.
+const firstMetric = 1 << 30
 
-// markOf tells the daemons of a host apart, by their runtime directories: the one that is started after a death has the same.
-func markOf(runtimeDir string) string {
+// numberOf tells the daemons of a host apart, by their runtime directories: the one that is started after a death has the same.
+func numberOf(runtimeDir string) uint32 {
 	path, err := filepath.Abs(runtimeDir)
 	if err == nil {
 		runtimeDir = path
@@ -37,8 +30,14 @@ func markOf(runtimeDir string) string {
 	}
 	h := fnv.New32a()
 	h.Write([]byte(runtimeDir))
-	return fmt.Sprintf("%s%08x)", markedBy, h.Sum32())
+	return h.Sum32()
 }
+
+// markOf is how the devices of a daemon are known.
+func markOf(runtimeDir string) string { return fmt.Sprintf("%s%08x)", markedBy, numberOf(runtimeDir)) }
+
+// metricOf is how the routes of a daemon are known: the kernel keeps one for each metric, whoever else has one to the same network.
+func metricOf(runtimeDir string) int { return firstMetric + int(numberOf(runtimeDir)>>2) }
 
 // aliasOwner says of the alias of a device whether it is an understudy's, and whether it names another daemon than the one of a mark.
 func aliasOwner(alias, mark string) (understudy, others bool) {

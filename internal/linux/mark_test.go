@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,9 @@ func TestMarkIsThatOfTheRuntimeDirectory(t *testing.T) {
 	t.Chdir(dir)
 	if markOf("run") != mark {
 		t.Error("a relative path has another mark")
+	}
+	if metricOf("run") != metricOf(run) || metricOf(run) == metricOf(other) || min(metricOf(run), metricOf(other)) < firstMetric {
+		t.Errorf("the metrics are %d and %d", metricOf(run), metricOf(other))
 	}
 	if len(mark) != len(markedBy)+len("01234567)") {
 		t.Errorf("mark %q", mark)
@@ -83,7 +87,7 @@ func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
 	before := everything(self)
 
 	second := openAddresses(t, t.TempDir())
-	if removed := must(second.Sweep(func(h Held) bool { return h.Owner == "" }, Claim{})); len(removed) > 0 {
+	if removed := must(second.Sweep(func(h Held) bool { return h.Owner == "" }, false)); len(removed) > 0 {
 		t.Errorf("its start removed %v", removed)
 	}
 	if diff := cmp.Diff(before, everything(self)); diff != "" {
@@ -108,7 +112,7 @@ func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
 	eventually(t, "all is as before", func() bool { return everything(self) == before })
 
 	// What is to be rid of every understudy takes both.
-	if _, err := openAddresses(t, t.TempDir()).Sweep(func(Held) bool { return false }, Claim{All: true}); err != nil {
+	if _, err := openAddresses(t, t.TempDir()).Sweep(func(Held) bool { return false }, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := everything(self); strings.Contains(got, "us4") || strings.Contains(got, "us6") || strings.Contains(got, "172.30.0") {
@@ -135,24 +139,58 @@ func TestAnInterfaceThatTwoDaemonsNeed(t *testing.T) {
 	}
 }
 
-// TestTheOtherDaemonsRouteGoes: a route that both want is back with the next look after the one that made it has ended.
-func TestTheOtherDaemonsRouteGoes(t *testing.T) {
-	self, _ := pair(t)
-	there := func() bool { return strings.Contains(self.run("ip route"), "172.30.0.0/24") }
-	first, second := openAddresses(t, t.TempDir()), openAddresses(t, t.TempDir())
-	other := want(0, "172.30.0.10/24")
-	setAll(t, first, want(0, "172.30.0.9/24"))
-	setAll(t, second, other)
-	setAll(t, first, want(0))
-	if there() {
-		t.Error("the first one leaves its route")
+// TestTwoDaemonsInOneNetwork: each has its own route to it, which neither the start of the other nor its end touches.
+func TestTwoDaemonsInOneNetwork(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	routes := func() []string {
+		return strings.Split(strings.TrimSpace(self.run("ip -4 route show proto 112")+self.run("ip -6 route show proto 112")), "\n")
 	}
-	if errs := second.reconcileRoutes(); len(errs) > 0 || !there() {
-		t.Errorf("the second one has no route: %v", errs)
+	dir := t.TempDir()
+	first, second := openAddresses(t, dir), openAddresses(t, t.TempDir())
+	setAll(t, first, want(0, "172.30.0.9/24", "2001:db8:9::9/64"))
+	of1 := routes()
+	if removed := must(second.Sweep(func(h Held) bool { return h.Owner == "" }, false)); len(removed) > 0 {
+		t.Errorf("the second one's start removes %v", removed)
+	}
+	if diff := cmp.Diff(of1, routes()); diff != "" {
+		t.Errorf("the second one's start (-before +after):\n%s", diff)
+	}
+	setAll(t, second, want(0, "172.30.0.10/24", "2001:db8:9::10/64"))
+	of2 := slices.DeleteFunc(routes(), func(r string) bool { return slices.Contains(of1, r) })
+	if len(of1) != 2 || len(of2) != 2 {
+		t.Fatalf("the routes are %q and %q", of1, of2)
+	}
+	setAll(t, first, want(0))
+	if diff := cmp.Diff(of2, routes()); diff != "" {
+		t.Errorf("the first one releases its addresses (-want +got):\n%s", diff)
+	}
+	setAll(t, first, want(0, "172.30.0.9/24", "2001:db8:9::9/64"))
+	if _, err := openAddresses(t, dir).Sweep(func(h Held) bool { return h.Owner == "" }, false); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(of2, routes()); diff != "" {
+		t.Errorf("the first one died, and is started again (-want +got):\n%s", diff)
 	}
 	setAll(t, second, want(0))
-	if there() {
-		t.Error("the second one leaves its route")
+	if left := routes(); left[0] != "" {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestRouteOfAReleaseWithoutMetrics: it gives way to one of now.
+func TestRouteOfAReleaseWithoutMetrics(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	a := openAddresses(t, t.TempDir())
+	wanted := want(0, "172.30.0.9/24", "2001:db8:9::9/64")
+	setAll(t, a, wanted)
+	routes := func() string { return self.run("ip -4 route show proto 112") + self.run("ip -6 route show proto 112") }
+	now := routes()
+	self.run("ip route add 172.30.0.0/24 dev v0 scope link proto 112", "ip -6 route add 2001:db8:9::/64 dev v0 proto 112")
+	setAll(t, a, wanted)
+	if diff := cmp.Diff(now, routes()); diff != "" {
+		t.Errorf("the routes (-want +got):\n%s", diff)
 	}
 }
 
@@ -172,10 +210,10 @@ func TestMacvlanOfAReleaseWithoutMarks(t *testing.T) {
 
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	old(dir)
-	if _, err := openAddresses(t, elsewhere).Sweep(nothing, Claim{}); err != nil || !there() {
+	if _, err := openAddresses(t, elsewhere).Sweep(nothing, false); err != nil || !there() {
 		t.Errorf("another daemon removes it: %v", err)
 	}
-	if _, err := openAddresses(t, dir).Sweep(nothing, Claim{}); err != nil || there() {
+	if _, err := openAddresses(t, dir).Sweep(nothing, false); err != nil || there() {
 		t.Errorf("the one that has it in its book leaves it: %v", err)
 	}
 	old(dir)
@@ -185,7 +223,7 @@ func TestMacvlanOfAReleaseWithoutMarks(t *testing.T) {
 	if got := must(netlink.LinkByName(router4.Name())).Attrs().Alias; got != router4.alias(markOf(elsewhere)) {
 		t.Errorf("its alias is %q", got)
 	}
-	if _, err := openAddresses(t, t.TempDir()).Sweep(nothing, Claim{All: true}); err != nil || there() {
+	if _, err := openAddresses(t, t.TempDir()).Sweep(nothing, true); err != nil || there() {
 		t.Errorf("it stays although all is to go: %v", err)
 	}
 }

@@ -21,14 +21,20 @@ type connected struct {
 // route is what matters here of a route in the main table.
 type route struct {
 	connected
-	marked  bool // as an understudy's: ours, or another daemon's of this host
+	marked  bool // as an understudy's
+	metric  int  // whose, if it is marked; see metricOf
 	gateway bool
+}
+
+// route is this daemon's to a network. That of another daemon of this host stands beside it.
+func (a *Addresses) route(c connected) route {
+	return route{connected: c, marked: true, metric: a.metric}
 }
 
 // setRoutes makes our connected routes those that the held addresses want and the host does not have by itself, and
 // returns what failed for the wants' owners. A route of ours gives way when it is found that the host has its own.
 func (a *Addresses) setRoutes(wants []Want) []AddressError {
-	errs := a.reconcileRoutes()
+	errs := a.reconcileRoutes(false)
 	if len(errs) == 0 {
 		return nil
 	}
@@ -43,24 +49,9 @@ func (a *Addresses) setRoutes(wants []Want) []AddressError {
 	return failed
 }
 
-// claimRoutes counts routes as ours that bear the mark and are claimed. A table that cannot be listed keeps no daemon from starting:
-// what held.json knows is ours all the same.
-func (a *Addresses) claimRoutes(claim Claim) error {
-	routes, err := a.kernel.routes()
-	if err != nil && claim.All {
-		return err
-	}
-	for _, r := range routes {
-		if r.marked && (claim.All || claim.Network != nil && claim.Network(a.nameOf(r.index), r.network)) {
-			a.routes[r.connected] = true
-		}
-	}
-	return nil
-}
-
-// reconcileRoutes does the work of setRoutes and returns what failed for each route. A route that another daemon of this host
-// has made serves as well as one of ours, and is left to it; when it goes, the next look puts ours in its place.
-func (a *Addresses) reconcileRoutes() map[connected]error {
+// reconcileRoutes does the work of setRoutes and returns what failed for each route. all: the routes of the other daemons of this
+// host go, too.
+func (a *Addresses) reconcileRoutes(all bool) map[connected]error {
 	a.routed = time.Now()
 	errs := make(map[connected]error)
 	note := func(c connected, err error) {
@@ -74,26 +65,22 @@ func (a *Addresses) reconcileRoutes() map[connected]error {
 		for c := range wanted {
 			note(c, err)
 		}
+		if all {
+			note(connected{}, err)
+		}
 		return errs
 	}
 	for c := range wanted {
-		if !hostRoute(routes, c) && !slices.Contains(routes, route{connected: c, marked: true}) {
-			err := a.kernel.addRoute(c)
-			note(c, err)
-			a.routes[c] = a.routes[c] || err == nil
+		if !hostRoute(routes, c) && !slices.Contains(routes, a.route(c)) {
+			note(c, a.kernel.addRoute(a.route(c)))
 		}
 	}
-	for c := range a.routes {
-		if wanted[c] > 0 && !hostRoute(routes, c) {
-			continue
-		}
-		var err error
-		if slices.Contains(routes, route{connected: c, marked: true}) {
-			err = a.kernel.deleteRoute(c)
-			note(c, err)
-		}
-		if err == nil {
-			delete(a.routes, c)
+	for _, r := range routes {
+		own := r == a.route(r.connected)
+		unneeded := own && (wanted[r.connected] == 0 || hostRoute(routes, r.connected))
+		nobodys := r.marked && r.metric < firstMetric // of a release that did not tell the daemons apart
+		if unneeded || nobodys || all && r.marked && !own {
+			note(r.connected, a.kernel.deleteRoute(r))
 		}
 	}
 	return errs
@@ -150,33 +137,35 @@ func parseRoute(x netlink.Route) (route, bool) {
 	return route{
 		connected: connected{x.LinkIndex, netip.PrefixFrom(ip, bits).Masked()},
 		marked:    x.Protocol == protocolTag,
+		metric:    x.Priority,
 		gateway:   x.Gw != nil || x.Via != nil || len(x.MultiPath) > 0,
 	}, bits > 0
 }
 
-// netlinkRoute is our route to c. Without a preferred source: that is the host's, if it has one there.
-func netlinkRoute(c connected) *netlink.Route {
+// netlinkRoute is an understudy's route. Without a preferred source: that is the host's, if it has one there.
+func netlinkRoute(r route) *netlink.Route {
 	return &netlink.Route{
-		LinkIndex: c.index,
-		Dst:       &net.IPNet{IP: c.network.Addr().AsSlice(), Mask: net.CIDRMask(c.network.Bits(), c.network.Addr().BitLen())},
+		LinkIndex: r.index,
+		Dst:       &net.IPNet{IP: r.network.Addr().AsSlice(), Mask: net.CIDRMask(r.network.Bits(), r.network.Addr().BitLen())},
+		Priority:  r.metric,
 		Scope:     netlink.SCOPE_LINK,
 		Protocol:  protocolTag,
 		Table:     unix.RT_TABLE_MAIN,
 	}
 }
 
-func (r *rtnetlink) addRoute(c connected) error {
-	err := r.handle.RouteAdd(netlinkRoute(c))
+func (r *rtnetlink) addRoute(x route) error {
+	err := r.handle.RouteAdd(netlinkRoute(x))
 	if err == nil || errors.Is(err, unix.EEXIST) {
 		return nil
 	}
-	return fmt.Errorf("add route to %s: %w", c.network, explain(err))
+	return fmt.Errorf("add route to %s: %w", x.network, explain(err))
 }
 
-func (r *rtnetlink) deleteRoute(c connected) error {
-	err := r.handle.RouteDel(netlinkRoute(c))
+func (r *rtnetlink) deleteRoute(x route) error {
+	err := r.handle.RouteDel(netlinkRoute(x))
 	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	return fmt.Errorf("remove route to %s: %w", c.network, explain(err))
+	return fmt.Errorf("remove route to %s: %w", x.network, explain(err))
 }

@@ -6,9 +6,10 @@ import (
 )
 
 // Sweep removes what a dead process left behind: the addresses that held.json lists and those that carry our tag, and
-// our routes and macvlans; but not what keep wants kept, which the next Set of its owner adopts. claim says what is ours of
-// the routes and macvlans that are not listed. It returns the addresses that it removed. It runs at start, before any Set.
-func (a *Addresses) Sweep(keep func(Held) bool, claim Claim) ([]Held, error) {
+// our routes and macvlans; but not what keep wants kept, which the next Set of its owner adopts. all: no understudy is to be on
+// this host any more, so the routes and macvlans of others go, too, which have another runtime directory. It returns the addresses
+// that it removed. It runs at start, before any Set.
+func (a *Addresses) Sweep(keep func(Held) bool, all bool) ([]Held, error) {
 	present, err := a.kernel.addresses()
 	if err != nil {
 		return nil, fmt.Errorf("sweep addresses: %w", err)
@@ -49,13 +50,10 @@ func (a *Addresses) Sweep(keep func(Held) bool, claim Claim) ([]Held, error) {
 			a.held.drop(r)
 		}
 	}
-	if err := a.claimRoutes(claim); err != nil {
+	for _, err := range a.reconcileRoutes(all) {
 		errs = append(errs, err)
 	}
-	for _, err := range a.reconcileRoutes() {
-		errs = append(errs, err)
-	}
-	if _, err := a.macvlans.sweep(a.holds, claim.All); err != nil {
+	if _, err := a.macvlans.sweep(a.holds, all); err != nil {
 		errs = append(errs, err)
 	}
 	a.save()

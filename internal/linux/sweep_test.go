@@ -25,7 +25,7 @@ func TestSweepRemovesWhatADeadProcessLeft(t *testing.T) {
 	dead.Close()
 
 	a := openAddresses(t, dir)
-	removed, err := a.Sweep(func(Held) bool { return false }, Claim{})
+	removed, err := a.Sweep(func(Held) bool { return false }, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestSweepRemovesWhatADeadProcessLeft(t *testing.T) {
 	if diff := cmp.Diff(before, self.run("ip -o addr")+self.run("ip route")); diff != "" {
 		t.Errorf("the host before and after (-before +after):\n%s", diff)
 	}
-	if again := must(openAddresses(t, dir).Sweep(func(Held) bool { return false }, Claim{})); len(again) != 0 {
+	if again := must(openAddresses(t, dir).Sweep(func(Held) bool { return false }, false)); len(again) != 0 {
 		t.Errorf("a second sweep removed %v", again)
 	}
 }
@@ -50,7 +50,7 @@ func TestSweepSparesWhatIsAdopted(t *testing.T) {
 	dir := t.TempDir()
 	mustSet(t, openAddresses(t, dir), want(0, "172.30.0.9/24", "10.9.0.100"))
 	a := openAddresses(t, dir)
-	removed := must(a.Sweep(func(h Held) bool { return h.IP.String() == "172.30.0.9" }, Claim{}))
+	removed := must(a.Sweep(func(h Held) bool { return h.IP.String() == "172.30.0.9" }, false))
 	if len(removed) != 1 || removed[0].IP.String() != "10.9.0.100" {
 		t.Errorf("removed %v", removed)
 	}
@@ -67,13 +67,14 @@ func TestSweepSparesWhatIsAdopted(t *testing.T) {
 // held.json may be lost (a runtime directory is often removed with its service): the kernel's tag remains.
 func TestSweepFindsTaggedAddressesWithoutTheFile(t *testing.T) {
 	self, _ := pair(t)
-	dead := openAddresses(t, t.TempDir())
-	mustSet(t, dead, want(0, "172.30.0.9/24"))
-	a := openAddresses(t, t.TempDir())
+	dir := t.TempDir()
+	mustSet(t, openAddresses(t, dir), want(0, "172.30.0.9/24"))
+	if err := os.Remove(filepath.Join(dir, HeldName)); err != nil {
+		t.Fatal(err)
+	}
+	a := openAddresses(t, dir)
 	needTags(t, a)
-	removed := must(a.Sweep(func(Held) bool { return false }, Claim{Network: func(ifName string, n netip.Prefix) bool {
-		return ifName == "v0" && n.String() == "172.30.0.0/24"
-	}}))
+	removed := must(a.Sweep(func(Held) bool { return false }, false))
 	want := []Held{{Interface: "v0", Index: must(a.index("v0")), IP: netip.MustParseAddr("172.30.0.9")}}
 	if diff := cmp.Diff(want, removed, compareAddresses); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
@@ -94,7 +95,7 @@ func TestSweepForgetsAnAddressThatWasNeverSet(t *testing.T) {
 	if len(b.held.all()) != 1 {
 		t.Fatalf("loaded %v", b.held.all())
 	}
-	if removed := must(b.Sweep(func(Held) bool { return false }, Claim{})); len(removed) != 0 || len(b.held.all()) != 0 {
+	if removed := must(b.Sweep(func(Held) bool { return false }, false)); len(removed) != 0 || len(b.held.all()) != 0 {
 		t.Errorf("removed %v, holds %v", removed, b.held.all())
 	}
 }
