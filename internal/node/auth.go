@@ -150,8 +150,9 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 // has become quieter for it.
 func (n *Node) early(now time.Time, m *member, ev Heard) {
 	n.perform(now, m, m.machine.Step(now, vrrp.Early{Advert: ev.Advert, From: ev.From}))
-	if p := m.machine.Peer(); p.Address == ev.From && p.Heard.Equal(now) {
+	if p := m.machine.Peer(); p.Address == ev.From && p.Heard.Equal(now) && ev.Advert.Priority != vrrp.PriorityRelease {
 		n.afterHeard(now, m, ev)
+		n.rival(now, m, ev)
 	}
 	n.settle(now, m.of.fate)
 	n.plan(m.of.fate)
