@@ -11,8 +11,9 @@ import (
 
 // resolved is what is known of a peer's name.
 type resolved struct {
-	ips []netip.Addr // the newest that were found, and can be a host's
-	err error        // why the last look-up found none
+	ips    []netip.Addr // the newest that were found, and can be a host's
+	err    error        // why the last look-up found none
+	waited time.Time    // when a backup last waited as long again because of it; see becameKnown
 }
 
 // unicast says whether the instance speaks with its peers alone.
@@ -183,6 +184,8 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 	if ev.Err == nil {
 		r.ips, r.err = n.hosts(ev.Addresses)
 	}
+	another := slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !slices.Contains(before, ip) })
+	waited := r.waited
 	for _, i := range n.instances {
 		if !i.cfg.names(ev.Name) {
 			continue
@@ -193,12 +196,13 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
 		}
-		if slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !slices.Contains(before, ip) }) {
-			n.becameKnown(now, i.fate)
+		if another && n.becameKnown(now, i.fate, r.waited) {
+			waited = now
 		}
 		n.settle(now, i.fate)
 		n.plan(i.fate)
 	}
+	r.waited = waited
 }
 
 // hosts are those of a name's addresses that can be a host's. Debian gives a host's own name a loopback address: that is no

@@ -74,19 +74,34 @@ func (n *Node) listenOn(now time.Time, f *fate, why string) {
 	}
 }
 
-// becameKnown is a peer of which another address was found. Until now a backup that hears nobody may have been deaf to it. A handover goes on:
-// whoever hands over is heard.
-func (n *Node) becameKnown(now time.Time, f *fate) {
-	if f.state != Backup || f.pushes(now) {
-		return
+// becameKnown is a peer of which another address was found. Until now a backup that hears nobody may have been deaf to it: it waits as long
+// again, and this says whether it does. A handover goes on: whoever hands over is heard. A name for which it has waited already, at an
+// instant, counts again only once a master was heard after that: one whose answers take turns would have it wait for ever.
+func (n *Node) becameKnown(now time.Time, f *fate, waited time.Time) bool {
+	if f.state != Backup || f.pushes(now) || !f.followedSince(waited) {
+		return false
 	}
 	for m := range f.members() {
 		if cause, _, over := m.machine.Ready(); m.machine.Handover() || over && cause != vrrp.Silence {
-			return
+			return false
 		}
 	}
 	n.listenOn(now, f, "a peer has become known")
 	f.hearsAgain()
+	return true
+}
+
+// followedSince says whether a backup has heard the master that it follows after an instant, or became a backup after it.
+func (f *fate) followedSince(at time.Time) bool {
+	if f.since.After(at) {
+		return true
+	}
+	for m := range f.members() {
+		if p := m.machine.Peer(); p.Address == m.machine.Followed() && p.Heard.After(at) {
+			return true
+		}
+	}
+	return false
 }
 
 // hearsAgain ends what was told of a master that was not heard.
