@@ -69,12 +69,15 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 	if len(d.Dead) > 0 {
 		fmt.Fprintf(out, "what serves %s has ended: the handover goes on, and was not waited for\n", strings.Join(d.Dead, ", "))
 	}
+	if len(d.Removed) > 0 {
+		fmt.Fprintf(out, "%s: no longer configured here, and no longer on this host\n", strings.Join(d.Removed, ", "))
+	}
 	switch {
 	case len(d.Kept) > 0:
 		fmt.Fprintf(out, "nobody took over %s: this host serves on, and offers it again\n", strings.Join(d.Kept, ", "))
 	case len(d.Moved) > 0:
 		fmt.Fprintf(out, "drained: another host has %s\n", strings.Join(d.Moved, ", "))
-	case len(d.Dead) == 0:
+	case len(d.Dead)+len(d.Removed) == 0:
 		fmt.Fprintln(out, "drained: this host held no address")
 	}
 	if d.Unsaved != "" {

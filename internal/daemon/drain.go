@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 type parted int
 
 const (
-	moved parted = iota // it has let go
-	kept                // it serves on, because nobody took over
-	dead                // it is leaving since what serves has ended
+	moved   parted = iota // it has let go
+	kept                  // this host serves on, because nobody took over
+	dead                  // it is leaving since what serves has ended
+	removed               // it has let go, and a reload has removed it
 )
 
 // partedPoll is how often a drain looks whether what serves still runs: a verdict that changes nothing publishes nothing.
@@ -43,7 +45,7 @@ func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Dra
 		if !was.Holding {
 			continue
 		}
-		how, err := d.part(ctx, was.Name)
+		how, err := d.part(ctx, &was)
 		if err != nil {
 			return out, fmt.Errorf("wait for %s to be taken over: %w", was.Name, err)
 		}
@@ -54,6 +56,8 @@ func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Dra
 			out.Kept = append(out.Kept, was.Name)
 		case dead:
 			out.Dead = append(out.Dead, was.Name)
+		case removed:
+			out.Removed = append(out.Removed, was.Name)
 		}
 	}
 	return out, nil
@@ -61,20 +65,13 @@ func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Dra
 
 // part waits until an instance has let go, or serves on because nobody took over, or serves nothing: who drains is then on the way
 // to start what ended, and must not be kept from it for as long as others may come.
-func (d *Daemon) part(ctx context.Context, instance string) (parted, error) {
+func (d *Daemon) part(ctx context.Context, was *node.InstanceStatus) (parted, error) {
 	poll := time.NewTicker(partedPoll)
 	defer poll.Stop()
 	for {
 		next := *d.published.Load()
-		s := d.snapshot.Load()
-		at := slices.IndexFunc(s.Instances, func(i node.InstanceStatus) bool { return i.Name == instance })
-		switch {
-		case at < 0 || !s.Instances[at].Holding:
-			return moved, nil
-		case s.Instances[at].State == node.Master:
-			return kept, nil
-		case s.Instances[at].State == node.Leaving && d.lifeless(s.Instances[at], s.Instances):
-			return dead, nil
+		if how, ok := d.outcome(d.snapshot.Load(), was); ok {
+			return how, nil
 		}
 		select {
 		case <-next:
@@ -87,9 +84,29 @@ func (d *Daemon) part(ctx context.Context, instance string) (parted, error) {
 	}
 }
 
+// outcome is how the drain of an instance has ended, if it has. A reload may give its addresses to another instance of this host
+// meanwhile, one of another name or VRID: as long as this host has them, nobody took over.
+func (d *Daemon) outcome(s *node.Status, was *node.InstanceStatus) (how parted, ok bool) {
+	isIt := func(i node.InstanceStatus) bool { return i.Name == was.Name }
+	at := slices.IndexFunc(s.Instances, func(i node.InstanceStatus) bool {
+		return i.Holding && (isIt(i) || i.Interface == was.Interface && slices.ContainsFunc(i.Addresses, func(ip netip.Addr) bool {
+			return slices.Contains(was.Addresses, ip)
+		}))
+	})
+	switch {
+	case at < 0 && !slices.ContainsFunc(s.Instances, isIt):
+		return removed, true
+	case at < 0:
+		return moved, true
+	case s.Instances[at].State == node.Master:
+		return kept, true
+	}
+	return dead, s.Instances[at].State == node.Leaving && d.lifeless(was, s.Instances)
+}
+
 // lifeless says whether a process has ended without which the instance, or one of its group, may not be master. Another check that
 // fails says less: a page that is wrong is served, and a connection that comes meanwhile would be lost.
-func (d *Daemon) lifeless(instance node.InstanceStatus, all []node.InstanceStatus) bool {
+func (d *Daemon) lifeless(instance *node.InstanceStatus, all []node.InstanceStatus) bool {
 	cfg := d.cfg.Load()
 	shares := func(name string) bool {
 		return name == instance.Name || instance.Group != "" && slices.ContainsFunc(all, func(i node.InstanceStatus) bool {

@@ -65,6 +65,8 @@ type Drained struct {
 	Kept  []string `json:"kept"`
 	// Dead are those whose process has ended, so that they serve nothing: their handover goes on, and was not waited for.
 	Dead []string `json:"dead,omitempty"`
+	// Removed are those that a reload has removed meanwhile: this host has let go of them, whether or not another one took them.
+	Removed []string `json:"removed,omitempty"`
 	// Unsaved says why the drain will not outlive this daemon.
 	Unsaved string `json:"unsaved,omitempty"`
 }
