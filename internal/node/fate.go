@@ -319,7 +319,7 @@ func (n *Node) enter(now time.Time, f *fate, to State, why string) {
 	from := f.state
 	f.why = why
 	if from != to {
-		f.state, f.since, f.witness, f.recheck = to, now, witness{}, recheck{}
+		f.state, f.since, f.witness, f.recheck, f.unheard = to, now, witness{}, recheck{}, ""
 		f.lastChange = Change{From: from, To: to, Why: why, At: now}
 	}
 	// An unhealthy master that nobody relieves offers again and again: that is no news.

@@ -115,7 +115,7 @@ func (t Tally) restore(from Tally) {
 
 func (f *fate) restore(s *SealedFate) {
 	f.state, f.why, f.since, f.generation, f.told, f.lastChange = s.State, s.Why, s.Since, s.Generation, s.Told, s.LastChange
-	f.offers = offers{s.OffersAt, s.OffersGap}
+	f.offers, f.unheard = offers{s.OffersAt, s.OffersGap}, s.Unheard
 }
 
 func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, deaf time.Duration) error {

@@ -61,6 +61,7 @@ type (
 		LastChange Change
 		OffersAt   time.Time `json:",omitzero"`
 		OffersGap  time.Duration
+		Unheard    string // what was told of a host that answered, and that is not heard
 	}
 	// SealedInstance is an instance.
 	SealedInstance struct {
@@ -241,7 +242,7 @@ func (n *Node) Seal(now time.Time) Sealed {
 func (f *fate) seal() SealedFate {
 	return SealedFate{
 		Group: f.group, State: f.state, Why: f.why, Since: f.since, Generation: f.generation, Told: f.told, LastChange: f.lastChange,
-		OffersAt: f.offers.at, OffersGap: f.offers.gap,
+		OffersAt: f.offers.at, OffersGap: f.offers.gap, Unheard: f.unheard,
 	}
 }
 
