@@ -161,7 +161,12 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 	for _, x := range s.Senders {
 		told := map[string]time.Time{}
 		maps.Copy(told, x.Told)
-		m.senders[x.From] = &sender{at: x.At, refused: x.Refused, told: told, priority: x.Priority, interval: x.Interval, accepted: x.Accepted, pseudo: x.Pseudo, msg: x.Message}
+		var held []news
+		for _, line := range x.Held {
+			held = append(held, news{line.Before, line.After})
+			n.aroundOf(m.of.cfg.Interface).awaited[x.From] = true
+		}
+		m.senders[x.From] = &sender{at: x.At, refused: x.Refused, told: told, held: held, priority: x.Priority, interval: x.Interval, accepted: x.Accepted, pseudo: x.Pseudo, msg: x.Message}
 	}
 	for _, x := range s.Sent {
 		m.sent = append(m.sent, sent{x.Priority, x.Interval, x.At})

@@ -137,12 +137,15 @@ type (
 		At       time.Time
 		Refused  string
 		Told     map[string]time.Time
+		Held     []SealedNews // what is not in the log yet, though it counts as told
 		Priority uint8
 		Interval time.Duration
 		Accepted uint64
 		Pseudo   uint64
 		Message  uint64
 	}
+	// SealedNews is one line about a sender, without its name.
+	SealedNews struct{ Before, After string }
 	// SealedSent is an advert of this host.
 	SealedSent struct {
 		Priority uint8
@@ -274,7 +277,11 @@ func (m *member) seal() SealedMember {
 	}
 	for _, from := range slices.SortedFunc(maps.Keys(m.senders), netip.Addr.Compare) {
 		x := m.senders[from]
-		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), x.priority, x.interval, x.accepted, x.pseudo, x.msg})
+		var held []SealedNews
+		for _, line := range x.held {
+			held = append(held, SealedNews{line.before, line.after})
+		}
+		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), held, x.priority, x.interval, x.accepted, x.pseudo, x.msg})
 	}
 	for _, x := range m.sent {
 		s.Sent = append(s.Sent, SealedSent{x.priority, x.interval, x.at})

@@ -1,6 +1,8 @@
 package node_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -48,5 +50,47 @@ func TestOverdueUnrest(t *testing.T) {
 	n.Step(due, node.AddressesSet{Instance: "web"})
 	if why := n.Unrest(due); why != "" {
 		t.Errorf("after its timer: %s", why)
+	}
+}
+
+// exchange has another process go on.
+func (l *listener) exchange(t *testing.T) {
+	t.Helper()
+	text, err := json.Marshal(l.Seal(l.now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s node.Sealed
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	if l.Node, _, err = node.Restore(&s, l.now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewsOverAnExchange: what is to be told of a host, and waits for its MAC address, is told by the process that goes on, and once.
+func TestNewsOverAnExchange(t *testing.T) {
+	refused := func(l *listener) { l.refuse(vrrp.ErrChecksum, other4) }
+	seen := func(l *listener) { l.see(other4, mac(9)) }
+	for _, tt := range []struct {
+		name    string
+		between func(*listener) // of the two packets, once the other process is there
+		who     string
+	}{
+		{"its MAC address is seen", seen, "10.0.0.9 (02:00:00:00:00:09)"},
+		{"it is heard again", refused, "10.0.0.9"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := listen(nil)
+			refused(l)
+			l.saidOnly(t)
+			l.exchange(t)
+			tt.between(l)
+			l.saidOnly(t, fmt.Sprintf("adverts from %s are refused: %v", tt.who, vrrp.ErrChecksum))
+			l.exchange(t)
+			refused(l)
+			l.saidOnly(t)
+		})
 	}
 }

@@ -55,7 +55,7 @@ func uncounted(s node.Sealed) node.Sealed {
 			var senders []node.SealedSender
 			for _, x := range m.Senders {
 				if x.Accepted > 0 {
-					x.At, x.Refused, x.Told = time.Time{}, "", nil
+					x.At, x.Refused, x.Told, x.Held = time.Time{}, "", nil, nil
 					senders = append(senders, x)
 				}
 			}
