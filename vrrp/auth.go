@@ -122,8 +122,8 @@ func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source ne
 	if err != nil {
 		return nil, err
 	}
-	a.sent = a.next(cfg, now)
-	t := trailer{key: cfg.Active, sequence: a.sent}
+	t := trailer{key: cfg.Active, sequence: a.next(cfg, now)}
+	a.sign(Mark{Sender: plain(source), Sequence: t.sequence, Heard: now.Round(0), Key: t.key})
 	t.mac = t.sum(key, message, source)
 	return t.append(nil), nil
 }

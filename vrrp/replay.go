@@ -10,7 +10,7 @@ import (
 
 // Limits of what is remembered of senders.
 const (
-	// maxSenders bounds the records: they are of hosts with the key, since nobody else gets one.
+	// maxSenders bounds the records: they are of hosts with the key, and of those that are to be heard from now on.
 	maxSenders = 32
 	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
 	// clocks are adjusted, and the network's delay differs. What is older is early.
@@ -33,8 +33,11 @@ const (
 // The sender's clock is known where Restore has a mark of it. Of any other it is taken that it agrees with this host's, to
 // startSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
 func NewAuthenticator(began time.Time) Authenticator {
-	return Authenticator{floor: SequenceAt(began.Add(-startSlack))}
+	return Authenticator{floor: start(began)}
 }
+
+// start is what a sender must pass whom somebody begins to hear at an instant, knowing nothing of its clock.
+func start(began time.Time) Sequence { return SequenceAt(began.Add(-startSlack)) }
 
 // Mark is the newest advert that a sender proved.
 type Mark struct {
@@ -42,6 +45,7 @@ type Mark struct {
 	Sequence Sequence   `json:"sequence"`
 	Heard    time.Time  `json:"heard"` // wall clock
 	Key      uint8      `json:"key"`
+	Own      bool       `json:"own,omitempty"` // it was this host's; see Sign
 }
 
 // Ahead is how far the sender's clock is before this host's; negative: behind it.
@@ -55,7 +59,7 @@ type Memory struct {
 
 // record is what is known of a sender. What was early leaves no mark: it says nothing certain about the sender's clock.
 type record struct {
-	newest Mark     // not early or early: what comes after it has not been heard yet
+	newest Mark     // not early or early: what comes after it has not been heard yet; Sequence 0: nothing was
 	mark   Mark     // the newest that was not early; zero: there is none
 	floor  Sequence // what must be passed to be believed; 0: nothing
 }
@@ -79,6 +83,14 @@ func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err
 	return early, nil
 }
 
+// sign takes note of an advert of this host's own, as of one that was heard. Once its address is another host's, or nobody's, it is no
+// longer known for our own when somebody plays it, and it has a key of ours.
+func (a *Authenticator) sign(m Mark) {
+	m.Own = true
+	a.sent = m.Sequence
+	a.keep(m.Sender, record{newest: m, mark: m})
+}
+
 // keep takes a record. Where there are too many, the one heard longest ago makes room, and nobody without a record is believed
 // before it.
 func (a *Authenticator) keep(sender netip.Addr, r record) {
@@ -86,10 +98,12 @@ func (a *Authenticator) keep(sender netip.Addr, r record) {
 		a.senders = map[netip.Addr]record{}
 	}
 	if _, known := a.senders[sender]; !known && len(a.senders) >= maxSenders {
-		oldest := slices.MinFunc(slices.Collect(maps.Values(a.senders)), func(x, y record) int { return byHeard(x.newest, y.newest) }).newest
-		delete(a.senders, oldest.Sender)
-		if oldest.Sequence.After(a.floor) {
-			a.floor = oldest.Sequence
+		oldest := slices.MinFunc(slices.Collect(maps.Values(a.senders)), func(x, y record) int { return byHeard(x.newest, y.newest) })
+		delete(a.senders, oldest.newest.Sender)
+		for _, s := range []Sequence{oldest.newest.Sequence, oldest.floor} {
+			if s != 0 && s.After(a.floor) {
+				a.floor = s
+			}
 		}
 	}
 	a.senders[sender] = r
@@ -118,46 +132,110 @@ func (a *Authenticator) Memory() Memory {
 func (a *Authenticator) Restore(now time.Time, m Memory) {
 	a.sent = m.Sent
 	for _, mark := range m.Marks {
-		a.keep(mark.Sender, record{newest: mark, mark: mark, floor: a.passed(now, mark)})
+		a.keep(mark.Sender, record{newest: mark, mark: mark, floor: passed(now, mark)})
 	}
 }
 
 // passed is what a sender's clock must have passed by an instant, as far as a mark of it tells.
-func (a *Authenticator) passed(now time.Time, mark Mark) Sequence {
+func passed(now time.Time, mark Mark) Sequence {
 	switch since := now.Sub(mark.Heard); {
 	case since < 0:
-		return a.floor
+		return start(now)
 	case since > restoreSlack:
 		return mark.Sequence.add(since - restoreSlack)
 	}
 	return 0
 }
 
-// Reconfigure follows a change of what is verified. Where more is believed than before, no record was kept of what was sent until
-// now and refused, and somebody may have caught it: it is early, as if this Authenticator had begun now. What was heard is refused
-// as ever.
-func (a *Authenticator) Reconfigure(now time.Time, was, is *Auth) {
-	if !is.believesMore(was) {
+// Floor is what a sender must pass to be believed. Without a sender it is everybody's of whom there is no record.
+type Floor struct {
+	Sender   netip.Addr `json:",omitzero"`
+	Sequence Sequence
+}
+
+// Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones. A process that goes on where this one was
+// needs them: what was refused unheard does not become believable by that.
+func (a *Authenticator) Floors() []Floor {
+	floors := []Floor{{Sequence: a.floor}}
+	for sender, r := range a.senders {
+		if r.mark.Heard.IsZero() {
+			floors = append(floors, Floor{sender, r.floor})
+		}
+	}
+	slices.SortFunc(floors, func(x, y Floor) int { return x.Sender.Compare(y.Sender) })
+	return floors
+}
+
+// RestoreFloors takes them back, after Restore.
+func (a *Authenticator) RestoreFloors(now time.Time, floors []Floor) {
+	maps.DeleteFunc(a.senders, func(_ netip.Addr, r record) bool { return r.mark.Heard.IsZero() })
+	for _, f := range floors {
+		if !f.Sender.IsValid() {
+			a.floor = f.Sequence
+			continue
+		}
+		a.keep(f.Sender, record{newest: Mark{Sender: f.Sender, Heard: now.Round(0)}, floor: f.Sequence})
+	}
+}
+
+// Reconfigure follows a change of what is heard, and of what is verified. Where more is believed than before, no record was kept of
+// what was sent until now and refused, and somebody may have caught it: it is early, as if this Authenticator had begun to hear its
+// sender now. What was heard is refused as ever.
+func (a *Authenticator) Reconfigure(now time.Time, was, is *Config) {
+	senders, everybody := is.hearsMore(was)
+	if everybody {
+		a.Deaf(now, is.Auth)
+	}
+	for _, sender := range senders {
+		a.admit(now, sender)
+	}
+}
+
+// Deaf says that until an instant nobody was heard, as where the interface was down. What was sent until then is early.
+func (a *Authenticator) Deaf(now time.Time, cfg *Auth) {
+	if cfg == nil || len(cfg.Keys) == 0 {
 		return
 	}
-	if began := NewAuthenticator(now).floor; began.After(a.floor) || !a.floor.within(is.Window, now) {
+	if began := start(now); began.After(a.floor) || !a.floor.within(cfg.Window, now) {
 		a.floor = began
 	}
-	for sender, r := range a.senders {
-		r.floor = a.floor
-		if !r.mark.Heard.IsZero() {
-			r.floor = a.passed(now, r.mark)
-		}
-		a.senders[sender] = r
+	for sender := range a.senders {
+		a.admit(now, sender)
 	}
+}
+
+// admit begins to hear a sender.
+func (a *Authenticator) admit(now time.Time, sender netip.Addr) {
+	r, known := a.senders[sender]
+	if !known {
+		r.newest = Mark{Sender: sender, Heard: now.Round(0)}
+	}
+	r.floor = start(now)
+	if !r.mark.Heard.IsZero() {
+		r.floor = passed(now, r.mark)
+	}
+	a.keep(sender, r)
+}
+
+// hearsMore says of whom an advert may be believed that was refused before, whatever it said: of these, or of everybody.
+func (c *Config) hearsMore(was *Config) (senders []netip.Addr, everybody bool) {
+	u, before := c.Unicast, was.Unicast
+	switch {
+	case c.Auth == nil || len(c.Auth.Keys) == 0:
+		return nil, false
+	case c.Auth.believesMore(was.Auth), c.Version != was.Version, u == nil && before != nil:
+		return nil, true
+	case u == nil:
+		return nil, false
+	case before == nil || u.MinTTL < before.MinTTL:
+		return u.Peers, false
+	}
+	return slices.DeleteFunc(slices.Clone(u.Peers), func(ip netip.Addr) bool { return slices.Contains(before.Peers, ip) }), false
 }
 
 // believesMore says whether an advert may be believed that was refused before.
 func (a *Auth) believesMore(was *Auth) bool {
-	switch {
-	case a == nil || len(a.Keys) == 0:
-		return false
-	case was == nil || a.Window > was.Window:
+	if was == nil || a.Window > was.Window {
 		return true
 	}
 	return slices.ContainsFunc(a.Keys, func(k Key) bool {

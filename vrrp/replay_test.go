@@ -115,23 +115,38 @@ func TestEarlyLeavesNoMark(t *testing.T) {
 // heard is a replay as ever, and a living sender is believed at once.
 func TestReconfigure(t *testing.T) {
 	const ms, s = time.Millisecond, time.Second
-	with := func(window time.Duration, keys ...Key) *Auth { return &Auth{Active: 1, Window: window, Keys: keys} }
 	one, two := keyed(Enforce).Keys[0], keyed(Enforce).Keys[1]
+	with := func(window time.Duration, keys ...Key) Config {
+		return Config{Auth: &Auth{Active: 1, Window: window, Keys: keys}}
+	}
 	both := with(5*s, one, two)
 	changed := Key{ID: 1, Secret: two.Secret}
+	from := func(minTTL uint8, peers ...netip.Addr) Config {
+		return Config{Auth: both.Auth, Unicast: &Unicast{Peers: peers, MinTTL: minTTL}}
+	}
 	tests := []struct {
 		name    string
-		was, is *Auth
+		was, is Config
 		want    string // of what was caught
 	}{
-		{"authentication is new", nil, both, "early"},
-		{"in place of a password", &Auth{Password: NewSecret([]byte("password"))}, both, "early"},
+		{"authentication is new", Config{}, both, "early"},
+		{"in place of a password", Config{Auth: &Auth{Password: NewSecret([]byte("password"))}}, both, "early"},
 		{"a key is new", with(5*s, two), both, "early"},
 		{"a key is another one", with(5*s, changed, two), both, "early"},
 		{"a key could not be read before", with(5*s, Key{ID: 1}, two), both, "early"},
 		{"a longer window", with(4*s, one, two), both, "early"},
 		{"a key goes", with(5*s, one, two, Key{ID: 3, Secret: two.Secret}), both, "believed"},
-		{"another mode, another key that signs", &Auth{Mode: Permissive, Active: 255, Window: 5 * s, Keys: both.Keys}, both, "believed"},
+		{"another mode, another key that signs", Config{Auth: &Auth{Mode: Permissive, Active: 255, Window: 5 * s, Keys: both.Auth.Keys}}, both, "believed"},
+
+		{"a peer is new", from(255, peer4), from(255, peer4, signer4), "early"},
+		{"the first peer", from(255), from(255, signer4), "early"},
+		{"another peer is new", from(255, signer4), from(255, signer4, peer4), "believed"},
+		{"another peer goes", from(255, peer4, signer4), from(255, signer4), "believed"},
+		{"a peer may be further away", from(255, signer4), from(254, signer4), "early"},
+		{"a peer must be nearer", from(254, signer4), from(255, signer4), "believed"},
+		{"peers in the group's stead", both, from(255, signer4), "early"},
+		{"the group in the peers' stead", from(255, signer4), both, "early"},
+		{"another version", Config{Version: V2, Auth: both.Auth}, Config{Version: V3, Auth: both.Auth}, "early"},
 	}
 	for _, tt := range tests {
 		for _, known := range []bool{false, true} {
@@ -145,19 +160,83 @@ func TestReconfigure(t *testing.T) {
 					t.Fatal("not believed before")
 				}
 				now := clock.Add(10 * s)
-				a.Reconfigure(now, tt.was, tt.is)
-				if known {
-					if got := became(t, &a, now, at(6*s)); got != "replay" {
-						t.Errorf("what was heard: %s", got)
+				a.Reconfigure(now, &tt.was, &tt.is)
+				again := NewAuthenticator(clock)
+				again.Restore(now, a.Memory())
+				again.RestoreFloors(now, a.Floors())
+				for of, a := range map[string]*Authenticator{"": &a, " by the process that goes on": &again} {
+					if known {
+						if got := became(t, a, now, at(6*s)); got != "replay" {
+							t.Errorf("what was heard%s: %s", of, got)
+						}
+					}
+					if got := became(t, a, now.Add(ms), at(8*s)); got != tt.want && (of == "" || !known) {
+						t.Errorf("what was caught%s: %s, want %s", of, got, tt.want)
+					}
+					if got := became(t, a, now.Add(2*ms), at(10*s)); got != "believed" {
+						t.Errorf("the sender's next%s: %s", of, got)
 					}
 				}
-				if got := became(t, &a, now.Add(ms), at(8*s)); got != tt.want {
-					t.Errorf("what was caught: %s, want %s", got, tt.want)
-				}
-				if got := became(t, &a, now.Add(2*ms), at(10*s)); got != "believed" {
-					t.Errorf("the sender's next: %s", got)
-				}
 			})
+		}
+	}
+}
+
+// TestClockBehindIsAdmitted: a sender that becomes a peer and whose clock is behind is early for as long as at a start. One that was heard
+// before, with that clock, is believed at once.
+func TestClockBehindIsAdmitted(t *testing.T) {
+	const s = time.Second
+	none := &Config{Auth: keyed(Enforce), Unicast: &Unicast{MinTTL: HopLimit}}
+	peer := &Config{Auth: keyed(Enforce), Unicast: &Unicast{MinTTL: HopLimit, Peers: []netip.Addr{signer4}}}
+	a := NewAuthenticator(clock)
+	hears := func(at time.Duration, want string) {
+		t.Helper()
+		var signer Authenticator
+		message := signed(t, &signer, keyed(Enforce), clock.Add(at-3*s), sealedVectors()[0].advert, signer4, GroupIPv4)
+		if got := became(t, &a, clock.Add(at), message); got != want {
+			t.Errorf("heard at %s: %s, want %s", at, got, want)
+		}
+	}
+	a.Reconfigure(clock.Add(10*s), none, peer)
+	hears(10*s, "early")
+	hears(11*s, "early")
+	hears(13*s, "believed")
+	a.Reconfigure(clock.Add(14*s), peer, none)
+	a.Reconfigure(clock.Add(20*s), none, peer)
+	hears(20*s, "believed")
+}
+
+// TestOwnAdvertsOfBefore: what this host sent from an address that is no longer its own is a replay, also in the next process and in one that
+// goes on for this one. Another host that has the address by then is believed, and is shown.
+func TestOwnAdvertsOfBefore(t *testing.T) {
+	const s = time.Second
+	var a, next Authenticator
+	advert, cfg := sealedVectors()[0].advert, keyed(Enforce)
+	caught := signed(t, &a, cfg, clock, advert, signer4, GroupIPv4)
+	newest := signed(t, &a, cfg, clock.Add(s), advert, signer4, GroupIPv4)
+	signed(t, &a, cfg, clock.Add(2*s), advert, peer4, GroupIPv4) // from its new address
+	text, err := json.Marshal(a.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var memory Memory
+	if err := json.Unmarshal(text, &memory); err != nil {
+		t.Fatal(err)
+	}
+	next.Restore(clock.Add(3*s), memory)
+	for of, a := range map[string]*Authenticator{"the process": &a, "the next one": &next} {
+		for _, message := range [][]byte{caught, newest} {
+			if got := became(t, a, clock.Add(3*s), message); got != "replay" {
+				t.Errorf("%s: %s", of, got)
+			}
+		}
+		var other Authenticator
+		if got := became(t, a, clock.Add(4*s), signed(t, &other, cfg, clock.Add(4*s), advert, signer4, GroupIPv4)); got != "believed" {
+			t.Errorf("%s, of the host that has the address now: %s", of, got)
+		}
+		marks := a.Memory().Marks
+		if len(marks) != 2 || marks[0].Sender != peer4 || !marks[0].Own || marks[1].Sender != signer4 || marks[1].Own {
+			t.Errorf("%s: marks %+v", of, marks)
 		}
 	}
 }
@@ -191,6 +270,30 @@ func TestRestore(t *testing.T) {
 	}{{"heard before", first, "replay"}, {"caught meanwhile", caught, "early"}, {"the sender's next", at(3 * time.Second), "believed"}} {
 		if got := became(t, &after, now, s.message); got != s.want {
 			t.Errorf("%s: %s, want %s", s.name, got, s.want)
+		}
+	}
+}
+
+// TestPeersAreBounded: those for whom there is no room are no worse off than the others.
+func TestPeersAreBounded(t *testing.T) {
+	a := NewAuthenticator(clock)
+	is := &Config{Auth: keyed(Enforce), Unicast: &Unicast{MinTTL: HopLimit}}
+	for host := range 3 * maxSenders {
+		is.Unicast.Peers = append(is.Unicast.Peers, netip.AddrFrom4([4]byte{198, 51, 100, byte(host)}))
+	}
+	now := clock.Add(10 * time.Second)
+	a.Reconfigure(now, &Config{Auth: is.Auth, Unicast: &Unicast{MinTTL: HopLimit}}, is)
+	if len(a.senders) != maxSenders {
+		t.Fatalf("%d records", len(a.senders))
+	}
+	for _, from := range is.Unicast.Peers {
+		var sender Authenticator
+		r, err := Parse(signed(t, &sender, is.Auth, now.Add(-2*time.Second), sealedVectors()[0].advert, from, GroupIPv4), from, GroupIPv4, HopLimit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if proof, err := a.Verify(is.Auth, now, r); err != nil || !proof.Early {
+			t.Fatalf("%s: %+v, error %v", from, proof, err)
 		}
 	}
 }

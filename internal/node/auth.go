@@ -197,7 +197,9 @@ func (m *member) authStatus() *AuthStatus {
 		s.Keys = append(s.Keys, k.ID)
 	}
 	for _, mark := range m.auth.Memory().Marks {
-		s.Senders = append(s.Senders, SenderStatus{mark.Sender, mark.Key, mark.Heard, mark.Ahead()})
+		if !mark.Own {
+			s.Senders = append(s.Senders, SenderStatus{mark.Sender, mark.Key, mark.Heard, mark.Ahead()})
+		}
 	}
 	return s
 }

@@ -159,6 +159,32 @@ func TestMemoryOutlivesARemovedInstance(t *testing.T) {
 	}
 }
 
+// TestAdmittedAcrossAnExchange: what was refused before its sender became a peer is early for a process that goes on here, too.
+func TestAdmittedAcrossAnExchange(t *testing.T) {
+	with := func(peer string) Config {
+		cfg := signedConfig(authOf(vrrp.Enforce))
+		cfg.Instances[0].Peers, cfg.Instances[0].MinTTL = []Peer{{IP: netip.MustParseAddr(peer)}}, vrrp.HopLimit
+		return cfg
+	}
+	n := New(with("10.0.0.3"), begin)
+	own := netip.MustParseAddr("10.0.0.1")
+	n.Step(begin, LinkChanged{Link{Name: "eth0", Up: true, Source4: own}})
+	now := begin.Add(time.Second)
+	n.Step(now, Reconfigured{with("10.0.0.2")})
+	sealed := n.Seal(now)
+	next, _, err := Restore(&sealed, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var signer vrrp.Authenticator
+	caught := from(t, &signer, begin.Add(-500*time.Millisecond), 0)
+	caught.To = own
+	next.Step(now, caught)
+	if c := next.Status(now).Instances[0].Routers[0].Notices["early"]; c == nil || c.Count != 1 {
+		t.Errorf("counted %+v", c)
+	}
+}
+
 // TestNothingLeavesWithoutAKey: a key that could not be read keeps the host silent, and says so.
 func TestNothingLeavesWithoutAKey(t *testing.T) {
 	auth := authOf(vrrp.Enforce)

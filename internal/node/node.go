@@ -241,6 +241,9 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 	n.links[l.Name] = &link{l, since, bareSince(now, old, l)}
 	n.onInterface(l.Name, func(i *instance) {
 		for _, m := range i.members {
+			if cameUp && old != nil {
+				m.auth.Deaf(now, i.cfg.Auth)
+			}
 			n.aim(now, m)
 		}
 		if i.remade(old, &l) && !n.cleansUp() { // else what was on the old one is gone

@@ -205,7 +205,6 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 	i.checks = slices.Sorted(maps.Keys(c.Checks))
 	parted = n.changeFamilies(now, i, was)
 	for _, m := range i.members {
-		m.auth.Reconfigure(now, was.Auth, c.Auth)
 		n.aim(now, m)
 	}
 	if !i.holding {

@@ -111,6 +111,7 @@ type (
 		Family   vrrp.Family
 		Source   netip.Addr `json:",omitzero"`
 		Alone    bool
+		Floors   []vrrp.Floor
 		Machine  vrrp.Sealed
 		Outlets  []SealedOutlet
 		Counters Counters
@@ -269,7 +270,7 @@ func (i *instance) seal() SealedInstance {
 
 func (m *member) seal() SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Alone: m.alone, Floors: m.auth.Floors(), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {

@@ -60,7 +60,9 @@ func (n *Node) aim(now time.Time, m *member) {
 		}
 		m.outlets = append(m.outlets, o)
 	}
-	n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: m.routerConfig()}))
+	was, is := *m.machine.Config(), m.routerConfig()
+	m.auth.Reconfigure(now, &was, &is)
+	n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: is}))
 	n.tellAlone(m, l)
 }
 
