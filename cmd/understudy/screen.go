@@ -113,12 +113,12 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		if m.Auth != nil {
 			fmt.Fprintf(b, "  %-10s %s\n", "  auth", auth(m, now))
 		}
-		for k, p := range m.Peers {
+		for k, line := range peerLines(m, now) {
 			label := ""
 			if k == 0 {
 				label = "peers"
 			}
-			fmt.Fprintf(b, "  %-10s %s\n", label, peer(p, now))
+			fmt.Fprintf(b, "  %-10s %s\n", label, line)
 		}
 		speakerLines(b, m, now)
 		tallyLines(b, "refused", m.Refused, now)
@@ -203,6 +203,17 @@ func auth(m node.RouterStatus, now time.Time) string {
 	return strings.Join(parts, "; ")
 }
 
+// peerLines are those of the hosts that a virtual router has in its list.
+func peerLines(m node.RouterStatus, now time.Time) (lines []string) {
+	for _, p := range m.Peers {
+		lines = append(lines, peer(p, now))
+	}
+	if len(lines) > 0 && !m.Unicast {
+		lines = append(lines, "MULTICAST, as before the reload, until no name is missing")
+	}
+	return lines
+}
+
 // peer says what is known of another host of a unicast instance.
 func peer(p node.PeerStatus, now time.Time) string {
 	if p.Problem != "" {
@@ -219,6 +230,9 @@ func peer(p node.PeerStatus, now time.Time) string {
 	}
 	if p.SendError != "" {
 		text += "; adverts do not reach it: " + p.SendError
+	}
+	if p.Former {
+		text += "; counts on from before the reload, until no name is missing"
 	}
 	return text
 }

@@ -104,10 +104,13 @@ var reports = map[string]node.Report{
 			Routers: []node.RouterStatus{{
 				Family: "IPv4", State: "backup", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond),
 				Peers: []node.PeerStatus{
-					{Address: netip.MustParseAddr("10.0.0.11"), SendError: "network is unreachable"},
+					{Address: netip.MustParseAddr("10.0.0.11"), SendError: "network is unreachable", Former: true},
 					{Name: "lb2.example", Address: lb2, Heard: ago(200 * time.Millisecond), Priority: 100},
 					{Name: "lb4.example", Problem: "lookup lb4.example: no such host"},
 				},
+				Unicast: true,
+			}, {
+				Family: "IPv6", State: "backup", Peers: []node.PeerStatus{{Name: "lb4.example", Problem: "not resolved yet"}},
 			}},
 		}}},
 	},

@@ -83,6 +83,7 @@ type Daemon struct {
 	events   chan node.Event
 	ports    chan portChange
 	changes  chan struct{} // there is a new configuration, for the sockets
+	retunes  chan struct{} // whom the node hears may have changed, for them too; one at most
 	steers   chan steering
 	pings    chan chan<- struct{} // asks the loop whether it is alive
 	reloads  chan reloadRequest
@@ -144,6 +145,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		events:   make(chan node.Event, eventQueue),
 		ports:    make(chan portChange),
 		changes:  make(chan struct{}),
+		retunes:  make(chan struct{}, 1),
 		steers:   make(chan steering),
 		pings:    make(chan chan<- struct{}),
 		reloads:  make(chan reloadRequest),

@@ -46,6 +46,7 @@ type loop struct {
 	pace        time.Duration     // the least time to the next snapshot
 	due         <-chan time.Time  // when a snapshot that had to wait is made
 	dirty       bool              // something that readers ask for changed
+	retuned     bool              // and the sockets, perhaps
 	suspended   time.Duration     // the sum of all sleeps of this machine
 	woken       bool              // the machine slept: the sockets are read dry before the next Elapsed
 	statuses    map[string]string // instance -> its word in the service manager's status line
@@ -178,6 +179,10 @@ func (l *loop) step(ev node.Event) {
 	for _, a := range l.node.Step(time.Now(), ev) {
 		l.perform(a)
 		l.dirty = l.dirty || tells(a)
+	}
+	switch ev.(type) {
+	case node.Reconfigured, node.Resolved: // whom the node hears may have changed
+		l.dirty, l.retuned = true, true
 	}
 	// Only now: what the node wants because of a failure must not be overtaken by what it wanted before it knew.
 	for len(l.unsent) > 0 {
@@ -323,6 +328,13 @@ func (l *loop) publish(now time.Time) {
 	l.snapped, l.dirty = time.Now(), false
 	l.pace = max(snapshotGap, snapshotShare*l.snapped.Sub(now))
 	close(*l.published.Swap(new(make(chan struct{}))))
+	if l.retuned {
+		l.retuned = false
+		select {
+		case l.retunes <- struct{}{}:
+		default: // the sockets have not followed the change before yet
+		}
+	}
 }
 
 // summary is the line that `systemctl status` shows. It is made anew at each change, so it goes through the first instances

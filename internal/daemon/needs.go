@@ -55,7 +55,8 @@ func (d *Daemon) needsOf(ifName string) needs {
 	return n
 }
 
-// accept is whose adverts an instance wants in a family.
+// accept is whose adverts an instance wants in a family. Where a name may not be known yet, or any more, the node knows best with whom
+// it still speaks: what it wants to hear now is let through too.
 func (d *Daemon) accept(i *node.Instance, f vrrp.Family) linux.Accept {
 	a := linux.Accept{
 		VRID: i.VRID, Version: uint8(i.Version), Unicast: len(i.Peers) > 0, MinTTL: i.MinTTL,
@@ -72,18 +73,47 @@ func (d *Daemon) accept(i *node.Instance, f vrrp.Family) linux.Accept {
 			}
 		}
 	}
+	if !slices.ContainsFunc(i.Peers, func(p node.Peer) bool { return p.Name != "" }) {
+		return a
+	}
+	if r := d.router(i, f); r != nil && !r.Unicast {
+		a.Unicast, a.Peers = false, nil
+	} else if r != nil {
+		a.Peers = append(a.Peers, addressesOf(r.Peers)...)
+		slices.SortFunc(a.Peers, netip.Addr.Compare)
+		a.Peers = slices.Compact(a.Peers)
+	}
 	return a
+}
+
+// router is what is known of an instance's virtual router of a family; nil: it is none yet.
+func (d *Daemon) router(i *node.Instance, f vrrp.Family) *node.RouterStatus {
+	for _, s := range d.snapshot.Load().Instances {
+		if s.Interface != i.Interface || s.VRID != i.VRID {
+			continue
+		}
+		for k := range s.Routers {
+			if s.Routers[k].Family == f.String() {
+				return &s.Routers[k]
+			}
+		}
+	}
+	return nil
 }
 
 // leaving is what a virtual router wants to hear that is no longer configured: the node knows over how many routers.
 func leaving(vrid uint8, r node.RouterStatus) linux.Accept {
-	a := linux.Accept{VRID: vrid, Unicast: len(r.Peers) > 0}
-	for _, p := range r.Peers {
+	return linux.Accept{VRID: vrid, Unicast: r.Unicast, Peers: addressesOf(r.Peers)}
+}
+
+// addressesOf lists the addresses of the peers that have one.
+func addressesOf(peers []node.PeerStatus) (ips []netip.Addr) {
+	for _, p := range peers {
 		if p.Address.IsValid() {
-			a.Peers = append(a.Peers, p.Address)
+			ips = append(ips, p.Address)
 		}
 	}
-	return a
+	return ips
 }
 
 // wanted lists the interfaces that needsOf has something for, each once.

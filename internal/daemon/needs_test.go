@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -82,6 +85,75 @@ func TestNeedsOfAnInterface(t *testing.T) {
 				t.Errorf("wanted (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestNeedsOfNames: as long as a name that a reload brought leads nowhere, the sockets let through whom the instance spoke with before it, and
+// no longer.
+func TestNeedsOfNames(t *testing.T) {
+	ip := netip.MustParseAddr
+	with := func(peers ...node.Peer) *config.Config {
+		i := on("web", "eth0", 71, "192.0.2.10")
+		i.Peers, i.Interval, i.DeadAdverts = peers, time.Second, 3
+		return &config.Config{Node: "lb1", Instances: []node.Instance{i}}
+	}
+	to, now := with(node.Peer{Name: "lb1"}, node.Peer{Name: "lb2"}), time.Now()
+	for name, tt := range map[string]struct {
+		from           *config.Config
+		none, some, is string // while no name, one and both are known
+	}{
+		"peers":     {with(node.Peer{IP: ip("10.0.0.11")}, node.Peer{IP: ip("10.0.0.12")}), "true [10.0.0.12]", "true [10.0.0.11 10.0.0.12]", "true [10.0.0.11 10.0.0.22]"},
+		"the group": {with(), "false []", "false []", "true [10.0.0.11 10.0.0.22]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDaemon(tt.from, Options{Log: hclog.NewNullLogger()})
+			n := node.New(d.nodeConfig(tt.from), now)
+			known := map[string][]netip.Addr{}
+			step := func(want string, events ...node.Event) {
+				t.Helper()
+				for _, ev := range events {
+					n.Step(now, ev)
+				}
+				if len(events) > 0 {
+					d.snapshot.Store(n.Status(now))
+				}
+				a := d.accept(&to.Instances[0], vrrp.IPv4)
+				if got := fmt.Sprint(a.Unicast, a.Peers); got != want {
+					t.Errorf("after %+v the sockets let through %s, want %s", events, got, want)
+				}
+			}
+			step(tt.none, node.LinkChanged{Link: node.Link{Name: "eth0", Up: true, Source4: ip("10.0.0.11")}}) // the sockets are first
+			step(tt.none, node.Reconfigured{Config: d.nodeConfig(to)})
+			known["lb1"] = []netip.Addr{ip("10.0.0.11")}
+			d.names.known.Store(&known)
+			step(tt.some)
+			step(tt.some, node.Resolved{Name: "lb1", Addresses: known["lb1"]}, node.Resolved{Name: "lb2", Err: errors.New("no such host")})
+			known["lb2"] = []netip.Addr{ip("10.0.0.22")}
+			step(tt.is, node.Resolved{Name: "lb2", Addresses: known["lb2"]})
+			step(tt.is, node.LinkChanged{Link: node.Link{Name: "eth0", Up: true, Source4: ip("10.0.0.11")}})
+		})
+	}
+}
+
+// TestSocketsFollowTheNode: once the node has read another list, or another address of a name, the sockets are told.
+func TestSocketsFollowTheNode(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+	l := &loop{Daemon: d, ports: map[string]*port{}, node: node.New(d.nodeConfig(d.cfg.Load()), time.Now()), statuses: map[string]string{}}
+	for range 2 { // nobody listens: the loop does not wait
+		for _, ev := range []node.Event{node.Resolved{Name: "lb2"}, node.Reconfigured{}} {
+			l.step(ev)
+			l.refresh()
+		}
+		l.publish(time.Now())
+	}
+	if len(d.retunes) != 1 {
+		t.Fatalf("they are told %d times", len(d.retunes))
+	}
+	<-d.retunes
+	l.step(node.Seen{Interface: "eth0"})
+	l.publish(time.Now())
+	if len(d.retunes) != 0 {
+		t.Error("they are told of nothing new")
 	}
 }
 

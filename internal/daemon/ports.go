@@ -143,6 +143,8 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 			k.follow(ctx, l)
 		case <-k.changes:
 			k.reconfigure(ctx)
+		case <-k.retunes:
+			k.reconfigure(ctx)
 		case <-k.ill:
 			k.heal(ctx)
 		case now := <-retry.C:

@@ -18,6 +18,7 @@ type member struct {
 	auth    vrrp.Authenticator
 	outlets []*outlet // where its adverts go
 	alone   bool      // nowhere, and that was told
+	awaited []string  // names for which the outlets of before a reload count on
 	quitter quitter
 
 	own      *OwnAdverts // what another daemon of this host says; nil: nothing yet

@@ -19,7 +19,7 @@ type Node struct {
 	links     map[string]*link
 	checks    map[string]*verdict
 	drains    map[string]bool
-	names     map[string]*resolved // the peers' names, also those of earlier configurations
+	names     map[string]*resolved // the peers' names
 	stopping  bool
 	parting   bool // this step parts what hands over alone from what lives on
 	removing  bool // a fate that is no longer configured hands over

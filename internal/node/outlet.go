@@ -11,6 +11,8 @@ type outlet struct {
 	to   netip.Addr
 	name string // the peer's, as configured
 
+	former bool // it is of before a reload; see await
+
 	failed  bool      // the last advert to it did not leave
 	failing time.Time // since when none has; zero: the last one did
 	why     string    // the last one did not leave
@@ -50,10 +52,10 @@ func (m *member) sendFailed(n *Node, now time.Time, to netip.Addr, err error) {
 
 // path says in words how an advert goes.
 func (m *member) path(o *outlet) string {
-	if m.of.cfg.unicast() {
-		return "to " + o.to.String()
+	if o.to.IsMulticast() {
+		return "over " + m.family.String()
 	}
-	return "over " + m.family.String()
+	return "to " + o.to.String()
 }
 
 // silent says since when no advert has left, to any destination, and why; zero and empty where one does.

@@ -32,6 +32,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	}
 	n.instances = append(n.instances, gone...)
 	n.forgetChecks()
+	n.forgetNames()
 	n.regroup(now)
 	n.dropReplaced(now)
 	n.reindex()
@@ -204,8 +205,13 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 	i.announcer.reconfigure(now, c.Announce)
 	i.checks = slices.Sorted(maps.Keys(c.Checks))
 	parted = n.changeFamilies(now, i, was)
+	brought := slices.DeleteFunc(c.peerNames(), was.names)
 	for _, m := range i.members {
+		m.await(brought)
 		n.aim(now, m)
+		for _, name := range brought {
+			n.tellFormer(m, name)
+		}
 	}
 	if !i.holding {
 		return parted

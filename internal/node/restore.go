@@ -149,8 +149,9 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 		if !x.To.IsValid() || vrrp.FamilyOf(x.To) != m.family {
 			return errMismatch
 		}
-		m.outlets = append(m.outlets, &outlet{to: x.To, name: x.Name, failed: x.Failed, failing: x.Failing, why: x.Why, heard: x.Heard, priority: x.Priority})
+		m.outlets = append(m.outlets, &outlet{to: x.To, name: x.Name, former: x.Former, failed: x.Failed, failing: x.Failing, why: x.Why, heard: x.Heard, priority: x.Priority})
 	}
+	m.awaited = s.Awaited
 	m.auth.RestoreFloors(now, s.Floors)
 	m.machine.Step(now, vrrp.Reconfigure{Config: m.routerConfig()}) // with these as its peers
 	if err := m.machine.Restore(s.Machine, deaf); err != nil {

@@ -111,6 +111,7 @@ type (
 		Family   vrrp.Family
 		Source   netip.Addr `json:",omitzero"`
 		Alone    bool
+		Awaited  []string // names
 		Floors   []vrrp.Floor
 		Machine  vrrp.Sealed
 		Outlets  []SealedOutlet
@@ -126,6 +127,7 @@ type (
 	SealedOutlet struct {
 		To       netip.Addr
 		Name     string // the peer's
+		Former   bool
 		Failed   bool
 		Failing  time.Time `json:",omitzero"`
 		Why      string
@@ -270,11 +272,11 @@ func (i *instance) seal() SealedInstance {
 
 func (m *member) seal() SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Floors: m.auth.Floors(), Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {
-		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.failed, o.failing, o.why, o.heard, o.priority})
+		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.former, o.failed, o.failing, o.why, o.heard, o.priority})
 	}
 	for _, from := range slices.SortedFunc(maps.Keys(m.senders), netip.Addr.Compare) {
 		x := m.senders[from]

@@ -82,6 +82,9 @@ type RouterStatus struct {
 	Auth *AuthStatus `json:"auth,omitempty"`
 	// Own is what another daemon of this host sends; only a shadow hears it.
 	Own *OwnAdverts `json:"own,omitempty"`
+	// Unicast says that it speaks with its peers alone. One with peers that does not still speaks with the group, as it did before a
+	// reload brought names, of which one leads nowhere.
+	Unicast bool `json:"unicast,omitempty"`
 	// Peers are the other hosts of a unicast instance.
 	Peers []PeerStatus `json:"peers,omitempty"`
 }
@@ -94,6 +97,7 @@ type PeerStatus struct {
 	Priority  uint8      `json:"priority,omitempty"`
 	SendError string     `json:"send_error,omitempty"` // why the last advert to it did not leave
 	Problem   string     `json:"problem,omitempty"`    // why its name has no address
+	Former    bool       `json:"former,omitempty"`     // it counts on from before a reload, until each name that this one brought has an address
 }
 
 // Status makes the picture of now.
@@ -176,7 +180,7 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
 		Patience: m.patience(m.machine.Learned()), Speakers: m.speakerStatuses(n),
-		Auth: m.authStatus(), Own: n.ownStatus(m),
+		Auth: m.authStatus(), Own: n.ownStatus(m), Unicast: m.machine.Config().Unicast != nil,
 	}
 	_, s.SendError = m.silent()
 	if _, why, ok := m.machine.Ready(); ok && m.machine.State() == vrrp.Backup {

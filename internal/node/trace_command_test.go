@@ -469,31 +469,10 @@ func (tr *tracer) status(h *sim.Host) {
 			if a := r.Auth; a != nil {
 				tr.printf("    %s, key %d of %v; accepted %d signed, %d unsigned%s", a.Mode, a.Active, a.Keys, r.Counters.Signed, r.Counters.Unsigned, signers(r))
 			}
-			for _, p := range r.Peers {
-				tr.printf("    peer %s %s: priority %d%s%s", p.Name, p.Address, p.Priority, prefixed("; ", p.SendError), prefixed("; ", p.Problem))
-			}
+			tr.peers(r)
 			if o := r.Own; o != nil {
 				tr.printf("    this host's own: priority %d, differs %q", o.Priority, o.Differs)
 			}
 		}
 	}
-}
-
-// signers are the hosts that signed, with what was refused.
-func signers(r node.RouterStatus) string {
-	var b strings.Builder
-	for _, s := range r.Auth.Senders {
-		fmt.Fprintf(&b, "; %s signs with key %d", s.Address, s.Key)
-	}
-	for _, reason := range slices.Sorted(maps.Keys(r.Refused)) {
-		fmt.Fprintf(&b, "; refused %d %s", r.Refused[reason].Count, reason)
-	}
-	return b.String()
-}
-
-func prefixed(prefix, s string) string {
-	if s == "" {
-		return ""
-	}
-	return prefix + s
 }

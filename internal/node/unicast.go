@@ -31,7 +31,7 @@ func (i *Instance) sourceOf(f vrrp.Family) netip.Addr {
 
 // unicast is the member's part of a unicast configuration; nil for multicast.
 func (m *member) unicast() *vrrp.Unicast {
-	if !m.of.cfg.unicast() {
+	if !m.of.cfg.unicast() || m.inGroup() {
 		return nil
 	}
 	u := &vrrp.Unicast{MinTTL: m.of.cfg.MinTTL}
@@ -51,14 +51,19 @@ func (n *Node) aim(now time.Time, m *member) {
 			m.machine.Step(now, vrrp.SetSource{Source: s})
 		}
 	}
-	before := m.outlets
+	before, waits := m.outlets, n.waits(m)
 	m.outlets = nil
 	for _, o := range n.destinations(m, l) {
 		if k := slices.IndexFunc(before, func(b *outlet) bool { return b.to == o.to }); k >= 0 {
-			before[k].name = o.name
+			before[k].name, before[k].former = o.name, false
 			o = before[k]
 		}
 		m.outlets = append(m.outlets, o)
+	}
+	if waits {
+		m.keepFormer(before, l)
+	} else {
+		m.awaited = nil
 	}
 	was, is := *m.machine.Config(), m.routerConfig()
 	m.auth.Reconfigure(now, &was, &is)
@@ -84,7 +89,7 @@ func (n *Node) destinations(m *member, l *link) []*outlet {
 	}
 	var out []*outlet
 	for _, o := range n.listed(m) {
-		if o.to != m.source && (l == nil || !l.owns(o.to)) {
+		if m.isOther(o.to, l) {
 			out = append(out, o)
 		}
 	}
@@ -124,8 +129,11 @@ func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
 		}
 		return netip.Addr{}
 	}
-	if !m.of.cfg.unicast() {
+	switch {
+	case !m.of.cfg.unicast():
 		return l.source(m.family)
+	case l.owns(m.source) && n.waits(m):
+		return m.source // the former peers know this host by it
 	}
 	peers := n.listed(m)
 	for _, o := range peers {
@@ -194,6 +202,7 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		}
 		for _, m := range i.members {
 			n.aim(now, m)
+			n.tellFormer(m, ev.Name)
 		}
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
@@ -240,7 +249,9 @@ func (n *Node) peerStatus(m *member) []PeerStatus {
 	}
 	var out []PeerStatus
 	for _, o := range m.outlets {
-		out = append(out, PeerStatus{Name: o.name, Address: o.to, Heard: o.heard, Priority: o.priority, SendError: o.why})
+		if !o.to.IsMulticast() {
+			out = append(out, PeerStatus{Name: o.name, Address: o.to, Heard: o.heard, Priority: o.priority, SendError: o.why, Former: o.former})
+		}
 	}
 	for _, p := range m.of.cfg.Peers {
 		if problem := n.problem(p); problem != "" {

@@ -153,6 +153,34 @@ func TestUnicastReload(t *testing.T) {
 	c.Rests(t, from, time.Now().Add(time.Second))
 }
 
+// TestReloadToNames tells of a master that is given names which nobody knows, in the place of addresses and of the group. The other host is
+// not told of it: it goes on hearing the master, and the master hears it when it is to take over.
+func TestReloadToNames(t *testing.T) {
+	t.Parallel()
+	const names = `peers = ["lb1.invalid", "lb2.invalid"]`
+	for name, tt := range map[string]struct{ before, to, shown string }{
+		"addresses": {`peers = ["10.0.0.11", "10.0.0.12"]`, `10\.0\.0\.12`, "counts on from before the reload"},
+		"the group": {"", `224\.0\.0\.18`, "MULTICAST, as before the reload"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := pair(t, instance(tt.before)+page)
+			lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+			from := time.Now()
+			lb1.Configure(t, instance(names)+page)
+			lb1.Says(t, `the peer .*lb2\.invalid.* is not known .*: until it is, adverts go to `+tt.to+` as before the reload`, moveBound)
+			c.Rests(t, from, time.Now().Add(down+time.Second))
+			if out := lb1.Does(t, 0, "status", "web"); !strings.Contains(out, "lb2.invalid IS MISSING") || !strings.Contains(out, tt.shown) {
+				t.Errorf("status says\n%s", out)
+			}
+			from = time.Now()
+			lb2.Configure(t, strings.Replace(instance(tt.before), "lb2 = 100", "lb2 = 200", 1)+page)
+			c.Only(t, "lb2", down+moveBound)
+			c.Outage(t, web4, from, noise, "lb2")
+		})
+	}
+}
+
 // TestUnicastStranger tells of a host that is none of the peers. Its first advert is told of. It floods both with adverts that would
 // move everything if they were a peer's: nothing moves, and no advert of the master is late. A host that multicasts the same VRID
 // changes nothing either.
