@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -21,15 +22,10 @@ const (
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
 func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *linux.Lookout, refused *refusals) error {
-	known, since := map[netip.Addr]string{}, time.Time{}
+	known := newAcquaintances()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
-		if len(known) >= maxKnown || s.At.Sub(since) >= knownFor {
-			clear(known)
-			since = s.At
-		}
-		if known[s.Source] != string(s.MAC) {
-			known[s.Source] = string(s.MAC)
+		if known.learn(s.At, s.Source, s.MAC) {
 			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
 		}
 		if p.reads(s) {
@@ -44,6 +40,27 @@ func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *lin
 	}, func(packets uint64) {
 		k.post(ctx, node.Overlooked{Interface: ifName, Packets: packets})
 	})
+}
+
+// acquaintances are the senders whose MAC addresses a reader has told the loop of.
+type acquaintances struct {
+	macs  map[netip.Addr]string
+	since time.Time
+}
+
+func newAcquaintances() *acquaintances { return &acquaintances{macs: map[netip.Addr]string{}} }
+
+// learn takes note of a sender's MAC address. It says whether the loop is to be told.
+func (a *acquaintances) learn(at time.Time, from netip.Addr, mac net.HardwareAddr) bool {
+	if len(a.macs) >= maxKnown || at.Sub(a.since) >= knownFor {
+		clear(a.macs)
+		a.since = at
+	}
+	if a.macs[from] == string(mac) {
+		return false
+	}
+	a.macs[from] = string(mac)
+	return true
 }
 
 // reads says whether the VRRP socket's reader has a packet too. The kernel gives no socket what comes over IPv4 from an address of

@@ -108,21 +108,28 @@ func (p *port) tapOn(ifName string, n needs) (err error) {
 
 // listenIn gives the loop what a tap hears: of other hosts, and of this one.
 func (k *portKeeper) listenIn(ctx context.Context, ifName string, tap *linux.Tap, refused *refusals) error {
-	return tap.Run(ctx, func(p linux.Tapped) {
-		refused.flush(p.At)
-		received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
-		if p.Fragment {
-			received.VRID, err = p.Payload[1], vrrp.ErrFragment
-		}
-		switch {
-		case err != nil:
-			refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, Err: err})
-		case p.Outgoing:
-			k.post(ctx, node.OwnAdvert{Interface: ifName, MAC: p.MAC.String(), Received: received})
-		default:
-			k.post(ctx, node.Heard{Interface: ifName, Received: received})
-		}
-	})
+	known := newAcquaintances()
+	return tap.Run(ctx, func(p linux.Tapped) { k.tapped(ctx, ifName, p, known, refused) })
+}
+
+// tapped gives the loop one message.
+func (k *portKeeper) tapped(ctx context.Context, ifName string, p linux.Tapped, known *acquaintances, refused *refusals) {
+	refused.flush(p.At)
+	if !p.Outgoing && known.learn(p.At, p.Source, p.MAC) {
+		k.post(ctx, node.Seen{Interface: ifName, From: p.Source, MAC: p.MAC.String()})
+	}
+	received, err := vrrp.Parse(p.Payload, p.Source, p.Destination, p.TTL)
+	if p.Fragment {
+		received.VRID, err = p.Payload[1], vrrp.ErrFragment
+	}
+	switch {
+	case err != nil:
+		refused.add(p.At, node.Refused{Interface: ifName, VRID: received.VRID, From: p.Source, MAC: p.MAC.String(), Err: err})
+	case p.Outgoing:
+		k.post(ctx, node.OwnAdvert{Interface: ifName, MAC: p.MAC.String(), Received: received})
+	default:
+		k.post(ctx, node.Heard{Interface: ifName, Received: received})
+	}
 }
 
 // compared is the one line of a difference that lasts, or of its end.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -80,5 +81,59 @@ func TestImaginedVirtualMACs(t *testing.T) {
 	}
 	if list := d.imagined(node.Link{Name: "eth0"}); len(list) != 2 || list[0].Reason == "" {
 		t.Errorf("on an interface without a MAC address: %v", list)
+	}
+}
+
+// TestShadowKnowsWhoSpeaks: who another host is, by its MAC address, is told before what it says, and again when that changes; this
+// host's own is told with its adverts.
+func TestShadowKnowsWhoSpeaks(t *testing.T) {
+	var events []node.Event
+	k := &portKeeper{Daemon: newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger(), Shadow: true})}
+	known := newAcquaintances()
+	refused := k.refuses(t.Context(), &port{}, "eth0")
+	self, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9")
+	good := func(from netip.Addr) []byte {
+		a := vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{vip1}}
+		payload, err := a.Append(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return payload
+	}
+	bad := good(other)
+	bad[7]++
+	mac := func(n byte) net.HardwareAddr { return net.HardwareAddr{2, 0, 0, 0, 0, n} }
+	for _, p := range []linux.Tapped{
+		{Packet: linux.Packet{Payload: bad, Source: other}, MAC: mac(9)},
+		{Packet: linux.Packet{Payload: good(other), Source: other}, MAC: mac(9)},
+		{Packet: linux.Packet{Payload: good(other), Source: other}, MAC: mac(8)},
+		{Packet: linux.Packet{Payload: good(self), Source: self}, MAC: mac(1), Outgoing: true},
+		{Packet: linux.Packet{Payload: good(self), Source: self}, MAC: mac(1), Outgoing: true, Fragment: true},
+	} {
+		p.Destination, p.TTL, p.At = vrrp.GroupIPv4, vrrp.HopLimit, time.Now()
+		k.tapped(t.Context(), "eth0", p, known, refused)
+	}
+	for len(k.events) > 0 {
+		switch ev := (<-k.events).(type) {
+		case node.Heard:
+			events = append(events, node.Heard{Interface: ev.Interface})
+		case node.OwnAdvert:
+			events = append(events, node.OwnAdvert{Interface: ev.Interface, MAC: ev.MAC})
+		default:
+			events = append(events, ev)
+		}
+	}
+	const nine, eight, one = "02:00:00:00:00:09", "02:00:00:00:00:08", "02:00:00:00:00:01"
+	want := []node.Event{
+		node.Seen{Interface: "eth0", From: other, MAC: nine},
+		node.Refused{Interface: "eth0", VRID: 71, From: other, MAC: nine, Err: vrrp.ErrChecksum},
+		node.Heard{Interface: "eth0"},
+		node.Seen{Interface: "eth0", From: other, MAC: eight},
+		node.Heard{Interface: "eth0"},
+		node.OwnAdvert{Interface: "eth0", MAC: one},
+		node.Refused{Interface: "eth0", VRID: 71, From: self, MAC: one, Err: vrrp.ErrFragment},
+	}
+	if diff := cmp.Diff(want, events, cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(errors.Is)); diff != "" {
+		t.Errorf("the loop is told (-want +got):\n%s", diff)
 	}
 }

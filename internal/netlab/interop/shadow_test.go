@@ -111,6 +111,9 @@ func (m *migration) watchShadows(t *testing.T) {
 	if i := s1.agrees(t, true); i.State != node.Master || i.Routers[0].Own == nil || i.Routers[0].Own.Priority != better || len(i.Routers[0].Own.Differs) > 0 {
 		t.Errorf("the shadow beside the master: %+v, %+v", i, i.Routers[0].Own)
 	}
+	if i := s2.agrees(t, true); len(i.Routers[0].Speakers) != 1 || i.Routers[0].Speakers[0].MAC == "" {
+		t.Errorf("the shadow on lb2 hears %+v, want lb1 with its MAC address", i.Routers[0].Speakers)
+	}
 	from, sent := time.Now(), count(adverts)
 	m.Rests(t, from, from.Add(3*time.Second))
 	if n := count(adverts) - sent; n < 2 || n > 4 {
