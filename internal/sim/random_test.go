@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "the first seed of the random runs")
 	runs   = flag.Int("runs", 0, "how many random runs, each with the next seed, and a tenth as many of groups (default 1000 and 200)")
 	budget = flag.Duration("budget", 0, "stop after this time, of which groups have a quarter, and print how far it is and each seed that fails (0: neither)")
+	part   = flag.Bool("part", false, "it is no failure when the time is over before all seeds were tried")
 
 	defaultRuns = 1000
 )
@@ -60,6 +63,9 @@ func explore(t *testing.T, n int, budget time.Duration, k species) {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	x.report(t, n, done)
+	if tried := x.runs.Load(); tried < int64(n) && !*part {
+		t.Errorf("%d of %d seeds were tried when the time of %s was over: give it more time, or fewer seeds", tried, n, budget)
+	}
 	for _, s := range x.failed {
 		t.Errorf("%s", explain(s, k, n == 1))
 	}
@@ -130,7 +136,7 @@ func (x *exploration) report(t *testing.T, n int, done <-chan struct{}) {
 		select {
 		case <-done:
 			took := time.Since(x.began).Round(time.Millisecond)
-			t.Logf("%d seeds from %d in %s", x.runs.Load(), *seed, took)
+			t.Logf("%d of %d seeds from %d in %s", x.runs.Load(), n, *seed, took)
 			return
 		case <-tick.C:
 			if x.budget > 0 {
@@ -171,6 +177,26 @@ func shrink(seed uint64, k species) map[int]bool {
 		}
 	}
 	return skip
+}
+
+// TestTooLittleTime: seeds that were not tried have proved nothing, unless a part of them was asked for.
+func TestTooLittleTime(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	explore := func(more ...string) (string, error) {
+		args := []string{"-test.v", "-test.run", string(single), "-runs", "1000000", "-budget", "200ms"}
+		out, err := exec.CommandContext(t.Context(), self, append(args, more...)...).CombinedOutput()
+		return string(out), err
+	}
+	const few = " of 1000000 seeds"
+	if out, err := explore(); err == nil || !strings.Contains(out, few+" were tried when the time of 150ms was over") {
+		t.Errorf("without its time it ends with %v:\n%s", err, out)
+	}
+	if out, err := explore("-part"); err != nil || !strings.Contains(out, few+" from 1 in ") {
+		t.Errorf("with a part it ends with %v:\n%s", err, out)
+	}
 }
 
 // TestSameSeedSameTrace keeps the runs repeatable: without that a seed proves nothing.
