@@ -18,8 +18,8 @@ func speakerLines(b *strings.Builder, m node.RouterStatus, now time.Time) {
 			parts[0] += " (" + s.MAC + ")"
 		}
 		parts = append(parts, fmt.Sprintf("priority %d, every %s", s.Priority, s.Interval))
-		if form := s.Checksum(); form != "" {
-			parts = append(parts, "checksum "+form)
+		if s.Checksum != "" {
+			parts = append(parts, "checksum "+s.Checksum)
 		}
 		if s.Refused != "" {
 			parts = append(parts, "now refused: "+s.Refused)

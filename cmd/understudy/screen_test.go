@@ -56,7 +56,7 @@ var reports = map[string]node.Report{
 				Routers: []node.RouterStatus{{
 					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond), Patience: 3996 * time.Millisecond,
 					Speakers: []node.SpeakerStatus{{
-						Address: lb2, MAC: "02:00:00:00:00:02", Heard: ago(200 * time.Millisecond), Priority: 100, Interval: time.Second, Message: 7,
+						Address: lb2, MAC: "02:00:00:00:00:02", Heard: ago(200 * time.Millisecond), Priority: 100, Interval: time.Second, Checksum: "rfc9568",
 						Refused: "checksum",
 					}},
 					Refused: node.Tally{

@@ -146,6 +146,7 @@ type (
 		Accepted uint64
 		Pseudo   uint64
 		Message  uint64
+		Form     vrrp.ChecksumForm // of the last one
 	}
 	// SealedNews is one line about a sender, without its name.
 	SealedNews struct{ Before, After string }
@@ -284,7 +285,7 @@ func (m *member) seal() SealedMember {
 		for _, line := range x.held {
 			held = append(held, SealedNews{line.before, line.after})
 		}
-		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), held, x.priority, x.interval, x.accepted, x.pseudo, x.msg})
+		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), held, x.priority, x.interval, x.accepted, x.pseudo, x.msg, x.form})
 	}
 	for _, x := range m.sent {
 		s.Sent = append(s.Sent, SealedSent{x.priority, x.interval, x.at})

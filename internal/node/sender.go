@@ -21,7 +21,7 @@ const (
 	// heard at all for forgotten, which is more than two of the longest interval that there is (VRRPv2's 255 s).
 	mended    = time.Minute
 	forgotten = 10 * time.Minute
-	// formProof is how many adverts of a peer must have come in the other checksum form before it is taken for its only one.
+	// formProof is how many adverts of a peer must come in a row in the other checksum form before it is taken for the peer's.
 	formProof = 3
 	// offerProof is how many adverts of a handover may come in a row, and mean nothing: there is one before each priority 0, and a
 	// network may double it. Who goes on like that has that interval.
@@ -38,11 +38,14 @@ type sender struct {
 	told    map[string]time.Time // what was told of it, and when that was heard last
 	held    []news               // what is to be told of it once its MAC address is known, or it is heard again
 	offers  int                  // how many of its last adverts were a handover's
-	// Of the adverts that were accepted: the last one, and how many came in each checksum form.
+	// Of the adverts that were accepted: the last one, how many came in each checksum form, and how many of the last ones in its form, up
+	// to formProof.
 	priority    uint8
 	interval    time.Duration
 	accepted    uint64
 	pseudo, msg uint64
+	form        vrrp.ChecksumForm
+	alike       int
 }
 
 // news is one line about a sender, without its name.
@@ -64,11 +67,11 @@ func (a *allowance) any(now time.Time, most int) bool {
 
 // senderOf returns what is known of a sender. When there are too many, who was heard longest ago is forgotten, and before
 // anybody else those of whom nothing was ever accepted.
-func (m *member) senderOf(now time.Time, from netip.Addr) *sender {
+func (m *member) senderOf(n *Node, now time.Time, from netip.Addr) *sender {
 	s := m.senders[from]
 	if s == nil {
 		if len(m.senders) >= maxSenders {
-			m.forgetOne()
+			m.forgetOne(n)
 		}
 		s = &sender{told: map[string]time.Time{}}
 		m.senders[from] = s
@@ -77,7 +80,7 @@ func (m *member) senderOf(now time.Time, from netip.Addr) *sender {
 	return s
 }
 
-func (m *member) forgetOne() {
+func (m *member) forgetOne(n *Node) {
 	var oldest netip.Addr
 	for from, s := range m.senders {
 		o := m.senders[oldest]
@@ -87,6 +90,7 @@ func (m *member) forgetOne() {
 		}
 	}
 	delete(m.senders, oldest)
+	delete(n.aroundOf(m.of.cfg.Interface).awaited, oldest) // else nothing but that sender would ever make room for another
 }
 
 // isNews says whether a fault of a sender is to be told now: it is new, or has come back. What there is no room for is tried again
@@ -140,7 +144,7 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 
 // refuse counts an advert that is not accepted, and tells of it when that is news.
 func (m *member) refuse(n *Node, now time.Time, ev Refused) {
-	s := m.senderOf(now, ev.From)
+	s := m.senderOf(n, now, ev.From)
 	m.release(n, ev.From, s)
 	reason := vrrp.ReasonOf(ev.Err)
 	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now}, ev.Err.Error)
@@ -153,7 +157,7 @@ func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 // accepted counts an advert, and tells what is odd about its sender.
 func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notice) {
 	m.counters.Accepted++
-	s := m.senderOf(now, ev.From)
+	s := m.senderOf(n, now, ev.From)
 	m.release(n, ev.From, s)
 	s.refused, s.priority, s.interval = "", ev.Priority, ev.Interval
 	s.accepted++
@@ -189,8 +193,8 @@ func (m *member) notice(n *Node, now time.Time, from netip.Addr, what vrrp.Notic
 	}
 }
 
-// countForm counts the checksum's form, of which only VRRPv3 over IPv4 has two. It says whether the sender has sent none
-// but the one that this host does not send.
+// countForm counts the checksum's form, of which only VRRPv3 over IPv4 has two. It says whether the sender now sends none but the
+// one that this host does not send.
 func (m *member) countForm(s *sender, ev Heard) bool {
 	if m.family != vrrp.IPv4 || ev.Version != vrrp.V3 {
 		return false
@@ -202,11 +206,11 @@ func (m *member) countForm(s *sender, ev Heard) bool {
 		m.counters.PseudoHeader++
 		s.pseudo++
 	}
-	ours, other := s.pseudo, s.msg
-	if m.of.cfg.Checksum == vrrp.ChecksumMessage {
-		ours, other = s.msg, s.pseudo
+	if ev.Form != s.form {
+		s.form, s.alike = ev.Form, 0
 	}
-	return ours == 0 && other >= formProof
+	s.alike = min(s.alike+1, formProof)
+	return s.form != m.of.cfg.Checksum && s.alike == formProof
 }
 
 // stranger is what the texts say of an advert that may be another cluster's.
@@ -246,9 +250,9 @@ func (m *member) patience(interval time.Duration) time.Duration {
 // explainForm names the setting that sends what the peer sends.
 func (m *member) explainForm() string {
 	if m.of.cfg.Checksum == vrrp.ChecksumMessage {
-		return `all its checksums cover a pseudo-header, as keepalived's and FRR's do, and this host's do not: it may refuse them; if it does, remove checksum = "rfc9568"`
+		return `its checksums cover a pseudo-header, as keepalived's and FRR's do, and this host's do not: it may refuse them; if it does, remove checksum = "rfc9568"`
 	}
-	return `all its checksums are RFC 9568's, without a pseudo-header, as Cisco's and Juniper's are, and this host's have one: it may refuse them; if it does, write checksum = "rfc9568"`
+	return `its checksums are RFC 9568's, without a pseudo-header, as Cisco's and Juniper's are, and this host's have one: it may refuse them; if it does, write checksum = "rfc9568"`
 }
 
 // detail says more of a refusal than that rule was broken.
@@ -308,32 +312,24 @@ type SpeakerStatus struct {
 	Heard        time.Time     `json:"heard"`
 	Priority     uint8         `json:"priority"`
 	Interval     time.Duration `json:"interval_ns"`
-	Refused      string        `json:"refused,omitempty"` // why its last advert was
+	Refused      string        `json:"refused,omitempty"`  // why its last advert was
+	Checksum     string        `json:"checksum,omitempty"` // its last advert's form; only VRRPv3 over IPv4 has two
 	PseudoHeader uint64        `json:"pseudo_header,omitempty"`
 	Message      uint64        `json:"rfc9568,omitempty"`
-}
-
-// Checksum names the form that the sender uses, of which only VRRPv3 over IPv4 has two.
-func (s SpeakerStatus) Checksum() string {
-	switch {
-	case s.PseudoHeader > 0 && s.Message > 0:
-		return "both"
-	case s.Message > 0:
-		return vrrp.ChecksumMessage.String()
-	case s.PseudoHeader > 0:
-		return vrrp.ChecksumPseudoHeader.String()
-	default:
-		return ""
-	}
 }
 
 // speakerStatuses lists them by address.
 func (m *member) speakerStatuses(n *Node) []SpeakerStatus {
 	var out []SpeakerStatus
 	for from, s := range m.senders {
-		if s.accepted > 0 {
-			out = append(out, SpeakerStatus{from, n.mac(m.of.cfg.Interface, from), s.at, s.priority, s.interval, s.refused, s.pseudo, s.msg})
+		if s.accepted == 0 {
+			continue
 		}
+		form := ""
+		if s.pseudo+s.msg > 0 {
+			form = s.form.String()
+		}
+		out = append(out, SpeakerStatus{from, n.mac(m.of.cfg.Interface, from), s.at, s.priority, s.interval, s.refused, form, s.pseudo, s.msg})
 	}
 	slices.SortFunc(out, func(a, b SpeakerStatus) int { return a.Address.Compare(b.Address) })
 	return out

@@ -335,9 +335,37 @@ func TestForgedSenders(t *testing.T) {
 	}
 }
 
+// TestStrangersMakeRoom: those whose MAC addresses were never seen and who are forgotten leave room to wait for another's, however
+// many they were.
+func TestStrangersMakeRoom(t *testing.T) {
+	l := listen(nil)
+	stranger := 0
+	come := func(strangers int) {
+		for range strangers {
+			stranger++
+			l.refuse(vrrp.ErrChecksum, netip.AddrFrom4([4]byte{10, 1, byte(stranger >> 8), byte(stranger)}))
+		}
+	}
+	for range 300 { // minutes, in each of which six are told of and all of them forgotten
+		come(70)
+		l.run(time.Minute)
+	}
+	l.said = nil
+	l.refuse(vrrp.ErrChecksum, other4)
+	l.saidOnly(t)
+	l.see(other4, mac(9))
+	l.saidOnly(t, "adverts from 10.0.0.9 (02:00:00:00:00:09) are refused: "+vrrp.ErrChecksum.Error())
+}
+
 // TestChecksumForms: what each peer sends is shown, and who sends only what this host does not is named once.
 func TestChecksumForms(t *testing.T) {
 	const pseudo, message = vrrp.ChecksumPseudoHeader, vrrp.ChecksumMessage
+	const (
+		cisco = "checksum-form from 10.0.0.9 (02:00:00:00:00:09), accepted all the same: its checksums are RFC 9568's, without a pseudo-header, " +
+			`as Cisco's and Juniper's are, and this host's have one: it may refuse them; if it does, write checksum = "rfc9568"`
+		keepalived = "checksum-form from 10.0.0.9 (02:00:00:00:00:09), accepted all the same: its checksums cover a pseudo-header, " +
+			`as keepalived's and FRR's do, and this host's do not: it may refuse them; if it does, remove checksum = "rfc9568"`
+	)
 	tests := []struct {
 		name  string
 		ours  vrrp.ChecksumForm
@@ -348,15 +376,12 @@ func TestChecksumForms(t *testing.T) {
 		{"as we do", pseudo, []vrrp.ChecksumForm{pseudo, pseudo, pseudo, pseudo}, "pseudo-header", nil},
 		{"as we do, by RFC 9568", message, []vrrp.ChecksumForm{message, message, message, message}, "rfc9568", nil},
 		{"twice is no proof", pseudo, []vrrp.ChecksumForm{message, message}, "rfc9568", nil},
-		{"both", pseudo, []vrrp.ChecksumForm{message, pseudo, message, message, message}, "both", nil},
-		{"a Cisco", pseudo, []vrrp.ChecksumForm{message, message, message, message, message}, "rfc9568", []string{
-			"checksum-form from 10.0.0.9 (02:00:00:00:00:09), accepted all the same: all its checksums are RFC 9568's, without a pseudo-header, " +
-				`as Cisco's and Juniper's are, and this host's have one: it may refuse them; if it does, write checksum = "rfc9568"`,
-		}},
-		{"a keepalived", message, []vrrp.ChecksumForm{pseudo, pseudo, pseudo, pseudo}, "pseudo-header", []string{
-			"checksum-form from 10.0.0.9 (02:00:00:00:00:09), accepted all the same: all its checksums cover a pseudo-header, " +
-				`as keepalived's and FRR's do, and this host's do not: it may refuse them; if it does, remove checksum = "rfc9568"`,
-		}},
+		{"one and the other", pseudo, []vrrp.ChecksumForm{message, message, pseudo, message, message}, "rfc9568", nil},
+		{"a Cisco", pseudo, []vrrp.ChecksumForm{message, message, message, message, message}, "rfc9568", []string{cisco}},
+		{"a keepalived", message, []vrrp.ChecksumForm{pseudo, pseudo, pseudo, pseudo}, "pseudo-header", []string{keepalived}},
+		{"changed to the other", pseudo, []vrrp.ChecksumForm{pseudo, message, message, message, message}, "rfc9568", []string{cisco}},
+		{"changed to the other, by RFC 9568", message, []vrrp.ChecksumForm{message, pseudo, pseudo, pseudo}, "pseudo-header", []string{keepalived}},
+		{"changed to ours", pseudo, []vrrp.ChecksumForm{message, message, message, pseudo}, "pseudo-header", []string{cisco}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -368,7 +393,7 @@ func TestChecksumForms(t *testing.T) {
 				l.step(node.Heard{Interface: "eth0", Received: r})
 			}
 			l.saidOnly(t, tt.said...)
-			if s := l.router().Speakers; len(s) != 1 || s[0].Checksum() != tt.shown || s[0].MAC != mac(9) || s[0].Priority != 100 {
+			if s := l.router().Speakers; len(s) != 1 || s[0].Checksum != tt.shown || s[0].MAC != mac(9) || s[0].Priority != 100 {
 				t.Errorf("shown as %+v, want %s", s, tt.shown)
 			}
 			l.run(4 * time.Second)

@@ -19,7 +19,7 @@ func heardFrom(t *testing.T, h, other *pairtest.Server, form vrrp.ChecksumForm) 
 	t.Helper()
 	await(t, h, moveBound, func(i node.InstanceStatus) bool {
 		for _, s := range i.Routers[0].Speakers {
-			if s.Checksum() == form.String() && s.MAC == other.MAC().String() {
+			if s.Checksum == form.String() && s.MAC == other.MAC().String() {
 				return true
 			}
 		}
