@@ -16,8 +16,10 @@ import (
 const (
 	// lateElapsed is how late a timer may be before the sockets are read first: what made it late kept the adverts waiting too.
 	lateElapsed = 2 * time.Millisecond
-	// readDry bounds how long the loop waits for the readers then.
-	readDry = 50 * time.Millisecond
+	// readDry bounds how long the loop waits for the readers then, and so does one part of dryShare of the time after which a backup
+	// misses the adverts of the instance with the shortest interval: meanwhile no timer is served, on no interface.
+	readDry  = 50 * time.Millisecond
+	dryShare = 4
 	// dryPoll is how often it looks meanwhile whether they are empty: not every packet becomes an event.
 	dryPoll = time.Millisecond
 	// shortSuspend is a difference between the clocks that is no sleep.
@@ -49,6 +51,7 @@ type loop struct {
 	retuned     bool              // and the sockets, perhaps
 	suspended   time.Duration     // the sum of all sleeps of this machine
 	woken       bool              // the machine slept: the sockets are read dry before the next Elapsed
+	shortest    time.Duration     // until a backup misses this host's adverts, see soonestMissed
 	statuses    map[string]string // instance -> its word in the service manager's status line
 	memorized   uint64            // the version of the node's memory that was last given away to be written
 	memorizedAt time.Time
@@ -132,6 +135,7 @@ func (l *loop) leave(why error) {
 // begin makes the node, and tells it what was before it.
 func (l *loop) begin() {
 	cfg := l.nodeConfig(l.cfg.Load())
+	l.shortest = soonestMissed(cfg.Instances)
 	if l.opts.Inherited != nil {
 		l.goOn(cfg)
 		return
@@ -176,6 +180,9 @@ func (l *loop) take(most int) {
 
 // step feeds the node and performs what it asks for.
 func (l *loop) step(ev node.Event) {
+	if r, ok := ev.(node.Reconfigured); ok {
+		l.shortest = soonestMissed(r.Config.Instances)
+	}
 	for _, a := range l.node.Step(time.Now(), ev) {
 		l.perform(a)
 		l.dirty = l.dirty || tells(a)
@@ -212,8 +219,8 @@ func (l *loop) elapsed() {
 	if !ok || time.Now().Before(at) {
 		return
 	}
-	if l.woken || time.Since(at) > lateElapsed {
-		l.readDry()
+	if late := time.Since(at); l.woken || late > lateElapsed {
+		l.readDry(l.patience(late))
 		l.woken = false
 	}
 	l.step(node.Elapsed{})
@@ -241,23 +248,42 @@ func (l *loop) slept() time.Duration {
 	return gap
 }
 
-// readDry lets the readers deliver what waits in the VRRP sockets by now, and takes it. Under a flood neither the sockets nor
-// the queue are ever empty for long: what comes later is not waited for.
-func (l *loop) readDry() {
+// soonestMissed is after how long a silence the first backup of the instances takes over, whatever its skew; so much that readDry is
+// the bound where that is longer.
+func soonestMissed(instances []node.Instance) time.Duration {
+	soonest := dryShare * readDry
+	for _, i := range instances {
+		soonest = min(soonest, time.Duration(i.DeadAdverts)*i.Interval)
+	}
+	return soonest
+}
+
+// patience is how long the loop may wait for the readers. Who is so late that a backup has missed its adverts already has nothing to
+// lose by a longer wait, and the advert of that backup to find.
+func (l *loop) patience(late time.Duration) time.Duration {
+	if l.woken || late > l.shortest {
+		return readDry
+	}
+	return l.shortest / dryShare
+}
+
+// readDry lets the readers deliver what waits in the VRRP sockets by now, and takes it, as far as they come in time. Under a flood
+// neither the sockets nor the queue are ever empty for long: what comes later is not waited for.
+func (l *loop) readDry(most time.Duration) {
 	behind := map[hearer]linux.Mark{}
 	for _, p := range l.ports {
 		for _, h := range p.hearers() {
 			behind[h] = h.Mark()
 		}
 	}
-	if l.waitFor(behind) {
+	if l.waitFor(behind, most) {
 		l.take(len(l.events))
 	}
 }
 
 // waitFor takes what the readers deliver until all sockets are past their marks; it says whether they came so far in time.
-func (l *loop) waitFor(behind map[hearer]linux.Mark) bool {
-	bound, poll := time.NewTimer(readDry), time.NewTicker(dryPoll)
+func (l *loop) waitFor(behind map[hearer]linux.Mark, most time.Duration) bool {
+	bound, poll := time.NewTimer(most), time.NewTicker(dryPoll)
 	defer bound.Stop()
 	defer poll.Stop()
 	for {

@@ -29,7 +29,7 @@ func TestLateTimerWaitsForWhatIsQueued(t *testing.T) {
 		}
 		synctest.Wait()
 		began := time.Now()
-		l.readDry()
+		l.readDry(readDry)
 		synctest.Wait()
 		left := 0
 		for ; len(l.events) > 0; left++ {
@@ -69,11 +69,52 @@ func TestLateTimerWaitsForTheReaders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &loop{Daemon: newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})}
 				began := time.Now()
-				l.waitFor(map[hearer]linux.Mark{&tt.reader: {}})
+				l.waitFor(map[hearer]linux.Mark{&tt.reader: {}}, readDry)
 				if took := time.Since(began); took != tt.want {
 					t.Errorf("it waited %s, want %s", took, tt.want)
 				}
 			})
+		})
+	}
+}
+
+// TestLateTimerWaitsNoLongerThanABackup: while the loop waits for the readers no master advertises, so the wait is short where an
+// interval is, from the configuration of the moment on. Who has been missed already waits as long as it takes.
+func TestLateTimerWaitsNoLongerThanABackup(t *testing.T) {
+	every := func(interval time.Duration, dead int) node.Instance {
+		i := on("web", "eth0", 71, "192.0.2.10")
+		i.Interval, i.DeadAdverts = interval, dead
+		return i
+	}
+	slow, swift := every(time.Second, 3), every(10*time.Millisecond, 3)
+	swift.Name, swift.VRID = "swift", 72
+	tests := []struct {
+		name      string
+		instances []node.Instance
+		late      time.Duration
+		woken     bool
+		want      time.Duration
+	}{
+		{"at the usual interval", []node.Instance{slow}, lateElapsed, false, readDry},
+		{"where one is short", []node.Instance{slow, swift}, lateElapsed, false, 7500 * time.Microsecond},
+		{"where it is as short as can be", []node.Instance{every(10*time.Millisecond, 2)}, lateElapsed, false, 5 * time.Millisecond},
+		{"where it is short, but many adverts may be missing", []node.Instance{every(20*time.Millisecond, 20)}, lateElapsed, false, readDry},
+		{"where one is short, and was missed already", []node.Instance{slow, swift}, 31 * time.Millisecond, false, readDry},
+		{"where one is short, and the machine slept", []node.Instance{slow, swift}, lateElapsed, true, readDry},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{every(10*time.Millisecond, 3)}}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+			l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
+			l.begin()
+			if got := l.patience(lateElapsed); got != 7500*time.Microsecond {
+				t.Errorf("before the reload it would wait for %s", got)
+			}
+			l.step(node.Reconfigured{Config: node.Config{Name: "lb1", Instances: tt.instances}})
+			l.woken = tt.woken
+			if got := l.patience(tt.late); got != tt.want {
+				t.Errorf("it would wait for %s, want %s", got, tt.want)
+			}
 		})
 	}
 }
