@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,8 +106,8 @@ func TestUsage(t *testing.T) {
 		cpu, err := p.cpuTime()
 		return err == nil && cpu > 20*time.Millisecond && len(tree(p.pid())) == 2, "the child's time is not counted: " + cpu.String()
 	})
-	if pss, err := p.pss(); err != nil || pss <= 0 || pss > 50 {
-		t.Errorf("PSS of two shells is %v MiB, %v", pss, err)
+	if got, err := p.memory(); err != nil || got <= 0 || got > 50 {
+		t.Errorf("two shells have %v MiB, %v", got, err)
 	}
 	if l := p.between(time.Time{}, time.Now()); len(l) != 1 || l[0].text != "up" || p.tail() != "up" {
 		t.Errorf("the output is %v", l)
@@ -117,6 +120,47 @@ func TestUsage(t *testing.T) {
 		text, err := os.ReadFile("/proc/" + strconv.Itoa(children[1]) + "/stat")
 		return err != nil || strings.Contains(string(text), ") Z "), "the child outlives its parent"
 	})
+}
+
+// TestPairThatDoesNotRecover freezes a daemon for good. It is started again, and its sample says so.
+func TestPairThatDoesNotRecover(t *testing.T) {
+	labtest.Root(t)
+	labtest.Require(t, "nginx")
+	ctx := t.Context()
+	u, err := newUnderstudy(built(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPair(ctx, u, 100*time.Millisecond, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var remarks []string
+	p.out, p.remark = t.Output(), func(what string, _ error) { remarks = append(remarks, what) }
+	if err := p.take(u); err != nil {
+		t.Fatal(err)
+	}
+	p.bound = 5 * time.Second
+	samples, err := p.measure(ctx, fault{undo: nothing, steps: []step{{
+		row: "frozen", until: toLB2, bound: moveBound, do: func(context.Context, *pair) error { return p.lb1.daemon.signalAll(syscall.SIGSTOP) },
+	}}})
+	if err != nil || len(samples) != 1 {
+		t.Fatalf("%v, %v", samples, err)
+	}
+	if want := "afterwards the address is on [lb2], not on [lb1] (not within 5s)"; samples[0].Missed != want {
+		t.Errorf("the sample missed %q, want %q", samples[0].Missed, want)
+	}
+	if want := []string{`understudy at 100ms did not recover by itself after "frozen", and was started again`}; !slices.Equal(remarks, want) {
+		t.Errorf("remarks %q, want %q", remarks, want)
+	}
+	if ok, reason := p.only(p.lb1)(); !ok {
+		t.Errorf("afterwards %s", reason)
+	}
 }
 
 func TestScaleInstances(t *testing.T) {

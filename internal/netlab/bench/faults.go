@@ -14,6 +14,11 @@ const (
 	freezeTime = 10 * time.Second
 	cutTime    = 8 * time.Second
 	lossTime   = 20 * time.Second
+	// lossInterval is that of the adverts that are lost: 200 of them, of which three in a row are lost about four times. In as long at
+	// the default interval nothing happens in most runs.
+	lossInterval = 100 * time.Millisecond
+	// calmTime is how long one host alone must have had the address where it does not matter which.
+	calmTime = time.Second
 	// moveBound is how long the address may take to move after a fault, beside the daemon's own times.
 	moveBound = 8 * time.Second
 	// leaseBound is how long a dead daemon may leave its address behind before it counts as left for good.
@@ -28,24 +33,64 @@ const (
 type fault struct {
 	name    string
 	weighed bool // measured with keepalived's weights too: nginx's own faults
-	steps   []step
-	undo    func(ctx context.Context, p *pair) error // back to where it began; not measured
+	// interval is the only one at which it is measured. 0: all of them, and the targets are for the default.
+	interval time.Duration
+	steps    []step
+	undo     func(ctx context.Context, p *pair) error // back to where it began; not measured
 }
+
+// at says whether the fault is measured at an interval.
+func (f fault) at(interval time.Duration) bool { return f.interval == 0 || f.interval == interval }
 
 // step is one row of the table.
 type step struct {
-	row   string
-	title string
-	do    func(ctx context.Context, p *pair) error
-	until func(p *pair) func() (bool, string) // what the daemons should reach
-	bound time.Duration                       // for that
+	row     string
+	title   string
+	unequal string // what differs between the daemons beside themselves
+	do      func(ctx context.Context, p *pair) error
+	until   func(p *pair) func() (bool, string) // what the daemons should reach
+	bound   time.Duration                       // for that
+	about   *event                              // nil: what do does
 }
+
+// event is what a step is about where it need not happen. The figures of runs without it are of nothing.
+type event struct {
+	name   string
+	absent string // what to say where it never happened
+	in     func(s sample) bool
+}
+
+var (
+	moving     = &event{"move", "no move: the address was there already", func(s sample) bool { return s.Moves > 0 }}
+	contention = &event{"contention", "no contention", func(s sample) bool { return s.TwoOwners > 0 || s.Nobody > 0 }}
+)
 
 func toLB2(p *pair) func() (bool, string)    { return p.only(p.lb2) }
 func toLB1(p *pair) func() (bool, string)    { return p.only(p.lb1) }
 func lb2Takes(p *pair) func() (bool, string) { return p.has(p.lb2) }
 func followed(p *pair) func() (bool, string) { return p.follows(p.lb1) }
+func onOne(p *pair) func() (bool, string)    { return p.calm }
 func nothing(context.Context, *pair) error   { return nil }
+
+// findStep returns the step of a row and its fault, nil when there is none.
+func findStep(row string) (*fault, *step) {
+	for _, f := range allFaults() {
+		for i, s := range f.steps {
+			if s.row == row {
+				return &f, &f.steps[i]
+			}
+		}
+	}
+	return nil, nil
+}
+
+// intervalOf is the interval at which a row has its targets.
+func intervalOf(row string) milliseconds {
+	if f, _ := findStep(row); f != nil && f.interval > 0 {
+		return ms(f.interval)
+	}
+	return ms(defaultInterval)
+}
 
 // allFaults is the whole catalogue, in the order of the table.
 func allFaults() []fault {
@@ -86,7 +131,8 @@ func nginxFaults() []fault {
 			do: func(_ context.Context, p *pair) error { return p.lb1.nginx.SetHealthy(false) }, until: toLB2, bound: moveBound}},
 			undo: func(_ context.Context, p *pair) error { return p.lb1.nginx.SetHealthy(true) }},
 		{name: "nginx-restart", weighed: true, undo: nothing, steps: []step{{row: "nginx-restart", do: restartNginx,
-			title: "nginx stopped and started in order", until: toLB1, bound: moveBound}}},
+			title: "nginx stopped and started in order", until: toLB1, bound: moveBound,
+			unequal: "understudy drains around it, keepalived does nothing, as their packages come"}}},
 		{name: "nginx-upgrade", undo: nothing, steps: []step{{row: "nginx-upgrade", title: "nginx upgraded (USR2)", until: toLB1, bound: moveBound,
 			do: func(ctx context.Context, p *pair) error { return p.upgradeNginx(ctx) }}}},
 		{name: "nginx-killed", weighed: true, steps: []step{{row: "nginx-killed", title: "all of nginx killed",
@@ -103,8 +149,8 @@ func daemonFaults() []fault {
 		{name: "killed", undo: nothing, steps: []step{{row: "killed", title: "all processes of the daemon killed (SIGKILL), no cleanup",
 			do: func(_ context.Context, p *pair) error { return p.lb1.daemon.kill() }, until: toLB2, bound: leaseBound}}},
 		{name: "frozen", undo: nothing, steps: []step{{row: "frozen", title: fmt.Sprintf("daemon stopped for %v (SIGSTOP, SIGCONT)", freezeTime),
-			do: freeze, until: toLB2, bound: moveBound},
-			{row: "thawed", title: "the daemon that was stopped takes the address back", do: nothing, until: toLB1, bound: moveBound}}},
+			do: freeze, until: onOne, bound: moveBound}, // keepalived's better host never lets go, and is right to go on
+			{row: "thawed", title: "the daemon that was stopped takes the address back", do: nothing, until: toLB1, bound: moveBound, about: moving}}},
 		{name: "address-deleted", undo: nothing, steps: []step{{row: "address-deleted", title: "address deleted by hand",
 			do: deleteAddress, until: toLB1, bound: moveBound}}},
 	}
@@ -124,9 +170,10 @@ func networkFaults() []fault {
 					return wait(ctx, cutTime-tailTime)
 				}},
 			{row: "heal", title: "the cut heals", until: followed, bound: stuckBound,
-				do: func(_ context.Context, p *pair) error { return p.lb1.Heal() }},
+				unequal: "until the client is on the winner; keepalived's garp_master_refresh is off, as by default",
+				do:      func(_ context.Context, p *pair) error { return p.lb1.Heal() }},
 		}},
-		{name: "advert-loss", undo: nothing, steps: []step{{row: "advert-loss", do: loseAdverts, until: toLB1, bound: moveBound,
+		{name: "advert-loss", interval: lossInterval, undo: nothing, steps: []step{{row: "advert-loss", do: loseAdverts, until: toLB1, bound: moveBound, about: contention,
 			title: fmt.Sprintf("%d%% of the adverts lost for %v", lossPercent, lossTime)}}},
 	}
 }

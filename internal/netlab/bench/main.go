@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -49,14 +50,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitError
 	}
 	unmet := b.results.unmet()
-	fmt.Fprintf(stdout, "%d of %d targets are not met\n", unmet, len(b.results.Targets))
-	if plan.check && unmet > 0 {
+	for _, v := range unmet {
+		fmt.Fprintf(stdout, "%s: %s: %.4g, at most %.4g %s: %v\n", targetTitle(v.Row), v.Title, v.Got, v.Limit, v.Unit, v)
+	}
+	fmt.Fprintf(stdout, "%d of %d targets are not met\n", len(unmet), len(b.results.Targets))
+	if plan.check && len(unmet) > 0 {
 		return exitUnmet
 	}
 	return exitOK
 }
 
-// maxBroken is how many rounds may break before it ends.
+// maxBroken is how many rounds may break before it ends, and how many takeovers before the rest of them is left out.
 const maxBroken = 3
 
 // bench is one run of the command.
@@ -77,7 +81,10 @@ func (b *bench) run(ctx context.Context) error {
 		}
 		return b.write()
 	}
-	b.results = results{Began: b.began, Seed: b.plan.seed, Machine: describeMachine(), Planned: b.plan.judged()}
+	b.results = results{
+		Format: format, Began: b.began, Seed: b.plan.seed, Machine: describeMachine(), Memory: resident,
+		Planned: b.plan.judged(), Runs: b.plan.runsPlanned(),
+	}
 	fmt.Fprintf(b.out, "%s; seed %d; results go to %s\n", b.results.Machine, b.plan.seed, b.plan.dir)
 	err := b.takeovers(ctx)
 	if err == nil {
@@ -96,6 +103,9 @@ func (b *bench) rounds(ctx context.Context) error {
 		return nil
 	}
 	for _, interval := range b.plan.intervals {
+		if !slices.ContainsFunc(b.plan.faults, func(f fault) bool { return f.at(interval) }) {
+			continue
+		}
 		for n := range b.plan.runsAt(interval) {
 			if b.late() {
 				return nil
@@ -107,9 +117,7 @@ func (b *bench) rounds(ctx context.Context) error {
 					return err
 				}
 				// The others are worth their hour.
-				reason, _, _ := strings.Cut(err.Error(), "\n")
-				b.results.note("a round broke: %s", reason)
-				fmt.Fprintf(b.out, "%7s  a round broke: %v\n", time.Since(b.began).Round(time.Second), err)
+				b.remark("a round broke", err)
 			}
 			b.longest = max(b.longest, time.Since(began))
 			if err := b.write(); err != nil {
@@ -118,6 +126,13 @@ func (b *bench) rounds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// remark says what went otherwise than planned: the whole of it now, its first line in the results.
+func (b *bench) remark(what string, err error) {
+	reason, _, _ := strings.Cut(err.Error(), "\n")
+	b.results.note("%s: %s", what, reason)
+	fmt.Fprintf(b.out, "%7s  %s: %v\n", time.Since(b.began).Round(time.Second), what, err)
 }
 
 // late says that the time is up, in the results too.
@@ -136,13 +151,12 @@ func (b *bench) round(ctx context.Context, interval time.Duration, n int) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, pair.close()) }()
-	pair.trace = b.plan.trace
-	pair.out = b.out
+	pair.trace, pair.out, pair.remark = b.plan.trace, b.out, b.remark
 	for _, d := range b.plan.products {
 		if err := pair.take(d); err != nil {
 			return fmt.Errorf("%s: %w", d.name(), err)
 		}
-		for _, f := range b.plan.faultsOf(d) {
+		for _, f := range b.plan.faultsOf(d, interval) {
 			if err := b.fault(ctx, pair, f, n); err != nil {
 				return fmt.Errorf("%s: %s: %w", d.name(), f.name, err)
 			}

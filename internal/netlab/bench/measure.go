@@ -63,7 +63,12 @@ type sample struct {
 	KeepAlive breaks `json:"keep_alive"`
 	Downloads breaks `json:"downloads"`
 
-	// Missed says what the daemons should have reached and did not.
+	// Contentions is how often not exactly one host had the address, and Returned how long after the end of any of them, at most, the
+	// last connection was started that the host that then had it did not answer. Of steps that are about contentions.
+	Contentions int          `json:"contentions,omitempty"`
+	Returned    milliseconds `json:"returned_ms,omitempty"`
+
+	// Missed says what the daemons should have reached and did not, also after the step: the pair as it was before the fault.
 	Missed string `json:"missed,omitempty"`
 }
 
@@ -71,14 +76,39 @@ type sample struct {
 func (r sample) String() string {
 	text := fmt.Sprintf("%-16s outage %7.1f felt %7.1f stall %5.1f  lost %4d reset %2d unanswered %3d slow %3d  two owners %7.1f nobody %7.1f",
 		r.Row, r.Outage, r.Felt, r.Stall, r.Lost, r.Reset, r.Unanswered, r.Slow, r.TwoOwners, r.Nobody)
+	if r.Contentions > 0 {
+		text += fmt.Sprintf("  contentions %d returned %.1f", r.Contentions, r.Returned)
+	}
 	if r.Missed != "" {
 		text += "  (" + r.Missed + ")"
 	}
 	return text
 }
 
-// measure settles the pair, does a fault step by step, and undoes it.
-func (p *pair) measure(ctx context.Context, f fault) (samples []sample, err error) {
+// measure settles the pair, does a fault step by step, undoes it, and sees to it that the pair is again what it was.
+func (p *pair) measure(ctx context.Context, f fault) ([]sample, error) {
+	helped, err := p.comeBack(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if helped != nil {
+		p.remark(fmt.Sprintf("%s at %v did not begin by itself, and was started again", p.product.name(), p.interval), helped)
+	}
+	samples, err := p.through(ctx, f)
+	if err != nil {
+		return samples, err
+	}
+	helped, err = p.comeBack(ctx)
+	if helped != nil {
+		last := &samples[len(samples)-1]
+		last.Missed = strings.TrimPrefix(last.Missed+"; afterwards "+helped.Error(), "; ")
+		p.remark(fmt.Sprintf("%s at %v did not recover by itself after %q, and was started again", p.product.name(), p.interval, last.Row), helped)
+	}
+	return samples, err
+}
+
+// through goes through a fault.
+func (p *pair) through(ctx context.Context, f fault) (samples []sample, err error) {
 	if err := p.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -121,6 +151,9 @@ func (p *pair) perform(ctx context.Context, client *netlab.Client, s step) (samp
 	r.KeepAlive, r.Downloads = open[0].since(before[0]), open[1].since(before[1])
 	history := p.owners.History()
 	r.own(history, from, to)
+	if s.about == contention {
+		r.contend(history, saw)
+	}
 	if err := r.attempts(saw); err != nil {
 		return r, err
 	}
@@ -139,6 +172,27 @@ func (r *sample) own(history netlab.History, from, to time.Time) {
 	r.Nobody = ms(history.Gap(vip, from, to))
 	r.Moves = history.Moves(vip, from, to)
 	r.Stays = len(history.Owners(vip, to)) > 1
+}
+
+// contend fills in how often hosts contended for the address, and how long the client was not on the winner afterwards. What was started
+// just before the next time belongs to that.
+func (r *sample) contend(history netlab.History, saw netlab.Attempts) {
+	contending := false
+	for _, p := range history.Periods(vip, saw.From, saw.To) {
+		if len(p.Owners) != 1 {
+			if !contending {
+				r.Contentions++
+			}
+			contending = true
+			continue
+		}
+		for _, a := range saw.List {
+			if contending && a.Server != p.Owners[0] && !a.Start.Before(p.From) && a.Start.Before(p.To.Add(-netlab.Prompt)) {
+				r.Returned = max(r.Returned, ms(a.Start.Sub(p.From)))
+			}
+		}
+		contending = false
+	}
 }
 
 // attempts fills in what the new connections saw. An error means that the client itself could not work.

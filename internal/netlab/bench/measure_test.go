@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -118,6 +120,71 @@ func TestSampleOfOwners(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestSampleOfContentions(t *testing.T) {
+	change := func(at int, host string, held bool) netlab.Change {
+		return netlab.Change{At: after(at), Host: host, Addr: vip, Held: held}
+	}
+	refused := fmt.Errorf("connect: %w", syscall.ECONNREFUSED)
+	once := netlab.History{change(-5, "lb1", true), change(100, "lb2", true), change(130, "lb2", false)}
+	tests := []struct {
+		name    string
+		history netlab.History
+		list    []netlab.Attempt
+		want    sample
+	}{
+		{"none", once[:1], []netlab.Attempt{answered(50, 1, "lb1"), failed(60, refused)}, sample{}},
+		{"the loser answers while it has the address", once, []netlab.Attempt{answered(110, 1, "lb2"), answered(132, 1, "lb1")}, sample{Contentions: 1}},
+		{"the client stays on the loser", once, []netlab.Attempt{answered(132, 1, "lb2"), failed(165, refused), answered(170, 200, "lb1")},
+			sample{Contentions: 1, Returned: 35}},
+		{"the next one begins", append(slices.Clone(once), change(500, "lb1", false), change(510, "lb2", true)),
+			[]netlab.Attempt{answered(132, 1, "lb1"), failed(498, refused), answered(512, 1, "lb2")}, sample{Contentions: 2}},
+		{"nobody knows who wins", once[:2], []netlab.Attempt{answered(110, 1, "lb2")}, sample{Contentions: 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got sample
+			got.contend(tt.history, netlab.Attempts{From: begin, To: after(1000), List: tt.list})
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMemory reads what the kernel prints: each part of a file counts once, without the pages that were written to.
+func TestMemory(t *testing.T) {
+	const parent = `55d0c0000000-55d0c0010000 r-xp 00001000 fe:00 247278                     /usr/sbin/daemon
+Size:                 64 kB
+Rss:                  60 kB
+Pss:                  15 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+55d0c0010000-55d0c0014000 rw-p 00011000 fe:00 247278                     /usr/sbin/daemon
+Rss:                  16 kB
+Pss:                  16 kB
+Anonymous:            12 kB
+55d0c1000000-55d0c1100000 rw-p 00000000 00:00 0                          [heap]
+Rss:                 900 kB
+Pss:                 900 kB
+Anonymous:           900 kB
+`
+	child := strings.Replace(parent, " 60 kB", " 64 kB", 1)
+	files := make(map[string]int)
+	for _, text := range []string{parent, child} {
+		if err := mappedFiles(text, files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]int{"00001000 fe:00 247278": 64, "00011000 fe:00 247278": 4}
+	if diff := cmp.Diff(want, files); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	n, err := anonymousOf("Rss:       976 kB\nPss_Anon:       456 kB\nPss_File: 12 kB\n")
+	if _, none := anonymousOf("Rss:  976 kB\n"); n != 456 || err != nil || none == nil {
+		t.Errorf("%d anonymous KiB, %v; of none: %v", n, err, none)
 	}
 }
 

@@ -37,7 +37,9 @@ type pair struct {
 	user     *netlab.Host
 	owners   *netlab.Ownership
 	open     *openConns
-	random   *rand.Rand // of the moments of faults
+	random   *rand.Rand    // of the moments of faults
+	bound    time.Duration // electBound, less in tests
+	remark   func(what string, err error)
 	trace    bool
 	out      io.Writer
 }
@@ -48,7 +50,7 @@ func newPair(ctx context.Context, d product, interval time.Duration, seed int64)
 	if err != nil {
 		return nil, err
 	}
-	p := &pair{product: d, interval: interval, lab: lab, random: rand.New(rand.NewPCG(uint64(seed), 0))}
+	p := &pair{product: d, interval: interval, lab: lab, random: rand.New(rand.NewPCG(uint64(seed), 0)), bound: electBound}
 	if err := p.fill(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -168,20 +170,24 @@ func (p *pair) close() error {
 	return errors.Join(append(errs, p.lab.Close())...)
 }
 
-// settle brings the pair back to where every fault begins: both daemons run, the better host alone has the address, and the
-// client knows it. What a fault left for good is swept up, after it was measured.
+// comeBack brings the pair back to where every fault begins: both daemons run, and the better host alone has the address. A pair that
+// does not come to that by itself is ended and started again; helped is why it had to be.
+func (p *pair) comeBack(ctx context.Context) (helped, err error) {
+	if helped = p.elect(ctx, p.bound); helped == nil || ctx.Err() != nil {
+		return nil, helped
+	}
+	// Such as an address that a daemon left behind, or a daemon that does not come back.
+	if err := p.sweep(); err != nil {
+		return helped, errors.Join(helped, err)
+	}
+	if err = p.elect(ctx, p.bound); err != nil {
+		err = fmt.Errorf("the pair does not settle: %w\n%s\n%s", err, p.lb1.daemon.tail(), p.lb2.daemon.tail())
+	}
+	return helped, err
+}
+
+// settle has the client know who has the address, and waits for the moment of a fault.
 func (p *pair) settle(ctx context.Context) error {
-	err := p.elect(ctx, electBound)
-	if err != nil && ctx.Err() == nil {
-		// Such as an address that a daemon left behind, or a daemon that does not come back.
-		if serr := p.sweep(); serr != nil {
-			return errors.Join(err, serr)
-		}
-		err = p.elect(ctx, electBound)
-	}
-	if err != nil {
-		return fmt.Errorf("the pair does not settle: %w\n%s\n%s", err, p.lb1.daemon.tail(), p.lb2.daemon.tail())
-	}
 	if _, err := p.user.Exec(ctx, "ip", "neigh", "flush", "dev", netlab.Interface); err != nil {
 		return err
 	}
@@ -215,6 +221,14 @@ func (p *pair) owned(hosts ...string) func() (bool, string) {
 		owners := p.owners.Owners(vip)
 		return slices.Equal(owners, hosts), fmt.Sprintf("the address is on %v, not on %v", owners, hosts)
 	}
+}
+
+// calm is the condition that one host alone has the address and has had it for a while.
+func (p *pair) calm() (bool, string) {
+	now := time.Now()
+	periods := p.owners.History().Periods(vip, now.Add(-calmTime), now)
+	owners := periods[len(periods)-1].Owners
+	return len(periods) == 1 && len(owners) == 1, fmt.Sprintf("the address is on %v, and was not on one host for %v", owners, calmTime)
 }
 
 // has is the condition that a host has the address, whoever else does.

@@ -81,6 +81,14 @@ func (p *plan) choose(binary, daemons, faults, scales, intervals string) error {
 	if p.faults, err = pick(allFaults(), faults, func(f fault) string { return f.name }); err != nil {
 		return fmt.Errorf("-faults: %w", err)
 	}
+	if p.intervals, err = parseIntervals(intervals); err != nil {
+		return fmt.Errorf("-interval: %w", err)
+	}
+	for _, f := range p.faults {
+		if faults != "all" && !slices.ContainsFunc(p.intervals, f.at) {
+			return fmt.Errorf("-faults: %q is measured at %v only: add that to -interval", f.name, f.interval)
+		}
+	}
 	if p.scales, err = pick(allScales(), scales, func(s scaleCase) string { return s.name }); err != nil {
 		return fmt.Errorf("-scale: %w", err)
 	}
@@ -96,14 +104,18 @@ func (p *plan) choose(binary, daemons, faults, scales, intervals string) error {
 	if p.products, err = pick(products, daemons, product.name); err != nil {
 		return fmt.Errorf("-daemons: %w", err)
 	}
-	for text := range strings.SplitSeq(intervals, ",") {
+	return nil
+}
+
+func parseIntervals(list string) (intervals []time.Duration, err error) {
+	for text := range strings.SplitSeq(list, ",") {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < 10*time.Millisecond || d > 40*time.Second || d%(10*time.Millisecond) != 0 {
-			return fmt.Errorf("-interval: %q: want 10ms to 40s, in whole centiseconds", text)
+			return nil, fmt.Errorf("%q: want 10ms to 40s, in whole centiseconds", text)
 		}
-		p.intervals = append(p.intervals, d)
+		intervals = append(intervals, d)
 	}
-	return nil
+	return intervals, nil
 }
 
 // pick returns the named ones of all, in the order of all.
@@ -149,10 +161,16 @@ func (p plan) understudy() *understudy {
 	return nil
 }
 
-// faultsOf are the faults to measure with a daemon: for keepalived's weights only those of nginx.
-func (p plan) faultsOf(d product) []fault {
-	if k, ok := d.(*keepalived); ok && k.weight {
-		return slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool { return !f.weighed })
+// faultsOf are the faults to measure with a daemon at an interval: for keepalived's weights only those of nginx.
+func (p plan) faultsOf(d product, interval time.Duration) []fault {
+	k, ok := d.(*keepalived)
+	return slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool { return ok && k.weight && !f.weighed || !f.at(interval) })
+}
+
+// runsPlanned are the runs at each interval.
+func (p plan) runsPlanned() (list []plannedRuns) {
+	for _, interval := range p.intervals {
+		list = append(list, plannedRuns{ms(interval), p.runsAt(interval)})
 	}
-	return p.faults
+	return list
 }

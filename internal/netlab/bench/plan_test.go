@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,13 +55,25 @@ func TestParsePlan(t *testing.T) {
 
 func TestWeightsAreMeasuredForNginxOnly(t *testing.T) {
 	p := plan{faults: allFaults()}
-	for _, f := range p.faultsOf(&keepalived{weight: true}) {
+	for _, f := range p.faultsOf(&keepalived{weight: true}, lossInterval) {
 		if !strings.HasPrefix(f.name, "nginx-") {
 			t.Errorf("%s is measured with weights", f.name)
 		}
 	}
-	if len(p.faultsOf(&keepalived{})) != len(p.faults) {
+	if len(p.faultsOf(&keepalived{}, lossInterval)) != len(p.faults) {
 		t.Error("keepalived without weights misses faults")
+	}
+}
+
+func TestAdvertsAreLostWhereContentionsHappen(t *testing.T) {
+	p := plan{faults: allFaults(), products: []product{&understudy{}}, intervals: []time.Duration{defaultInterval}}
+	lost := func(f fault) bool { return f.name == "advert-loss" }
+	if slices.ContainsFunc(p.faultsOf(&understudy{}, defaultInterval), lost) || slices.Contains(p.judged(), "advert-loss") {
+		t.Error("adverts are lost at the default interval, where hardly a contention happens")
+	}
+	p.intervals = append(p.intervals, lossInterval)
+	if !slices.ContainsFunc(p.faultsOf(&understudy{}, lossInterval), lost) || !slices.Contains(p.judged(), "advert-loss") {
+		t.Errorf("no adverts are lost at %v", lossInterval)
 	}
 }
 
@@ -75,6 +88,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"an unknown daemon", []string{"-daemons", "frr"}, `bench: -daemons: "frr" is none of understudy, keepalived, keepalived-weight`},
 		{"an interval that no advert can carry", []string{"-interval", "1ms"}, `bench: -interval: "1ms": want 10ms to 40s, in whole centiseconds`},
 		{"no such daemon", []string{"-understudy", "/nowhere"}, `bench: -understudy: find /nowhere: `},
+		{"a fault of another interval", []string{"-faults", "stop,advert-loss", "-interval", "1s"}, `bench: -faults: "advert-loss" is measured at 100ms only: add that to -interval`},
 		{"an argument", []string{"stop"}, `bench: unexpected argument "stop"`},
 	}
 	for _, tt := range tests {

@@ -12,17 +12,36 @@ import (
 
 // results is all that was measured, as it is in results.json.
 type results struct {
+	Format    int              `json:"format"`
 	Began     time.Time        `json:"began"`
 	Took      string           `json:"took"`
 	Machine   string           `json:"machine"`
+	Memory    string           `json:"memory"` // which measure of it
 	Seed      int64            `json:"seed"`
 	Notes     []string         `json:"notes,omitempty"`
 	Planned   []string         `json:"planned,omitempty"` // what is to be judged
+	Runs      []plannedRuns    `json:"planned_runs,omitempty"`
 	Summary   []summary        `json:"summary"`
 	Scales    []scaleResult    `json:"scales"`
 	Takeovers []takeoverResult `json:"takeovers"`
 	Targets   []verdictOf      `json:"targets"`
 	Samples   []sample         `json:"samples"`
+}
+
+// plannedRuns is how many runs were planned at an interval.
+type plannedRuns struct {
+	Interval milliseconds `json:"interval_ms"`
+	Runs     int          `json:"runs"`
+}
+
+// plannedAt is how many runs were planned at an interval, 0 when that is not known.
+func (r *results) plannedAt(interval milliseconds) int {
+	for _, p := range r.Runs {
+		if p.Interval == interval {
+			return p.Runs
+		}
+	}
+	return 0
 }
 
 // spread is a figure over the runs.
@@ -49,7 +68,8 @@ type summary struct {
 	Runs     int          `json:"runs"`
 	Missed   int          `json:"missed"` // runs in which the daemons did not reach what they should
 
-	Stays int `json:"two_owners_stay"` // runs that ended with two owners
+	Stays    int `json:"two_owners_stay"` // runs that ended with two owners
+	Happened int `json:"happened"`        // runs in which what the row is about happened
 
 	Outage    spread `json:"outage_ms"`
 	Felt      spread `json:"felt_ms"`
@@ -62,6 +82,11 @@ type summary struct {
 	Reset     spread `json:"reset"`
 	// Unanswered are the new connections without an answer, and those that had it late.
 	Unanswered spread `json:"unanswered_or_slow"`
+	// NoAnswer are those without an answer alone.
+	NoAnswer spread `json:"no_answer"`
+	// Contentions is the sum of all runs.
+	Contentions int    `json:"contentions,omitempty"`
+	Returned    spread `json:"returned_ms,omitzero"`
 	// KeepAlive and Downloads are how many of the open connections broke.
 	KeepAlive spread `json:"keep_alive_broken"`
 	Downloads spread `json:"downloads_broken"`
@@ -100,7 +125,7 @@ func (r *results) summarize() {
 	for _, k := range keys {
 		r.Summary = append(r.Summary, sum(groups[k]))
 	}
-	r.Targets = append(judgeTargets(r.Summary, r.Scales), judgeTakeovers(r.Takeovers)...)
+	r.Targets = slices.Concat(r.judgeFaults(), r.judgeScales(), judgeTakeovers(r.Takeovers))
 	r.Targets = append(r.Targets, missing(r.Planned, r.Targets)...)
 }
 
@@ -125,10 +150,17 @@ func sum(list []sample) summary {
 		Lost:       of(func(s sample) milliseconds { return milliseconds(s.Lost) }),
 		Reset:      of(func(s sample) milliseconds { return milliseconds(s.Reset) }),
 		Unanswered: of(func(s sample) milliseconds { return milliseconds(s.Unanswered + s.Slow) }),
+		NoAnswer:   of(func(s sample) milliseconds { return milliseconds(s.Unanswered) }),
+		Returned:   of(func(s sample) milliseconds { return s.Returned }),
 		KeepAlive:  of(func(s sample) milliseconds { return milliseconds(s.KeepAlive.all()) }),
 		Downloads:  of(func(s sample) milliseconds { return milliseconds(s.Downloads.all()) }),
 	}
+	_, step := findStep(s.Row)
 	for _, one := range list {
+		s.Contentions += one.Contentions
+		if step == nil || step.about == nil || step.about.in(one) {
+			s.Happened++
+		}
 		if one.Missed != "" {
 			s.Missed++
 		}
@@ -151,14 +183,49 @@ func rowOrder() (rows []string) {
 
 // rowTitle is a row in words.
 func rowTitle(row string) string {
-	for _, f := range allFaults() {
-		for _, s := range f.steps {
-			if s.row == row {
-				return s.title
-			}
-		}
+	if _, s := findStep(row); s != nil {
+		return s.title
 	}
 	return row
+}
+
+// targetTitle is a row in words, with its interval where that is not the default.
+func targetTitle(row string) string {
+	if interval := intervalOf(row); interval != ms(defaultInterval) {
+		return fmt.Sprintf("%s, adverts every %v ms", rowTitle(row), interval)
+	}
+	return rowTitle(row)
+}
+
+// nothing says why a row's figures are of nothing, "" when they are not.
+func (s *summary) nothing() string {
+	if _, step := findStep(s.Row); s.Happened == 0 && step != nil && step.about != nil {
+		return step.about.absent
+	}
+	return ""
+}
+
+// happened says how often happened what the row is about, "" where that goes without saying.
+func (s *summary) happened() string {
+	_, step := findStep(s.Row)
+	switch {
+	case step == nil || step.about == nil || s.Happened == 0:
+		return ""
+	case s.Contentions > 0:
+		return fmt.Sprintf("%s in %d of %d runs", several(s.Contentions, step.about.name), s.Happened, s.Runs)
+	case s.Happened < s.Runs || step.about == contention: // which nobody counted
+		return fmt.Sprintf("a %s in %d of %d runs", step.about.name, s.Happened, s.Runs)
+	default:
+		return ""
+	}
+}
+
+// several is a number of things in words.
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // find returns the summary of a row, nil when it was not measured.
@@ -171,14 +238,9 @@ func find(list []summary, row, daemon string, interval milliseconds) *summary {
 	return nil
 }
 
-// unmet counts the targets that are not met, the machine's stalls aside, and what was planned and not measured.
-func (r *results) unmet() (n int) {
-	for _, t := range r.Targets {
-		if t.Verdict == unmet || t.Verdict == unmeasured {
-			n++
-		}
-	}
-	return n
+// unmet lists the targets that do not hold: not met, not measured, or measured in fewer runs than planned.
+func (r *results) unmet() []verdictOf {
+	return slices.DeleteFunc(slices.Clone(r.Targets), verdictOf.holds)
 }
 
 // read takes the results of an earlier run.
@@ -190,6 +252,7 @@ func (b *bench) read() error {
 	if err := json.Unmarshal(data, &b.results); err != nil {
 		return fmt.Errorf("%s: %w", b.plan.from, err)
 	}
+	b.results.modernize()
 	return nil
 }
 

@@ -129,8 +129,8 @@ func (r scaleResult) String() string {
 	if r.Error != "" {
 		return fmt.Sprintf("%s: %s", r.Title, r.Error)
 	}
-	return fmt.Sprintf("%s: CPU %.3f and %.3f s/min, PSS %.1f and %.1f MiB, filled in %.0f ms, moved in %.0f ms, two owners %.1f ms, nobody %.1f ms",
-		r.Title, r.Master.CPU, r.Backup.CPU, r.Master.PSS, r.Backup.PSS, r.Filled, r.Moved, r.TwoOwners, r.Nobody)
+	return fmt.Sprintf("%s: CPU %.3f and %.3f s/min, memory %.1f and %.1f MiB, filled in %.0f ms, moved in %.0f ms, two owners %.1f ms, nobody %.1f ms",
+		r.Title, r.Master.CPU, r.Backup.CPU, r.Master.Memory, r.Backup.Memory, r.Filled, r.Moved, r.TwoOwners, r.Nobody)
 }
 
 // scales measures the sizes: each of them for one daemon after the other.
@@ -280,11 +280,11 @@ func (c scaleCase) cost(ctx context.Context, p *pair, r *scaleResult) error {
 		if err != nil {
 			return err
 		}
-		pss, err := s.daemon.pss()
+		memory, err := s.daemon.memory()
 		if err != nil {
 			return err
 		}
-		u := usage{CPU: (after - before[i]).Minutes() * 60 / took.Minutes(), PSS: pss}
+		u := usage{CPU: (after - before[i]).Minutes() * 60 / took.Minutes(), Memory: memory}
 		if s == p.lb1 {
 			r.Master = u
 		} else {

@@ -37,7 +37,7 @@ func plot(list []summary, interval milliseconds) string {
 	for _, row := range rowOrder() {
 		top := y
 		for _, d := range plotDaemons {
-			if s := find(list, row, d.name, interval); s != nil {
+			if s := find(list, row, d.name, interval); s != nil && s.nothing() == "" {
 				bar(&body, y, d.colour, s.Outage)
 				y += barHeight + barGap
 			}

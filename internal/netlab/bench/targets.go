@@ -14,12 +14,46 @@ type verdictOf struct {
 	Got     float64 `json:"got"`
 	Unit    string  `json:"unit"`
 	Verdict string  `json:"verdict"`
+	// Runs is how many there were of those that were planned, where they are too few.
+	Runs    int `json:"runs,omitempty"`
+	Planned int `json:"planned,omitempty"`
+}
+
+// holds says whether the target was reached, the machine's stalls aside, in all that was planned.
+func (v verdictOf) holds() bool { return v.Verdict == met || v.Verdict == stalled }
+
+// String is the verdict in words.
+func (v verdictOf) String() string {
+	if v.Verdict == tooFew {
+		return fmt.Sprintf("%s (%d of %d)", v.Verdict, v.Runs, v.Planned)
+	}
+	return v.Verdict
+}
+
+// verdictFor compares a figure with its limit.
+func verdictFor(row, title string, limit, got float64, unit string) verdictOf {
+	v := verdictOf{Row: row, Title: title, Limit: limit, Got: got, Unit: unit, Verdict: unmet}
+	if got <= limit {
+		v.Verdict = met
+	}
+	return v
+}
+
+// of takes back what was met in fewer runs than planned: the others might not have met it.
+func (v verdictOf) of(runs, planned int) verdictOf {
+	if v.holds() && runs < planned {
+		v.Verdict, v.Runs, v.Planned = tooFew, runs, planned
+	}
+	return v
 }
 
 const (
 	met   = "met"
 	unmet = "not met"
-	// unmeasured is what was planned and has no figure: the run ended early, or the daemon could not carry so many.
+	// tooFew is what the time limit leaves, or a round that broke.
+	tooFew = "met, but in fewer runs than planned"
+	// unmeasured is what was planned and has no figure: the run ended early, the daemon could not carry so many, or what the row is about
+	// did not happen in most of its runs.
 	unmeasured = "not measured"
 	// stalled: the outage is too long, but nobody tried to connect in that time, because the machine stood still.
 	stalled = "met but for stalls of the machine"
@@ -32,9 +66,11 @@ const (
 	overlap = 30
 	// moved is how long an order to move may take until the client is on the other host, the command of a drain included.
 	moved = 50
+	// returned is how long after a contention the client may be on another host than the winner.
+	returned = 50
 )
 
-// target is an upper limit of one figure of some rows, at the default interval.
+// target is an upper limit of one figure of some rows, at the interval of the row.
 type target struct {
 	rows   []string
 	figure string
@@ -49,31 +85,37 @@ func lostMax(s summary) (got, same milliseconds)      { return s.Lost.Max, s.Los
 func nobodyMax(s summary) (got, same milliseconds)    { return s.Nobody.Max, s.Nobody.Max }
 func movesMax(s summary) (got, same milliseconds)     { return s.Moves.Max, s.Moves.Max }
 func settledMax(s summary) (got, same milliseconds)   { return s.Settled.Max, s.Settled.Max }
+func returnedMax(s summary) (got, same milliseconds)  { return s.Returned.Max, s.Returned.Max }
 func settledMedian(s summary) (got, same milliseconds) {
 	return s.Settled.Median, s.Settled.Median
 }
 
-// judge compares a figure with its limit. Nothing is met by daemons that did not end as they should.
-func (t target) judge(row string, s summary) verdictOf {
+// judge compares a figure with its limit. Nothing is met by daemons that did not end as they should, or to which nothing happened.
+func (t target) judge(s summary, planned int) verdictOf {
 	got, felt := t.of(s)
-	v := verdictOf{Row: row, Title: t.figure, Limit: float64(t.limit), Got: float64(got), Unit: "ms", Verdict: unmet}
+	v := verdictFor(s.Row, t.figure, float64(t.limit), float64(got), "ms")
 	if t.figure == figureMoves || t.figure == figureLost {
 		v.Unit = ""
 	}
 	switch {
 	case s.Missed > 0: // an address that never moved was never away
-	case got <= t.limit:
-		v.Verdict = met
-	case felt <= t.limit:
+		v.Verdict = unmet
+	case v.Verdict == unmet && felt <= t.limit:
 		v.Verdict = stalled
 	}
-	return v
+	// A median of runs of which most are of nothing is of nothing.
+	if v.holds() && 2*s.Happened <= s.Runs || t.figure == figureReturned && s.Contentions == 0 {
+		v.Verdict = unmeasured
+	}
+	return v.of(s.Runs, planned)
 }
 
-// The figures that are not times.
 const (
+	// The figures that are not times.
 	figureMoves = "moves, maximum"
 	figureLost  = "lost, maximum"
+	// That of contentions, which earlier results did not count.
+	figureReturned = "client on the winner after each contention, maximum"
 )
 
 // targets is what understudy must reach. "At most" is the maximum of the runs.
@@ -104,6 +146,7 @@ func targets() []target {
 		{reloads, "two owners, maximum", 0, twoOwnersMax},
 		{[]string{"advert-loss"}, "outage, median", seamless, outageMedian},
 		{[]string{"advert-loss"}, "outage, maximum", 100, outageMax},
+		{[]string{"advert-loss"}, figureReturned, returned, returnedMax},
 	}
 }
 
@@ -121,12 +164,10 @@ func (p plan) judged() (names []string) {
 			names = append(names, scaleRow(c.name))
 		}
 	}
-	if !slices.Contains(p.intervals, defaultInterval) {
-		return names
-	}
 	for _, f := range p.faults {
 		for _, s := range f.steps {
-			if slices.ContainsFunc(targets(), func(t target) bool { return slices.Contains(t.rows, s.row) }) {
+			measured := slices.ContainsFunc(p.intervals, func(d time.Duration) bool { return ms(d) == intervalOf(s.row) })
+			if measured && slices.ContainsFunc(targets(), func(t target) bool { return slices.Contains(t.rows, s.row) }) {
 				names = append(names, s.row)
 			}
 		}
@@ -147,27 +188,27 @@ func missing(planned []string, have []verdictOf) (out []verdictOf) {
 	return out
 }
 
-// judgeTargets compares what was measured with the targets, in the order of the catalogue.
-func judgeTargets(list []summary, scales []scaleResult) []verdictOf {
+// judgeFaults compares what was measured with the targets, in the order of the catalogue.
+func (r *results) judgeFaults() []verdictOf {
 	var out []verdictOf
 	for _, row := range rowOrder() {
-		s := find(list, row, "understudy", ms(defaultInterval))
+		s := find(r.Summary, row, "understudy", intervalOf(row))
 		if s == nil {
 			continue
 		}
 		for _, t := range targets() {
 			if slices.Contains(t.rows, row) {
-				out = append(out, t.judge(row, *s))
+				out = append(out, t.judge(*s, r.plannedAt(s.Interval)))
 			}
 		}
 	}
-	return append(out, judgeScales(scales)...)
+	return out
 }
 
 const (
 	// What many instances may cost, on the master.
-	pssOfOne        = 20.0 // MiB
-	pssOfAll        = 120.0
+	memoryOfOne     = 20.0 // MiB
+	memoryOfAll     = 120.0
 	cpuOfAll        = 15.0 // seconds a minute: a quarter of one core
 	cpuOfKeepalived = 1.5  // times keepalived's, in the same run
 )
@@ -190,42 +231,41 @@ func judgeTakeovers(list []takeoverResult) []verdictOf {
 			limit milliseconds
 			got   spread
 		}{{"advert, median", takeoverOfOne, r.Advert}, {"usable, median", limit, r.Usable}, {"announced, median", limit, r.Announced}} {
-			v := verdictOf{takeoverRow(r.Addresses), f.title, float64(f.limit), float64(f.got.Median), "ms", unmet}
-			if f.got.Median <= f.limit {
-				v.Verdict = met
+			v := verdictFor(takeoverRow(r.Addresses), f.title, float64(f.limit), float64(f.got.Median), "ms")
+			switch {
+			case r.Missed > 0:
+				v.Verdict = unmet
+			case r.Runs == 0:
+				v.Verdict = unmeasured
 			}
-			out = append(out, v)
+			out = append(out, v.of(r.Runs, r.Planned))
 		}
 	}
 	return out
 }
 
-func judgeScales(scales []scaleResult) []verdictOf {
+func (r *results) judgeScales() []verdictOf {
 	var out []verdictOf
 	get := func(name, daemon string) *scaleResult {
-		for i, s := range scales {
+		for i, s := range r.Scales {
 			if s.Name == name && s.Daemon == daemon && s.Error == "" {
-				return &scales[i]
+				return &r.Scales[i]
 			}
 		}
 		return nil
 	}
 	judge := func(s *scaleResult, title string, limit, got float64, unit string) {
-		v := verdictOf{scaleRow(s.Name), title, limit, got, unit, unmet}
-		if got <= limit {
-			v.Verdict = met
-		}
-		out = append(out, v)
+		out = append(out, verdictFor(scaleRow(s.Name), title, limit, got, unit))
 	}
 	if s := get("1", "understudy"); s != nil {
-		judge(s, "PSS", pssOfOne, s.Master.PSS, "MiB")
+		judge(s, r.Memory, memoryOfOne, s.Master.Memory, "MiB")
 	}
 	if s, k := get("255", "understudy"), get("255", "keepalived"); s != nil && k != nil {
 		judge(s, fmt.Sprintf("CPU of the master, %.1f times keepalived's", cpuOfKeepalived), cpuOfKeepalived*k.Master.CPU, s.Master.CPU, "s/min")
 	}
 	if s := get("4080", "understudy"); s != nil {
 		judge(s, "CPU of the master", cpuOfAll, s.Master.CPU, "s/min")
-		judge(s, "PSS", pssOfAll, s.Master.PSS, "MiB")
+		judge(s, r.Memory, memoryOfAll, s.Master.Memory, "MiB")
 	}
 	return out
 }
