@@ -8,13 +8,6 @@ import (
 
 // Bounds of what is done about addresses.
 const (
-	maxRenewal = 500 * time.Millisecond
-	// Up to maxTogether addresses are renewed at one instant. More are renewed in so many goes, by their VRIDs: one by one they
-	// cost twice as much, all at once they are a burst.
-	maxTogether   = 64
-	renewalGoes   = 16
-	vridsTogether = 256 / renewalGoes
-	minLifetime   = 2 * time.Second
 	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that.
 	firstRetry  = 5 * time.Second
 	maxRetry    = 5 * time.Minute
@@ -68,16 +61,6 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 	return true
 }
 
-// lifetime is the lease of an instance's addresses; 0 is none. The kernel counts in whole seconds, and the addresses of
-// a dead daemon must be gone before a backup takes them.
-func (i *instance) lifetime() time.Duration {
-	if !i.cfg.Lease {
-		return 0
-	}
-	dead := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
-	return max(minLifetime, dead.Truncate(time.Second)-time.Second)
-}
-
 // take sets the addresses.
 func (n *Node) take(now time.Time, i *instance) {
 	i.holding, i.confirmed = true, false
@@ -89,28 +72,16 @@ func (n *Node) take(now time.Time, i *instance) {
 // setAddresses asks for the addresses, and plans the lease's renewal.
 func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-	lifetime := i.lifetime()
+	lifetime := i.lifetime(now)
 	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
-	was, again := i.renewal, !until.IsZero()
+	planned := i.renewal
+	if until.IsZero() {
+		planned = time.Time{} // it is no renewal
+	}
 	i.renewal = time.Time{}
-	if lifetime == 0 {
-		return
+	if lifetime > 0 {
+		i.renewal = n.nextRenewal(now, i, planned)
 	}
-	gap := n.renewalGap(i, again)
-	i.renewal = now.Add(gap)
-	if next := was.Add(gap); again && next.After(now) {
-		i.renewal = next // a late one does not make the goes one
-	}
-}
-
-// renewalGap is how long it is to the next renewal. Of many addresses that are set at once the first renewal comes at another time
-// for each go.
-func (n *Node) renewalGap(i *instance, again bool) time.Duration {
-	gap := min(i.cfg.Interval, maxRenewal)
-	if n.index.addresses > maxTogether && !again {
-		gap = gap * time.Duration(1+i.cfg.VRID/vridsTogether) / renewalGoes
-	}
-	return gap
 }
 
 // release removes the addresses.
@@ -205,7 +176,7 @@ func (n *Node) tickAddresses(now time.Time, i *instance) {
 	case !i.repair.at.IsZero():
 		i.renewal = i.repair.at // a renewal would bring back what is repaired slowly
 	default:
-		n.setAddresses(now, i, now.Add(maxRenewal))
+		n.setAddresses(now, i, now.Add(staleRenewal))
 	}
 	if d := i.announcer.deadline(); due(now, d) {
 		n.announce(now, i)

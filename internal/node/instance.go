@@ -139,6 +139,12 @@ func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bo
 		i.lastChange.Took = now.Sub(i.since)
 	}
 	i.state, i.since = to, now
+	if from == Master && !i.renewal.IsZero() {
+		i.renewal = earliest(i.renewal, now.Add(keepGap))
+		if i.lease() > minLifetime {
+			i.renewal = now // it is cut short: another host may come at once
+		}
+	}
 	n.do(Changed{i.cfg.Name, from, to, why, i.fate.standing.priority(), quiet, i.fate.group})
 	// Master is told once the addresses are there; leaving is on its way to something else.
 	if to == Backup || to == Fault || to == Stopped {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// leaseEarly is by how much the kernel may be early with the end of a lease, which it counts in whole seconds. Measured: an address
-// with a lease of 2 s goes 1.4 s after its last renewal at the earliest.
+// leaseEarly is by how much the kernel may be early with the end of a lease: measured is a tenth of that.
 const leaseEarly = 600 * time.Millisecond
 
 // namesWait is how long a cleanup waits for the names of peers that were never looked up: until then it has told nobody, and the
@@ -38,7 +37,7 @@ func (n *Node) retain(now time.Time, i *instance, until time.Time) {
 	i.remnant.renew = time.Time{}
 	wanted := i.fate.running() || n.waitsForNames(i) // it is kept no longer for hosts that do not know yet
 	if n.remain(now, i, lifetime, until) && i.cfg.Lease && wanted {
-		i.remnant.renew = now.Add(n.renewalGap(i, !until.IsZero()))
+		i.remnant.renew = now.Add(n.renewalGap(i, keepGap, !until.IsZero()))
 	}
 }
 
@@ -76,7 +75,7 @@ func (n *Node) tickRemnant(now time.Time, i *instance) {
 	case !i.holding:
 		r.renew = time.Time{}
 	default:
-		n.retain(now, i, now.Add(maxRenewal))
+		n.retain(now, i, now.Add(staleRenewal))
 	}
 }
 

@@ -155,7 +155,7 @@ func (n *Node) instanceStatus(i *instance) InstanceStatus {
 	s := InstanceStatus{
 		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
-		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lifetime(),
+		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
 		LastChange: i.lastChange, Retry: i.failure.retry,
 	}
 	if n.cfg.Shadow {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // least is the shortest lease there is: what a cleanup that is killed leaves.
@@ -14,6 +15,7 @@ func (s *scenario) haunt() {
 	observe, told := s.c.Observe, map[*Host]time.Time{}
 	s.c.Observe = func(h *Host, ev node.Event, actions []node.Action) {
 		observe(h, ev, actions)
+		s.plights[h].believed = later(s.plights[h].believed, s.believed(h, actions))
 		for _, h := range s.c.hosts {
 			if !s.haunted(h) || h.frozen || told[h].Equal(h.ended) {
 				continue
@@ -29,22 +31,42 @@ func (s *scenario) haunt() {
 // haunted says whether a host without a process has addresses.
 func (s *scenario) haunted(h *Host) bool { return h.node == nil && len(h.kernel.addrs) > 0 }
 
-// mayStay is for how long a host may have addresses after its last process. Killed, a daemon leaves what it had for its lease, and a
-// cleanup for the least one; where there is no lease, for as long as it might have worked. What it found nobody for stays longer.
+// believed is until when the others wait at least, without their skew, because of what a host says: until then it may have its addresses.
+// What a host does late it says late.
+func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
+	for _, a := range actions {
+		send, ok := a.(node.Send)
+		if !ok {
+			continue
+		}
+		advert, err := vrrp.Parse(send.Payload, send.Source, send.Destination, vrrp.HopLimit)
+		if err == nil && advert.Priority != vrrp.PriorityRelease && !vrrp.IsOffer(advert.Advert) {
+			until = later(until, h.now().Add(h.Lag+time.Duration(s.common.DeadAdverts)*advert.Interval))
+		}
+	}
+	return until
+}
+
+// mayStay is for how long a host may have addresses after its last process. Killed, a daemon leaves what it had until the others no longer
+// believe in it, or for the least lease, and a cleanup for that one; where there is no lease, for as long as it might have worked. What it
+// found nobody for stays longer.
 func (s *scenario) mayStay(h *Host) time.Duration {
-	lease := max(least, time.Duration(s.common.DeadAdverts)*s.widest-time.Second)
+	lease := least
 	switch {
 	case !h.remains.until.IsZero():
 		lease = unclaimedFor
 	case h.cleaning:
-		lease = least
 		for _, i := range h.begun.Instances {
 			if b := boundsOf(slowestOf(h.begun.Instances), 0, 0); !i.Lease {
 				lease = least + 50*time.Millisecond + 2*b.leave + longestLinger
 			}
 		}
 	}
-	return s.bounds().drift(lease + s.c.cfg.LeaseLate)
+	most := lease + s.c.cfg.LeaseLate
+	if !h.cleaning {
+		most = max(most, s.plights[h].believed.Sub(h.ended))
+	}
+	return s.bounds().drift(most)
 }
 
 // longestLinger is how long an old holder serves at most beside another master, however many addresses there are.

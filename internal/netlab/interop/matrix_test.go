@@ -17,8 +17,8 @@ const (
 	skewWorse  = 610 * time.Millisecond
 	downBetter = 3*time.Second + skewBetter
 	downWorse  = 3*time.Second + skewWorse
-	// leased is for how long a dead daemon's address stays at least: the kernel ends a lease of 2 s from 1.4 s on, and we renew it
-	// every 500 ms.
+	// leased is for how long a dead daemon's address stays at least: the kernel ends a lease of 2 s from 1.95 s on, and we renew it
+	// every second.
 	leased = 900 * time.Millisecond
 	// prompt is what a move may take that waits for no timer of a second.
 	prompt = 60 * time.Millisecond
