@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -40,6 +41,7 @@ type addressSetter struct {
 	wanted map[place]int                // how many of newest want an address
 	bases  map[string]string            // the interface under each macvlan
 	failed map[string]node.SetAddresses // releases that the kernel refused
+	barred map[place]bool               // what could not be set since somebody else has it, by the instance's interface
 	after  []func()                     // what is done when no wish is left
 	lost   []node.AddressLost           // deletions to look into
 	busy   bool
@@ -56,6 +58,8 @@ type place struct {
 const (
 	// maxLost bounds the deletions that wait to be looked into; the next renewal or repair finds the rest.
 	maxLost = 4096
+	// maxBarred bounds the addresses of others whose deletion is news; the rest is tried again in its time.
+	maxBarred = 4096
 	// maxBatch bounds the addresses that are set in one go: so many at once cost the least, and the first instance of
 	// thousands does not wait for the last.
 	maxBatch = 256
@@ -70,7 +74,7 @@ func newAddressSetter(kernel addressKernel, post func(context.Context, node.Even
 	return &addressSetter{
 		kernel: kernel, post: post, log: log, again: again,
 		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{}, bases: map[string]string{},
-		failed: map[string]node.SetAddresses{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		failed: map[string]node.SetAddresses{}, barred: map[place]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 }
 
@@ -122,15 +126,31 @@ func (s *addressSetter) then(do func()) {
 	s.poke()
 }
 
-// deleted takes note that the kernel says that an address is gone. Of one that no instance wants it was our own doing.
+// deleted takes note that the kernel says that an address is gone. Of one that no instance wants it was our own doing, unless somebody
+// else had it: then it stands in the way no more, which is told once for each time that it did.
 func (s *addressSetter) deleted(ev node.AddressLost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.wanted[place{ev.Interface, ev.IP}] == 0 || len(s.lost) >= maxLost {
+	isNews := s.wanted[place{ev.Interface, ev.IP}] > 0 || s.barred[place{s.base(ev.Interface), ev.IP}]
+	if !isNews || len(s.lost) >= maxLost {
 		return
 	}
 	s.lost = append(s.lost, ev)
 	s.poke()
+}
+
+// bar takes note of which of a wish's addresses somebody else has.
+func (s *addressSetter) bar(w node.SetAddresses, failed []linux.AddressError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range w.Addresses {
+		delete(s.barred, place{w.Interface, a.IP})
+	}
+	for _, f := range failed {
+		if errors.Is(f.Err, linux.ErrForeign) && len(s.barred) < maxBarred {
+			s.barred[place{w.Interface, f.IP}] = true
+		}
+	}
 }
 
 func (s *addressSetter) poke() {
@@ -228,6 +248,7 @@ func (s *addressSetter) performed(ctx context.Context, w node.SetAddresses, fail
 		}
 		return
 	}
+	s.bar(w, failed)
 	for _, f := range failed {
 		s.post(ctx, node.AddressFailed{Instance: w.Instance, IP: f.IP, Err: f.Err})
 	}
@@ -303,18 +324,22 @@ func (s *addressSetter) look(ctx context.Context, lost []node.AddressLost) {
 	for _, ev := range lost {
 		if p := (place{ev.Interface, ev.IP}); gone[p] {
 			delete(gone, p) // once for each address
-			ev.Interface = s.base(ev.Interface)
-			s.post(ctx, ev)
+			s.post(ctx, s.tell(ev))
 		}
 	}
 }
 
-// base is the interface whose instances have addresses on an interface: itself, or the one under it.
-func (s *addressSetter) base(ifName string) string {
+// tell makes a loss what the node knows: it is of the interface whose instances have addresses there. A bar is told of once.
+func (s *addressSetter) tell(ev node.AddressLost) node.AddressLost {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.bases[ifName], ifName)
+	ev.Interface = s.base(ev.Interface)
+	delete(s.barred, place{ev.Interface, ev.IP})
+	return ev
 }
+
+// base is the interface whose instances have addresses on an interface: itself, or the one under it; mu is held.
+func (s *addressSetter) base(ifName string) string { return cmp.Or(s.bases[ifName], ifName) }
 
 // drain waits until nothing is left to set, or ctx ends.
 func (s *addressSetter) drain(ctx context.Context) {

@@ -269,6 +269,84 @@ func TestDeletions(t *testing.T) {
 	})
 }
 
+// What somebody else has cannot be set; when it goes, the wait for another try is over. Our own removals are no such news.
+func TestDeletionOfWhatStoodInTheWay(t *testing.T) {
+	foreign := fmt.Errorf("192.0.2.10 is on eth0 already and %w", linux.ErrForeign)
+	lost := []string{"AddressLost{Interface:eth0 IP:192.0.2.10 Expired:false}"}
+	tests := []struct {
+		name string
+		err  error
+		on   string // where the deletion is
+		do   func(t *testing.T, s *setting)
+		want []string
+	}{
+		{"it was somebody else's", foreign, "eth0", nil, lost},
+		{"on the device of a virtual MAC", foreign, "us4-71-eth0", nil, lost},
+		{"on another interface", foreign, "eth1", nil, nil},
+		{"there was another reason, so it may be our own", errors.New("no buffer space available"), "eth0", nil, nil},
+		{"it was set after all", foreign, "eth0", func(t *testing.T, s *setting) {
+			s.set(wish("web", time.Time{}, vip1))
+			s.drain(t.Context())
+			s.set(wish("web", time.Time{}))
+		}, nil},
+		{"it is there again, and goes for good", foreign, "eth0", func(_ *testing.T, s *setting) {
+			s.kernel.has[place{"eth0", vip1}] = true
+			s.lostOn("eth0", vip1, false)
+			synctest.Wait()
+			clear(s.kernel.has)
+		}, lost},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSetting(t)
+				s.kernel.refuse[vip1] = tt.err
+				w := wish("web", time.Time{}, vip1)
+				w.VirtualMAC = 71
+				s.set(w)
+				s.drain(t.Context())
+				clear(s.kernel.refuse)
+				s.set(wish("web", time.Time{}))
+				s.drain(t.Context())
+				if tt.do != nil {
+					tt.do(t, s)
+					s.drain(t.Context())
+				}
+				s.events = nil
+				for range 2 { // twice is told once
+					s.lostOn(tt.on, vip1, false)
+					s.lostOn(tt.on, vip2, false)
+					synctest.Wait()
+				}
+				s.end()
+				if diff := cmp.Diff(tt.want, s.events); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// What a program could not set is news also for the one that goes on for it.
+func TestBarredIsInherited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetting(t)
+		was := &node.Sealed{Instances: make([]node.SealedInstance, 2)}
+		for _, w := range []node.SetAddresses{wish("web", time.Time{}, vip1), wish("mail", time.Time{}, vip2)} {
+			was.Config.Instances = append(was.Config.Instances, node.Instance{Name: w.Instance, Interface: w.Interface, Addresses: w.Addresses})
+		}
+		was.Instances[1].Failure.Why = "cannot set 192.0.2.11"
+		s.inherit(was)
+		s.lostOn("eth0", vip1, false)
+		s.lostOn("eth0", vip2, false)
+		synctest.Wait()
+		s.end()
+		if diff := cmp.Diff([]string{"AddressLost{Interface:eth0 IP:192.0.2.11 Expired:false}"}, s.events); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestLeaseThatRanOut has the renewal that came too late set the address again before its loss is looked into: nobody would say so.
 func TestLeaseThatRanOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/config"
@@ -136,6 +137,7 @@ func (l *loop) goOn(cfg node.Config) {
 		panic(fmt.Sprintf("daemon: %v", err)) // it was restored a moment ago
 	}
 	l.node, l.suspended = n, s.Suspended
+	l.addresses.inherit(&s.Node)
 	for _, i := range n.Status(time.Now()).Instances {
 		l.statuses[i.Name] = string(i.State)
 	}
@@ -155,6 +157,21 @@ func (l *loop) goOn(cfg node.Config) {
 	l.publish(time.Now())
 	close(l.wentOn)
 	l.log.Info("goes on for the program before", "from", s.Version, "away", time.Since(s.Node.At).Round(time.Millisecond), "executing", l.opts.Inherited.exec.Round(time.Millisecond))
+}
+
+// inherit takes note of what the program before could not set: somebody else may have it.
+func (s *addressSetter) inherit(was *node.Sealed) {
+	for k, i := range was.Instances {
+		if i.Failure.Why == "" {
+			continue
+		}
+		c := was.Config.Instances[k]
+		var failed []linux.AddressError
+		for _, a := range slices.Concat(c.Addresses, c.Unadvertised) {
+			failed = append(failed, linux.AddressError{IP: a.IP, Err: linux.ErrForeign})
+		}
+		s.bar(node.SetAddresses{Interface: c.Interface}, failed)
+	}
 }
 
 // awaitPorts takes the sockets of every interface that was up, as far as they come in time.

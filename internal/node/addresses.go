@@ -8,9 +8,11 @@ import (
 
 // Bounds of what is done about addresses.
 const (
-	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that.
+	// An address that cannot be set is tried again after 5, 10, 20 .. 300 s; holding it this long forgets that. What may have mended
+	// it brings the next try forward, but not to within leastRetry of the failure.
 	firstRetry  = 5 * time.Second
 	maxRetry    = 5 * time.Minute
+	leastRetry  = time.Second
 	retryForget = time.Minute
 	// An address that something deletes this often within the window is handed over for a while.
 	maxLosses  = 5
@@ -24,12 +26,34 @@ const (
 // failure is an address that could not be set.
 type failure struct {
 	why   string
+	ip    netip.Addr // invalid: another process knew
+	since time.Time
 	retry time.Time
 	gap   time.Duration
 }
 
 // clear lets the instance try again; the gap is remembered.
-func (f *failure) clear() { f.why, f.retry = "", time.Time{} }
+func (f *failure) clear() { *f = failure{gap: f.gap} }
+
+// freed is an address that is gone. If it is the one that could not be set, it was somebody else's, unless it was here for a lease.
+func (f *failure) freed(now time.Time, ip netip.Addr, lapsed bool) {
+	if !lapsed && (ip == f.ip || !f.ip.IsValid()) {
+		f.hasten(now)
+	}
+}
+
+// hasten brings the next try forward: what stood in the way may be gone. Whatever comes and goes there again and again does not
+// make it try without a pause.
+func (f *failure) hasten(now time.Time) {
+	if f.why == "" {
+		return
+	}
+	soonest := now
+	if rested := f.since.Add(leastRetry); rested.After(now) {
+		soonest = rested
+	}
+	f.retry = earliest(f.retry, soonest)
+}
 
 // repair remembers how often something else deleted the instance's addresses.
 type repair struct {
@@ -133,15 +157,20 @@ func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
 	}
 	if f.why == "" {
 		f.gap = min(max(2*f.gap, firstRetry), maxRetry)
-		f.retry = now.Add(f.gap)
+		f.since, f.retry = now, now.Add(f.gap)
 	}
+	f.ip = ev.IP
 	f.why = fmt.Sprintf("cannot set %s on %q: %v", ev.IP, i.cfg.Interface, ev.Err)
 	n.settle(now, i.fate)
 }
 
 // addressLost sets an address again that something else removed.
 func (n *Node) addressLost(now time.Time, i *instance, ev AddressLost) {
-	if !i.holding || !i.owns(ev.IP) {
+	if !i.owns(ev.IP) {
+		return
+	}
+	i.failure.freed(now, ev.IP, i.holding && ev.Expired)
+	if !i.holding {
 		return
 	}
 	i.confirmed = false

@@ -246,8 +246,12 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 			}
 			n.aim(now, m)
 		}
-		if i.remade(old, &l) && !n.cleansUp() { // else what was on the old one is gone
+		remade := i.remade(old, &l)
+		if remade && !n.cleansUp() { // else what was on the old one is gone
 			n.setAgain(now, i)
+		}
+		if cameUp || remade {
+			i.failure.hasten(now)
 		}
 		if (cameUp || moved) && i.state == Master {
 			i.announcer.restart(now)

@@ -213,14 +213,17 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 			n.tellFormer(m, name)
 		}
 	}
-	if !i.holding {
-		return parted
+	differ := was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised)
+	if differ || was.Lease != c.Lease {
+		i.failure = failure{} // it was of what was wanted before
 	}
-	if was.Name != c.Name {
+	switch {
+	case !i.holding:
+	case was.Name != c.Name:
 		n.renamed(now, i, was.Name)
-	} else if was.VirtualMAC != c.VirtualMAC || !slices.Equal(was.Addresses, c.Addresses) || !slices.Equal(was.Unadvertised, c.Unadvertised) {
+	case differ:
 		n.take(now, i)
-	} else if was.Lease != c.Lease {
+	case was.Lease != c.Lease:
 		n.setAddresses(now, i, time.Time{})
 	}
 	return parted

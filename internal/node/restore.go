@@ -124,7 +124,7 @@ func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, de
 	i.holding, i.confirmed = s.Holding, s.Holding
 	a := &s.Announcer
 	i.announcer = announcer{i.cfg.Announce, a.Began, a.Round, a.Next, a.Queue, a.Emitted, a.Silent, a.Answer, a.Answers, a.Hushed}
-	i.failure = failure{s.Failure.Why, s.Failure.Retry, s.Failure.Gap}
+	i.failure = failure{why: s.Failure.Why, retry: s.Failure.Retry, gap: s.Failure.Gap}
 	i.wary = wary{on: s.Wary, peerless: s.Peerless} // asks again: answers were not heard
 	i.mute = mute{why: s.Mute, at: s.MuteAt}
 	i.repair = repair{losses: s.Losses, until: s.YieldUntil}

@@ -236,7 +236,7 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		return resolve(h, args)
 	case "heard": // heard b 100 from 10.0.0.9 interval=2s mac=02:..:99:08 eth1: an advert of a host outside the cluster
 		return tr.heard(h, args)
-	case "delete", "allow", "refuse", "announced", "failed":
+	case "delete", "allow", "refuse", "freed", "announced", "failed":
 	default:
 		return fmt.Errorf("unknown command %q", name)
 	}
@@ -255,6 +255,8 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		h.Refuse(ip, rest)
 	case "allow":
 		h.Refuse(ip, "")
+	case "freed": // what was in the way of an address is gone, and the kernel tells
+		freed(h, ip)
 	case "failed": // failed a 192.0.2.10 WHY: setting it again did not work
 		h.Feed(node.AddressFailed{Instance: owner(h, ip).Name, IP: ip, Err: fmt.Errorf("%s", rest)})
 	case "announced": // announced a 192.0.2.10 02:..:99: some MAC announces or answers

@@ -195,6 +195,12 @@ func addresses(list string) []node.Address {
 	return out
 }
 
+// freed has the kernel take an address again, and say that somebody else's is gone.
+func freed(h *sim.Host, ip netip.Addr) {
+	h.Refuse(ip, "")
+	h.Feed(node.AddressLost{Interface: owner(h, ip).Interface, IP: ip})
+}
+
 // exchange has another process go on for a host after a time, or says why it cannot now.
 func (tr *tracer) exchange(h *sim.Host, gap string) error {
 	d, err := time.ParseDuration(gap)

@@ -334,7 +334,16 @@ func (s *scenario) refuseAddress(d dice, h *Host) {
 		return
 	}
 	s.refuse(h, "file exists")
-	s.then(s.some(d), hard, func() { s.refuse(h, "") })
+	told := d.chance(0.5) // the kernel tells when what stood in the way is gone
+	s.then(s.some(d), hard, func() {
+		gone := s.plights[h].refuses
+		s.refuse(h, "")
+		for _, i := range h.cfg.Instances {
+			if told && h.State(i.Name) == node.Fault && slices.Contains(gone, i.Addresses[0].IP) {
+				h.feed(node.AddressLost{Interface: i.Interface, IP: i.Addresses[0].IP})
+			}
+		}
+	})
 }
 
 // delete is another hand that deletes an address, rarely again and again: then the host offers it to others for a minute.
