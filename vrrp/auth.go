@@ -98,7 +98,8 @@ func (a *Auth) key(id uint8) (Secret, bool) {
 type Authenticator struct {
 	sent    Sequence
 	senders map[netip.Addr]record
-	floor   Sequence // what a sender without a record must come after to be believed
+	floor   Sequence  // what a sender without a record must come after to be believed
+	began   time.Time // when it began to listen, or saw that this host's clock had been set; zero: it does not look
 }
 
 // ErrNoKey says that an advert cannot be signed; it must not leave without.
@@ -128,11 +129,12 @@ func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source ne
 	return t.append(nil), nil
 }
 
-// next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back
-// further than the window is followed: the others have forgotten the old time by then.
+// next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back by two windows
+// or less may have been within the window of the others' all the time, ahead of them and then behind them: they remember what was sent
+// before, and refuse what comes before that. One that was set back further is followed: the others never believed it, or do not now.
 func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 	clock := SequenceAt(now)
-	if clock.After(a.sent) || !a.sent.within(cfg.Window, now) {
+	if clock.After(a.sent) || !a.sent.within(2*cfg.Window, now) {
 		return clock
 	}
 	return a.sent + 1
@@ -165,6 +167,7 @@ func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, err
 	if !ok || r.AuthType != 0 {
 		return Proof{}, ErrAuthMalformed
 	}
+	a.look(now)
 	if !t.sequence.within(cfg.Window, now) {
 		return Proof{}, stale(t.sequence.behind(now), cfg.Window)
 	}

@@ -33,7 +33,7 @@ const (
 // The sender's clock is known where Restore has a mark of it. Of any other it is taken that it agrees with this host's, to
 // startSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
 func NewAuthenticator(began time.Time) Authenticator {
-	return Authenticator{floor: start(began)}
+	return Authenticator{floor: start(began), began: began}
 }
 
 // start is what a sender must pass whom somebody begins to hear at an instant, knowing nothing of its clock.
@@ -132,6 +132,7 @@ func (a *Authenticator) Memory() Memory {
 func (a *Authenticator) Restore(now time.Time, m Memory) {
 	a.sent = m.Sent
 	for _, mark := range m.Marks {
+		mark.Heard = mark.Heard.Round(0) // who carried it over may have given it a monotonic reading, which knows of no sleep
 		a.keep(mark.Sender, record{newest: mark, mark: mark, floor: passed(now, mark)})
 	}
 }
@@ -145,6 +146,28 @@ func passed(now time.Time, mark Mark) Sequence {
 		return mark.Sequence.add(since - restoreSlack)
 	}
 	return 0
+}
+
+// look sees whether this host's clock was set since it looked last: the wall reading of an instant went on by more or less than the
+// monotonic one did.
+func (a *Authenticator) look(now time.Time) {
+	if by := now.Round(0).Sub(a.began.Round(0)) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > startSlack {
+		a.clockSet(now, by > 0)
+	}
+}
+
+// clockSet begins anew, as far as nothing was heard: by the old time adverts were refused as stale that by the new one are not, and no
+// record was kept of them. By a clock that was set, that of a sender is not known either. But where it was ahead that it went, this
+// host may have slept, and what is known of the sender's clock may be as good as before; who passed it is believed at once.
+func (a *Authenticator) clockSet(now time.Time, ahead bool) {
+	a.began, a.floor = now, start(now)
+	for sender, r := range a.senders {
+		r.floor = a.floor
+		if known := passed(now, r.mark); ahead && !r.mark.Heard.IsZero() && a.floor.After(known) {
+			r.floor = known
+		}
+		a.senders[sender] = r
+	}
 }
 
 // Floor is what a sender must pass to be believed. Without a sender it is everybody's of whom there is no record.

@@ -111,6 +111,50 @@ func TestEarlyLeavesNoMark(t *testing.T) {
 	}
 }
 
+// TestClockSet: what was sent before this host's clock was set, and was refused until then, is early after it; what was heard is a replay
+// as ever. A living sender is believed at once if its clock agrees, and after a sleep also if it is as far behind as it was.
+func TestClockSet(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	tests := []struct {
+		name          string
+		ahead, known  bool
+		behind        time.Duration // the sender's clock is
+		caught, lives string        // what was sent 1.5 s ago, and now
+	}{
+		{"back, the sender known", false, true, 0, "early", "believed"},
+		{"back, the sender known and behind", false, true, 3 * s, "early", "early"},
+		{"back, the sender unknown", false, false, 0, "early", "believed"},
+		{"ahead, the sender known", true, true, 0, "early", "believed"},
+		{"ahead, the sender known and behind", true, true, 3 * s, "early", "believed"},
+		{"ahead, the sender unknown and behind", true, false, 3 * s, "early", "early"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := NewAuthenticator(clock)
+			at := func(sent time.Duration) []byte {
+				var signer Authenticator
+				return signed(t, &signer, keyed(Enforce), clock.Add(sent-tt.behind), sealedVectors()[0].advert, signer4, GroupIPv4)
+			}
+			if tt.known && became(t, &a, clock.Add(6*s), at(6*s)) != "believed" {
+				t.Fatal("not believed before")
+			}
+			now := clock.Add(8 * s)
+			a.clockSet(now, tt.ahead)
+			if tt.known {
+				if got := became(t, &a, now, at(6*s)); got != "replay" {
+					t.Errorf("what was heard: %s", got)
+				}
+			}
+			if got := became(t, &a, now.Add(ms), at(6500*ms)); got != tt.caught {
+				t.Errorf("what was caught: %s, want %s", got, tt.caught)
+			}
+			if got := became(t, &a, now.Add(2*ms), at(8*s)); got != tt.lives {
+				t.Errorf("the sender's next: %s, want %s", got, tt.lives)
+			}
+		})
+	}
+}
+
 // TestReconfigure: what was sent before a reload and was refused until then is early after it, where the reload makes it believed; what was
 // heard is a replay as ever, and a living sender is believed at once.
 func TestReconfigure(t *testing.T) {

@@ -174,6 +174,7 @@ func TestSenderSequence(t *testing.T) {
 		{"the clock went on", clock.Add(time.Second), at + 1<<32},
 		{"set back a little", clock, at + 1<<32 + 1},
 		{"set back by the window", clock.Add(-4 * time.Second), at + 1<<32 + 2},
+		{"set back by two windows", clock.Add(-9 * time.Second), at + 1<<32 + 3},
 		{"set back further", clock.Add(-10 * time.Second), at - 10<<32},
 		{"and on from there", clock.Add(-9 * time.Second), at - 9<<32},
 	}

@@ -205,6 +205,10 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.SetClock(0, d)
 		return err
+	case "set": // set a -8s: NTP or a person sets its wall clock, to what it then shows beside the others'; no timer notices
+		d, err := time.ParseDuration(rest)
+		h.SetWall(d)
+		return err
 	case "woke": // woke a 5s: the host was suspended, and the monotonic clock did not count it
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})

@@ -70,6 +70,8 @@ func init() {
 		{"slow reexec", 2, hard, anyOf, (*scenario).slowReexec},
 		{"ungroup", 6, hard, grouped, (*scenario).ungroup},
 		{"rekey", 8, gentle, signed, (*scenario).rekey},
+		{"adjust", 5, gentle, signed, (*scenario).adjust},
+		{"misset", 2, hard, signed, (*scenario).misset},
 	}
 }
 
@@ -185,14 +187,14 @@ func (s *scenario) freeze(d dice, h *Host) {
 	how := s.awakening(d)
 	s.then(s.some(d), hard, func() {
 		s.c.Note("** thaw %s, %s", h.Name, how)
-		h.Thaw(how)
+		s.thaw(d, h, how)
 	})
 }
 
-// awakening draws how a host that stood still learns of it. Where the clocks must agree to be believed, they have caught up.
+// awakening draws how a host that stood still learns of it. At the end all clocks that must agree do.
 func (s *scenario) awakening(d dice) Pause {
 	how := pick(d, Hidden, Caught, Suspended)
-	if s.keys.signed {
+	if s.keys.signed && s.ended && how == Hidden {
 		return Caught
 	}
 	return how

@@ -43,7 +43,11 @@ func (h *Host) Thaw(p Pause) {
 	h.frozen, h.resumed = false, h.c.now
 	gap := h.c.now.Sub(h.froze)
 	if p != Caught {
-		h.clock.hidden += gap + time.Duration(int64(gap)*h.clock.drift/1_000_000)
+		stood := gap + time.Duration(int64(gap)*h.clock.drift/1_000_000)
+		h.clock.hidden += stood
+		if p == Suspended {
+			h.clock.set += stood // the machine's other clock, which its battery feeds, went on
+		}
 	}
 	for _, ip := range h.kernel.list() {
 		h.c.Owners.change(h.c.now, ip, h.Name, true)

@@ -46,6 +46,7 @@ type Host struct {
 	ended    time.Time   // when the last process did, by the host's clock
 	remains  remains
 	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
+	sealedAt time.Time
 	paused   bool
 	resumed  time.Time    // when it last went on
 	waiting  []node.Event // what came while the process was paused

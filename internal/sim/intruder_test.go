@@ -27,7 +27,7 @@ type caught struct {
 	node.Send
 	by  *Host
 	at  time.Time // the cluster's clock,
-	own time.Time // and the sender's
+	own time.Time // and the sender's, the wall reading
 }
 
 // speaker is who signs for a virtual router.
@@ -44,11 +44,21 @@ type recollection struct {
 	saved map[speaker]uint64 // what of it outlives the process
 	at    time.Time          // when that was saved
 	began time.Time          // when the process, or the instance, began to listen
+	noted time.Time          // when what the process has of the one before it was saved; zero: it has nothing
+	sure  time.Time          // what was signed before that, by the host's clock, it may not believe
+	sent  uint64             // the newest sequence of its own
+	set   time.Time          // when its wall clock was set last
+	sets  []time.Duration    // and by how much it had been set before each time, since the process began
 }
 
 // sequence reads it from a signed advert.
 func sequence(payload []byte) uint64 {
 	return binary.BigEndian.Uint64(payload[len(payload)-vrrp.TrailerLen+4:])
+}
+
+// signedAt is what the sender's clock showed, by a sequence.
+func signedAt(sequence uint64) time.Time {
+	return time.Unix(int64(sequence>>32), int64(sequence>>16&0xffff)*int64(time.Second)>>16)
 }
 
 // catch has somebody remember what the hosts send, and keeps what each of them must remember.
@@ -62,7 +72,8 @@ func (s *scenario) catch() {
 				if len(s.keys.caught) == maxCaught {
 					s.keys.caught = s.keys.caught[1:]
 				}
-				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, h.now()})
+				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, h.now().Round(0)})
+				s.plights[h].sent = max(s.plights[h].sent, sequence(a.Payload))
 			}
 		}
 	}
@@ -79,9 +90,10 @@ func isSigned(a node.Send) bool {
 func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
 	if h.node != x.node {
-		x.node, x.began, x.heard = h.node, s.c.now, map[speaker]uint64{}
+		x.node, x.began, x.sure, x.sets, x.heard, x.noted = h.node, s.c.now, s.c.now, nil, map[speaker]uint64{}, time.Time{}
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
+			x.noted = x.at
 		}
 	}
 	if !h.memorized.Equal(x.at) {
@@ -92,7 +104,11 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 		return
 	}
 	seq := sequence(heard.Sealed)
-	if seq>>32 <= uint64(h.clock.of(x.began).Unix()) {
+	sure := h.clock.of(x.sure)
+	if s.keys.set {
+		sure = sure.Add(2 * s.keys.ahead)
+	}
+	if seq>>32 <= uint64(sure.Unix()) {
 		return // by its sender's clock it may be older than the process: it is not believed, and an exchange forgets it
 	}
 	if h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs() < s.keys.window-time.Second {
@@ -137,12 +153,9 @@ func (s *scenario) greet(h *Host) {
 // sender, must do nothing. An old one that it was not given may make it quieter.
 func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	x := s.plights[h]
-	isOld := func(c caught) bool {
-		return c.at.Before(x.began.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(x.began).Add(-startSlack))
-	}
 	of := s.keys.caught
 	if old {
-		of = slices.DeleteFunc(slices.Clone(of), func(c caught) bool { return !isOld(c) })
+		of = slices.DeleteFunc(slices.Clone(of), func(c caught) bool { return !s.isOld(h, c) })
 	}
 	if len(of) == 0 || !sound(h) || h.cleaning || !h.Running() {
 		return
@@ -157,7 +170,7 @@ func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	case c.by == h, sequence(c.Payload) <= x.heard[key]:
 		s.keys.count.played++
 		h.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
-	case isOld(c):
+	case s.isOld(h, c):
 		s.keys.count.old++
 		s.p.disturbed()
 		h.Replay(c.Interface, c.Payload, c.Source, c.Destination)

@@ -20,16 +20,17 @@ const (
 type keys struct {
 	signed bool
 	window time.Duration
-	ahead  time.Duration // no two clocks are further apart, but for their drift
+	ahead  time.Duration // no two clocks are further apart when all are right, but for their drift
+	set    bool          // one of them was set
 	step   int           // that the hosts have, or are on the way to
 	moved  time.Time     // when the last of them got there
-	deaf   time.Time     // until then a new process may not believe a host whose clock is behind
+	deaf   time.Time     // until then a host may not believe another one whose clock is behind
 	caught []caught      // the newest adverts, which somebody has caught
 	count  counts
 }
 
-// counts are how often somebody without a key tried what, and the hosts went a step further.
-type counts struct{ forged, played, old, steps int }
+// counts are how often somebody without a key tried what, the hosts went a step further, and a clock was set.
+type counts struct{ forged, played, old, steps, adjusted, missets int }
 
 // drawKeys draws whether the hosts sign, how far they are with it and how far their clocks are apart.
 func drawKeys(d dice, slowest time.Duration) keys {
@@ -37,7 +38,7 @@ func drawKeys(d dice, slowest time.Duration) keys {
 		return keys{}
 	}
 	k := keys{signed: true, window: vrrp.DefaultWindow(slowest), step: pick(d, 0, stepEnforce, stepEnforce, stepEnforce)}
-	k.ahead = pick(d, 0, 50*time.Millisecond, 800*time.Millisecond, k.window-3*time.Second)
+	k.ahead = pick(d, 0, 50*time.Millisecond, 800*time.Millisecond, k.window-time.Second)
 	return k
 }
 
@@ -109,12 +110,23 @@ func (s *scenario) giveKeys(h *Host, step int) {
 }
 
 // hush takes note that a host listens anew. Until another's clock has passed that instant, what that one sends may be believed only as
-// far as what somebody caught: longer than the promises allow, where the clocks are far apart.
+// far as what somebody caught: longer than the promises allow, where the clocks are far apart. What it remembers of the others' clocks
+// may be wrong if one was set, and what it signs old until its own shows what it showed before.
 func (s *scenario) hush(h *Host) {
-	s.plights[h].began = s.c.now
-	if more := s.keys.ahead - startSlack; s.keys.signed && more > 0 {
-		more += 100 * time.Millisecond
-		s.keys.deaf = s.c.now.Add(more)
-		s.c.after(more, s.p.disturbed)
+	x := s.plights[h]
+	x.began, x.sure = s.c.now, s.c.now
+	wait := s.keys.ahead - startSlack
+	if s.keys.set {
+		wait = 2 * s.keys.ahead
+	}
+	s.deafen(max(wait, min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
+}
+
+// deafen says that for a while a host may not be believed that should be.
+func (s *scenario) deafen(d time.Duration) {
+	if s.keys.signed && d > 0 {
+		d += 100 * time.Millisecond
+		s.keys.deaf = later(s.keys.deaf, s.c.now.Add(d))
+		s.c.after(d, s.p.disturbed)
 	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -15,13 +16,13 @@ func (h *Host) Reexec(gap time.Duration) bool {
 	if h.node == nil || h.paused || h.frozen || h.cleaning || h.Away() || h.Unrest() != "" {
 		return false
 	}
-	text, err := json.Marshal(h.node.Seal(h.now()))
+	text, err := pack(h.node.Seal(h.now()))
 	if err != nil {
 		h.c.Fault("%s: seal: %v", h.Name, err)
 		return false
 	}
 	h.c.Note("%s is exchanged", h.Name)
-	h.sealed = text
+	h.sealed, h.sealedAt = text, h.now()
 	was := h.node
 	h.after(gap, func() {
 		if h.node == was { // else it was killed meanwhile
@@ -60,12 +61,12 @@ func (h *Host) Return() {
 	}
 	text := h.sealed
 	h.sealed = nil
-	var s node.Sealed
-	if err := json.Unmarshal(text, &s); err != nil {
+	s, err := unpack(text, h.now(), h.now().Sub(h.sealedAt))
+	if err != nil {
 		h.c.Fault("%s: read the sealed state: %v", h.Name, err)
 		return
 	}
-	n, actions, err := node.Restore(&s, h.now())
+	n, actions, err := node.Restore(s, h.now())
 	if err != nil {
 		h.c.Fault("%s: %v", h.Name, err)
 		return
@@ -94,4 +95,61 @@ func (h *Host) Return() {
 		h.feed(ev)
 	}
 	h.replan()
+}
+
+// pack writes a sealed node, as the daemon does: its instants by the wall clock as it is now, whatever that has shown before.
+func pack(s node.Sealed) ([]byte, error) {
+	move(reflect.ValueOf(&s), byWall(s.At))
+	return json.Marshal(s)
+}
+
+// byWall gives instants the wall reading that they would have if the clock had never been set.
+func byWall(now time.Time) func(time.Time) time.Time {
+	wall := now.Round(0)
+	return func(t time.Time) time.Time { return wall.Add(t.Sub(now)) }
+}
+
+// unpack reads it after a time, and carries the instants over to the clock as it is by then.
+func unpack(text []byte, now time.Time, passed time.Duration) (*node.Sealed, error) {
+	var s node.Sealed
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	wall, then := s.At, now.Add(-passed)
+	move(reflect.ValueOf(&s), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) })
+	return &s, nil
+}
+
+// move replaces every instant in a value but the zero one, and says whether there was any. What has none is not written to.
+func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return !v.IsNil() && move(v.Elem(), to)
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			moved = move(v.Index(i), to) || moved
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.Set(v.MapIndex(key))
+			if move(value, to) {
+				v.SetMapIndex(key, value)
+				moved = true
+			}
+		}
+	case reflect.Struct:
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
+			if !t.IsZero() {
+				v.Set(reflect.ValueOf(to(t)))
+			}
+			return !t.IsZero()
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				moved = move(v.Field(i), to) || moved
+			}
+		}
+	}
+	return moved
 }

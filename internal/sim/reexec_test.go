@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,35 +42,35 @@ func exchange(h *Host, gap time.Duration) bool {
 // faithful checks that a node which is restored at once is the one that was sealed, in all that a status and a seal show.
 func faithful(h *Host) {
 	now := h.now()
-	sealed := h.node.Seal(now)
-	text, err := json.Marshal(sealed)
+	text, err := pack(h.node.Seal(now))
 	if err != nil {
 		panic(err)
 	}
-	var read node.Sealed
-	if err := json.Unmarshal(text, &read); err != nil {
+	read, err := unpack(text, now, 0)
+	if err != nil {
 		panic(err)
 	}
-	next, _, err := node.Restore(&read, now)
+	next, _, err := node.Restore(read, now)
 	if err != nil {
 		h.c.Fault("%s: %v", h.Name, err)
 		return
 	}
-	again, err := json.Marshal(next.Seal(now))
+	again, err := pack(next.Seal(now))
 	if err != nil {
 		panic(err)
 	}
 	if diff := cmp.Diff(string(text), string(again)); diff != "" {
 		h.c.Fault("%s: sealed, restored and sealed again (-once +twice):\n%s", h.Name, diff)
 	}
-	was, is := h.node.Status(now), next.Status(now)
-	if diff := cmp.Diff(asText(was), asText(is)); diff != "" {
+	was, is := asText(h.node.Status(now), now), asText(next.Status(now), now)
+	if diff := cmp.Diff(was, is); diff != "" {
 		h.c.Fault("%s: the status of the sealed node and of the restored one (-sealed +restored):\n%s", h.Name, diff)
 	}
 }
 
-// asText is a status as readers get it.
-func asText(s *node.Status) string {
+// asText is a status as readers get it, but for what its instants were called before the clock was set.
+func asText(s *node.Status, now time.Time) string {
+	move(reflect.ValueOf(s), byWall(now))
 	text, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		panic(err)

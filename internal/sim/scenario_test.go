@@ -43,6 +43,7 @@ type plight struct {
 	links    []node.Link  // as they are when nothing is wrong with them
 	exchange unrest       // what an exchange of its process is
 	step     int          // of the way to the next key
+	amiss    bool         // its clock is further from the others' than it may be
 	recollection
 	sick    map[string]bool // the checks that fail
 	deleted []time.Time
@@ -87,6 +88,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
 		s.plights[h].node = next
+		s.relearn(h)
 		s.w.exchanged(h, next, actions)
 	}
 	s.haunt()
@@ -263,7 +265,7 @@ func (s *scenario) calm() bool {
 	}
 	for _, h := range s.c.hosts {
 		x := s.plights[h]
-		if h.paused || h.Away() || h.frozen || s.haunted(h) || x.refused || x.version != s.version || !sound(h) || s.worn(h) {
+		if h.paused || h.Away() || h.frozen || s.haunted(h) || x.refused || x.amiss || x.version != s.version || !sound(h) || s.worn(h) {
 			return false
 		}
 	}
@@ -275,8 +277,10 @@ func (s *scenario) play() {
 	s.c.Run(s.o.chaos)
 	s.ended = true
 	s.calmNetwork()
+	clocks := newDice(s.seed, 8)
 	for _, h := range s.c.hosts {
 		s.catchUp(h)
+		s.setRight(clocks, h)
 	}
 	s.c.Run(s.late.Sub(s.c.now)) // what a storm or a lag holds still comes
 	s.end(newDice(s.seed, 2))
@@ -291,7 +295,7 @@ func (s *scenario) end(d dice) {
 	keep := d.IntN(len(s.c.hosts)) // lives on, and is healthy if any is
 	for k, h := range s.c.hosts {
 		if h.Frozen() {
-			h.Thaw(s.awakening(d))
+			s.thaw(d, h, s.awakening(d))
 		}
 		h.Firewall = ""
 		h.Return()

@@ -71,8 +71,11 @@ func (s *scenario) expire() {
 	}
 }
 
-// recovered says whether every healthy host takes part, and knows it.
+// recovered says whether every healthy host takes part, and knows it, and what a clock that was set does to the others is over.
 func (s *scenario) recovered() bool {
+	if s.keys.set && s.c.now.Before(s.keys.deaf) {
+		return false
+	}
 	for _, h := range s.c.hosts {
 		x := s.plights[h]
 		if !h.Running() || x.sick[releases] {

@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+)
+
+// What is promised of clocks where hosts sign. As long as no two are further apart than the window, less what is on its way, each may be
+// set whenever anybody likes, and nobody notices; but to a host whose own clock was set the others' are new, as at its start. One whose
+// clock is further off hears nobody, and nobody hears it; two windows after it is right all is as it was. What was heard is refused as
+// ever, unless a host's clock is set back further than the window: then it begins anew, and a time that comes twice may be played again.
+
+// adjust sets a host's clock, so that it agrees with the others' as before: a step of NTP, or a person.
+func (s *scenario) adjust(d dice, h *Host) {
+	if s.plights[h].amiss || s.keys.ahead == 0 {
+		return
+	}
+	s.keys.count.adjusted++
+	s.setWall(h, s.agreeing(d, h))
+}
+
+// misset sets it so that it does not agree, until somebody sets it right. Two that are wrong may agree with each other.
+func (s *scenario) misset(d dice, h *Host) {
+	by := pick(d, s.keys.window+2*time.Second, s.keys.window+d.upTo(2*s.keys.window), s.keys.window+time.Minute, time.Hour)
+	if d.chance(0.5) {
+		by = -by
+	}
+	if s.plights[h].amiss {
+		return
+	}
+	s.keys.count.missets++
+	s.plights[h].amiss = true
+	s.setWall(h, h.Ahead()+by)
+	s.then(s.some(d), hard, func() { s.setRight(d, h) })
+}
+
+// setRight ends that. Adverts that were signed ahead of time, or that others signed, count for up to two windows.
+func (s *scenario) setRight(d dice, h *Host) {
+	if !s.plights[h].amiss {
+		return
+	}
+	s.plights[h].amiss = false
+	s.setWall(h, s.agreeing(d, h))
+	s.deafen(2 * s.keys.window)
+}
+
+// agreeing draws how far ahead a host's clock may be to agree with all others' that are right.
+func (s *scenario) agreeing(d dice, h *Host) time.Duration {
+	low, high := s.agrees(h)
+	return low + d.upTo(max(high-low, 0))
+}
+
+// agrees is the range of that.
+func (s *scenario) agrees(h *Host) (low, high time.Duration) {
+	low, high = -s.keys.ahead, s.keys.ahead
+	var others []time.Duration
+	for _, other := range s.c.hosts {
+		if other != h && !s.plights[other].amiss {
+			others = append(others, other.Ahead())
+		}
+	}
+	if len(others) > 0 {
+		low, high = slices.Max(others)-s.keys.ahead, slices.Min(others)+s.keys.ahead
+	}
+	return low, high
+}
+
+// setWall sets a host's wall clock.
+func (s *scenario) setWall(h *Host, ahead time.Duration) {
+	s.c.Note("** the clock of %s is set by %s, to be %s ahead", h.Name, ahead-h.Ahead(), ahead)
+	x := s.plights[h]
+	x.sets = append(x.sets, h.clock.set)
+	h.SetWall(ahead)
+	s.relearns(h)
+}
+
+// thaw lets a host go on. Its wall clock may have missed that it stood, as its timers do, or know it before they do.
+func (s *scenario) thaw(d dice, h *Host, how Pause) {
+	if how == Caught || !s.keys.signed || !h.Frozen() {
+		h.Thaw(how)
+		return
+	}
+	x := s.plights[h]
+	x.sets = append(x.sets, h.clock.set)
+	s.relearns(h) // before it hears what waits
+	h.Thaw(how)
+	if low, high := s.agrees(h); (h.Ahead() < low || h.Ahead() > high) && !x.amiss {
+		x.amiss = true
+		s.then(s.some(d), hard, func() { s.setRight(d, h) })
+	}
+}
+
+// relearns takes note that a host's clock is another one than before, for itself and for the others.
+func (s *scenario) relearns(h *Host) {
+	x := s.plights[h]
+	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
+	for _, heard := range []map[speaker]uint64{x.heard, x.saved} {
+		maps.DeleteFunc(heard, func(_ speaker, seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second })
+	}
+	s.deafen(s.keys.ahead - startSlack)
+	s.greet(h)
+}
+
+// relearn takes note that another process goes on for a host's, with what that one knew of the others' clocks.
+func (s *scenario) relearn(h *Host) {
+	if s.keys.set {
+		s.plights[h].sure = s.c.now
+		s.deafen(2 * s.keys.ahead)
+	}
+}
+
+// isOld says whether an advert was certainly signed before a host listened: before its process began, or its clock was set. Where that
+// may not have been noticed, or the host may remember a clock that has been set since, nothing is certain.
+func (s *scenario) isOld(h *Host, c caught) bool {
+	x, by := s.plights[h], s.plights[c.by]
+	since := later(x.began, x.set)
+	unnoticed := func(was time.Duration) bool { return (h.clock.set - was).Abs() <= 2*startSlack }
+	remembers := !x.noted.IsZero() || len(x.sets) > 0
+	switch {
+	case slices.ContainsFunc(x.sets, unnoticed), remembers && by.set.After(x.noted):
+		return false
+	case len(x.sets) == 0 && !x.noted.IsZero() && x.set.After(x.noted):
+		return false
+	}
+	return c.at.Before(since.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack))
+}
+
+// TestClocksAreSet holds that the random runs set clocks, and set them wrong.
+func TestClocksAreSet(t *testing.T) {
+	for _, k := range []species{single, groups} {
+		var sum counts
+		for s := *seed; s < *seed+400 && (sum.adjusted == 0 || sum.missets == 0); s++ {
+			if draw(s, k, false, nil).keys.signed {
+				n := play(s, k, false, nil).keys.count
+				sum.adjusted, sum.missets = sum.adjusted+n.adjusted, sum.missets+n.missets
+			}
+		}
+		if sum.adjusted == 0 || sum.missets == 0 {
+			t.Errorf("%s: in 400 seeds %d clocks were set and %d set wrong, want some of each", k, sum.adjusted, sum.missets)
+		}
+	}
+}
