@@ -96,22 +96,19 @@ func (c *Cluster) Host(name string) *Host {
 
 // Run lets time pass.
 func (c *Cluster) Run(d time.Duration) {
-	end := c.now.Add(d)
-	for len(c.queue) > 0 && !c.queue[0].at.After(end) {
+	end := c.Since() + d
+	for len(c.queue) > 0 && c.queue[0].at <= end {
 		e := heap.Pop(&c.queue).(*entry)
-		c.now = e.at
+		c.now = epoch.Add(e.at)
 		e.do()
 	}
-	c.now = end
+	c.now = epoch.Add(end)
 }
 
 // after plans what happens in a while.
-func (c *Cluster) after(d time.Duration, do func()) { c.at(c.now.Add(max(d, 0)), do) }
-
-// at plans what happens at an instant.
-func (c *Cluster) at(t time.Time, do func()) {
+func (c *Cluster) after(d time.Duration, do func()) {
 	c.seq++
-	heap.Push(&c.queue, &entry{t, c.seq, do})
+	heap.Push(&c.queue, &entry{c.Since() + max(d, 0), c.seq, do})
 }
 
 // between draws a duration.
@@ -162,7 +159,7 @@ func (c *Cluster) addresses() []netip.Addr {
 
 // entry is something that happens at an instant.
 type entry struct {
-	at  time.Time
+	at  time.Duration // since the cluster's start
 	seq uint64
 	do  func()
 }
@@ -172,8 +169,8 @@ type queue []*entry
 
 func (q queue) Len() int { return len(q) }
 func (q queue) Less(a, b int) bool {
-	if !q[a].at.Equal(q[b].at) {
-		return q[a].at.Before(q[b].at)
+	if q[a].at != q[b].at {
+		return q[a].at < q[b].at
 	}
 	return q[a].seq < q[b].seq
 }

@@ -127,10 +127,15 @@ func (k *kernel) grant(a node.SetAddresses) node.Event {
 
 // revoke removes what an instance does not want any more.
 func (k *kernel) revoke(a node.SetAddresses) {
-	var removed []netip.Addr
-	for _, ip := range k.list() {
-		isWanted := slices.ContainsFunc(a.Addresses, func(w node.Address) bool { return w.IP == ip })
-		if !isWanted && k.disown(ip, a.Instance) {
+	var unwanted, removed []netip.Addr
+	for ip, l := range k.addrs {
+		if l.of(a.Instance) && !slices.ContainsFunc(a.Addresses, func(w node.Address) bool { return w.IP == ip }) {
+			unwanted = append(unwanted, ip)
+		}
+	}
+	slices.SortFunc(unwanted, netip.Addr.Compare)
+	for _, ip := range unwanted {
+		if k.disown(ip, a.Instance) {
 			removed = append(removed, ip)
 		}
 	}

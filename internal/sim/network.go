@@ -67,7 +67,7 @@ func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func(
 			at = last.Add(time.Nanosecond)
 		}
 		to.latest[from] = at
-		c.at(at, func() {
+		c.after(at.Sub(c.now), func() {
 			if to.hears(link) {
 				to.when(deliver)
 			}
@@ -86,26 +86,17 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	}
 	c.teach(a.Interface, from, a.VirtualMAC, a.Family)
 	mac := from.mac(a.Interface, a.VirtualMAC, a.Family)
+	ev := read(a.Interface, a.Payload, a.Source, a.Destination, vrrp.HopLimit)
 	for _, to := range c.hosts {
 		l := to.LinkOn(a.Interface)
 		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 {
 			continue
 		}
 		c.carry(a.Interface, from, to, what, func() {
-			to.receive(a.Interface, a.Payload, a.Source, a.Destination)
+			to.feed(ev)
 			to.sight(a.Interface, a.Source, mac)
 		})
 	}
-}
-
-// receive parses a packet, as the daemon's reader does.
-func (h *Host) receive(link string, payload []byte, source, destination netip.Addr) {
-	received, err := vrrp.Parse(payload, source, destination, vrrp.HopLimit)
-	if err != nil {
-		h.feed(node.Refused{Interface: link, VRID: received.VRID, From: source, Err: err})
-		return
-	}
-	h.feed(node.Heard{Interface: link, Received: received})
 }
 
 // sight tells the node of a sender's MAC address, as the daemon's lookout does: once.

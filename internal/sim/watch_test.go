@@ -367,7 +367,7 @@ func (i *watched) has(h *Host, atLeast int) bool {
 // does not count.
 func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	kept := h.cleaning && i.ended // for the daemon that is started next
-	if serves(i.state) || kept || h.paused || h.Lag > 0 || !i.has(h, 1) {
+	if len(h.kernel.addrs) == 0 || serves(i.state) || kept || h.paused || h.Lag > 0 || !i.has(h, 1) {
 		i.idle, i.reported = time.Time{}, false
 		return
 	}
