@@ -42,7 +42,8 @@ func (h *Host) deadline() time.Time {
 	return at
 }
 
-// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, and what was told of them.
+// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, and what was told of them; and from
+// when senders are believed, since with each packet a host looks whether its own clock was set.
 func uncounted(s node.Sealed) node.Sealed {
 	for name, a := range s.Around {
 		s.Around[name] = node.SealedAround{MACs: a.MACs}
@@ -51,6 +52,7 @@ func uncounted(s node.Sealed) node.Sealed {
 	for _, i := range s.Instances {
 		for k := range i.Members {
 			m := &i.Members[k]
+			m.Floors = nil
 			m.Counters, m.Refusals, m.Notices, m.NewsFrom, m.NewsLeft = node.Counters{}, nil, nil, time.Time{}, 0
 			var senders []node.SealedSender
 			for _, x := range m.Senders {
