@@ -34,8 +34,11 @@ func TestChecksThatAreAskedForRunAtOnce(t *testing.T) {
 		c.ask([]string{"paused"})
 		c.replace(c.plan(map[string]*fakeChecker{"paused": paused}))
 		time.Sleep(400 * time.Millisecond)
-		if r := c.last["paused"]; !c.answers(r) {
-			t.Errorf("the first run of a check that was asked for before it ran answers nobody: %+v", r)
+		c.mu.Lock()
+		first := c.last["paused"]
+		c.mu.Unlock()
+		if !c.answers(first) {
+			t.Errorf("the first run of a check that was asked for before it ran answers nobody: %+v", first)
 		}
 		c.replace(c.plan(nil, "asked"))
 		if c.wanted("asked") {
