@@ -160,7 +160,7 @@ func (p *pair) perform(ctx context.Context, client *netlab.Client, s step) (samp
 	if missed != nil {
 		r.Missed = missed.Error()
 	}
-	if p.trace {
+	if p.trace || r.exceeds() {
 		p.print(s, from, done, to, saw, history)
 	}
 	return r, nil

@@ -55,7 +55,7 @@ func parsePlan(args []string, stderr io.Writer) (plan, error) {
 	flags.IntVar(&p.runs, "runs", 0, "how many runs (default 10 at 1s, 3 at other intervals)")
 	flags.DurationVar(&p.limit, "limit", wholeLimit, "begin no round that would not be over within this `time`")
 	flags.Int64Var(&p.seed, "seed", time.Now().UnixNano(), "of the random moments at which faults happen")
-	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, and have the daemons log all they can")
+	flags.BoolVar(&p.trace, "trace", false, "print each run step by step, not only those that miss a target, and have the daemons log all they can")
 	flags.BoolVar(&p.check, "check", false, fmt.Sprintf("exit %d when a target is not met", exitUnmet))
 	flags.BoolVar(&p.takeover, "takeover", true, "measure how fast the addresses are taken over")
 	flags.StringVar(&p.from, "from", "", "measure nothing: write the report of an earlier run again, from its results.json (`file`)")

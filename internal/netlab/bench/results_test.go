@@ -125,15 +125,17 @@ func TestTargetsOfRows(t *testing.T) {
 	}
 }
 
+// moveOf is a run of understudy's in which the address moved, and what a test makes of it.
+func moveOf(row string, interval milliseconds, edit func(s *sample)) sample {
+	s := sample{Row: row, Daemon: "understudy", Interval: interval, Outage: 3, Moves: 1}
+	if edit != nil {
+		edit(&s)
+	}
+	return s
+}
+
 // TestNothingIsMetByTooLittle judges runs that are too few, or in which nothing happened.
 func TestNothingIsMetByTooLittle(t *testing.T) {
-	run := func(row string, interval milliseconds, edit func(s *sample)) sample {
-		s := sample{Row: row, Daemon: "understudy", Interval: interval, Outage: 3, Moves: 1}
-		if edit != nil {
-			edit(&s)
-		}
-		return s
-	}
 	contended := func(s *sample) { s.TwoOwners, s.Contentions, s.Returned = 12, 4, 30 }
 	tests := []struct {
 		name    string
@@ -141,18 +143,18 @@ func TestNothingIsMetByTooLittle(t *testing.T) {
 		title   string
 		want    string
 	}{
-		{"as many as planned", []sample{run("killed", 1000, nil), run("killed", 1000, nil)}, "outage, maximum", met},
-		{"fewer than planned", []sample{run("killed", 1000, nil)}, "outage, maximum", tooFew},
-		{"fewer than planned, and one too long", []sample{run("killed", 1000, func(s *sample) { s.Outage, s.Felt = 9000, 9000 })}, "outage, maximum", unmet},
-		{"taken back", []sample{run("thawed", 1000, nil), run("thawed", 1000, nil)}, "outage, median", met},
-		{"never taken back", []sample{run("thawed", 1000, func(s *sample) { s.Moves = 0 }), run("thawed", 1000, nil)}, "outage, median", unmeasured},
-		{"contentions", []sample{run("advert-loss", 100, contended), run("advert-loss", 100, contended)}, "outage, median", met},
-		{"contentions, and the client comes back", []sample{run("advert-loss", 100, contended), run("advert-loss", 100, contended)}, figureReturned, met},
-		{"contentions, and the client stays", []sample{run("advert-loss", 100, contended), run("advert-loss", 100, func(s *sample) { contended(s); s.Returned = 51 })},
+		{"as many as planned", []sample{moveOf("killed", 1000, nil), moveOf("killed", 1000, nil)}, "outage, maximum", met},
+		{"fewer than planned", []sample{moveOf("killed", 1000, nil)}, "outage, maximum", tooFew},
+		{"fewer than planned, and one too long", []sample{moveOf("killed", 1000, func(s *sample) { s.Outage, s.Felt = 9000, 9000 })}, "outage, maximum", unmet},
+		{"taken back", []sample{moveOf("thawed", 1000, nil), moveOf("thawed", 1000, nil)}, "outage, median", met},
+		{"never taken back", []sample{moveOf("thawed", 1000, func(s *sample) { s.Moves = 0 }), moveOf("thawed", 1000, nil)}, "outage, median", unmeasured},
+		{"contentions", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, contended)}, "outage, median", met},
+		{"contentions, and the client comes back", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, contended)}, figureReturned, met},
+		{"contentions, and the client stays", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, func(s *sample) { contended(s); s.Returned = 51 })},
 			figureReturned, unmet},
-		{"contentions that nobody counted", []sample{run("advert-loss", 100, func(s *sample) { s.TwoOwners = 12 })}, figureReturned, unmeasured},
-		{"no contention", []sample{run("advert-loss", 100, nil), run("advert-loss", 100, nil)}, "outage, maximum", unmeasured},
-		{"an outage without a contention", []sample{run("advert-loss", 100, func(s *sample) { s.Outage, s.Felt = 101, 101 })}, "outage, maximum", unmet},
+		{"contentions that nobody counted", []sample{moveOf("advert-loss", 100, func(s *sample) { s.TwoOwners = 12 })}, figureReturned, unmeasured},
+		{"no contention", []sample{moveOf("advert-loss", 100, nil), moveOf("advert-loss", 100, nil)}, "outage, maximum", unmeasured},
+		{"an outage without a contention", []sample{moveOf("advert-loss", 100, func(s *sample) { s.Outage, s.Felt = 101, 101 })}, "outage, maximum", unmet},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -355,6 +357,27 @@ func TestBrief(t *testing.T) {
 	for _, text := range []string{"median / maximum of 2 runs in milliseconds, where a cell names no other number", " 10 runs were planned."} {
 		if !strings.Contains(caption, text) {
 			t.Errorf("the caption lacks %q: %s", text, caption)
+		}
+	}
+}
+
+func TestARunThatMissesATarget(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		run  sample
+		want bool
+	}{
+		{"two owners too long", moveOf("thawed", 1000, func(s *sample) { s.TwoOwners = overlap + 1 }), true},
+		{"two owners as long as may be", moveOf("thawed", 1000, func(s *sample) { s.TwoOwners = overlap }), false},
+		{"a connection lost", moveOf("drain", 1000, func(s *sample) { s.Lost = 1 }), true},
+		{"only the median is asked", moveOf("drain", 1000, func(s *sample) { s.Outage, s.Felt = 20, 20 }), false},
+		{"the machine stood still", moveOf("cut", 1000, func(s *sample) { s.Outage, s.Felt = 9000, 10 }), false},
+		{"the other end of what was awaited", moveOf("stop", 1000, func(s *sample) { s.Missed = "no owner" }), true},
+		{"no targets at this interval", moveOf("drain", 100, func(s *sample) { s.Lost = 1 }), false},
+		{"keepalived", moveOf("drain", 1000, func(s *sample) { s.Lost, s.Daemon = 1, "keepalived" }), false},
+	} {
+		if got := c.run.exceeds(); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -148,6 +149,18 @@ func targets() []target {
 		{[]string{"advert-loss"}, "outage, maximum", 100, outageMax},
 		{[]string{"advert-loss"}, figureReturned, returned, returnedMax},
 	}
+}
+
+// exceeds says whether this run alone makes understudy miss a target. What happens once in ten runs is not seen again by asking for it:
+// its trace is printed at once.
+func (r sample) exceeds() bool {
+	if r.Daemon != (&understudy{}).name() || r.Interval != intervalOf(r.Row) {
+		return false
+	}
+	alone := sum([]sample{r})
+	return slices.ContainsFunc(targets(), func(t target) bool {
+		return slices.Contains(t.rows, r.Row) && strings.HasSuffix(t.figure, "maximum") && t.judge(alone, 1).Verdict == unmet
+	})
 }
 
 // judged names what has targets: rows, sizes and takeovers.
