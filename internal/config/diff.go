@@ -150,7 +150,13 @@ func sameHook(a, b Hook) bool {
 // Summary says in one line what changed.
 func (c Changes) Summary() string {
 	var parts []string
-	parts = append(parts, summarize("instance", c.Instances, func(i node.Instance) string { return i.Name })...)
+	name := func(i node.Instance) string { return i.Name }
+	replaced := diffNamed(c.Instances.Removed, c.Instances.Added, name, func(a, b node.Instance) bool { return false })
+	instances := Delta[node.Instance]{Added: replaced.Added, Removed: replaced.Removed, Changed: c.Instances.Changed}
+	parts = append(parts, summarize("instance", instances, name)...)
+	for _, p := range replaced.Changed {
+		parts = append(parts, fmt.Sprintf("instance %s replaced (%s -> %s)", p.New.Name, routerOf(&p.Old), routerOf(&p.New)))
+	}
 	for _, p := range c.Renamed {
 		parts = append(parts, fmt.Sprintf("instance %s renamed %s", p.Old.Name, p.New.Name))
 	}
@@ -161,6 +167,15 @@ func (c Changes) Summary() string {
 		parts = append(parts, s+" changed")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// routerOf names the virtual router of an instance.
+func routerOf(i *node.Instance) string {
+	text := fmt.Sprintf("%s vrid %d", i.Interface, i.VRID)
+	for _, f := range i.Families() {
+		text += " " + f.String()
+	}
+	return text
 }
 
 func summarize[T any](what string, d Delta[T], name func(T) string) []string {

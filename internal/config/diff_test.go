@@ -33,9 +33,9 @@ func TestDiff(t *testing.T) {
 		{"a family goes", one("web", "eth0", 71, v4+", "+v6), web, "instance web changed"},
 		{"another name", web, strings.Replace(web, `"web"`, `"www"`, 1), "instance web renamed www"},
 		{"names change places", web + inside, one("inside", "eth0", 71, v4) + one("web", "eth1", 71, `"10.0.0.10"`), "instance web renamed inside, instance inside renamed web"},
-		{"another vrid is another router", web, strings.Replace(web, "71", "72", 1), "instance web added, instance web removed"},
-		{"another interface is another router", web, strings.Replace(web, "eth0", "eth2", 1), "instance web added, instance web removed"},
-		{"the other family is another router", web, one("web", "eth0", 71, v6), "instance web added, instance web removed"},
+		{"another vrid is another router", web, strings.Replace(web, "71", "72", 1), "instance web replaced (eth0 vrid 71 IPv4 -> eth0 vrid 72 IPv4)"},
+		{"another interface is another router", web, strings.Replace(web, "eth0", "eth2", 1), "instance web replaced (eth0 vrid 71 IPv4 -> eth2 vrid 71 IPv4)"},
+		{"the other family is another router", web, one("web", "eth0", 71, v6), "instance web replaced (eth0 vrid 71 IPv4 -> eth0 vrid 71 IPv6)"},
 		{
 			"split by families: the half that keeps the name is the old one", one("web", "eth0", 71, v4+", "+v6),
 			one("web6", "eth0", 71, v6) + web, "instance web6 added, instance web changed",

@@ -70,7 +70,7 @@ func Trial(f *os.File, cfg *config.Config, o Options) (TrialAnswer, error) {
 		return TrialAnswer{}, err
 	}
 	was := &config.Config{Instances: state.Node.Config.Instances}
-	if err := guard(config.Diff(was, cfg), host{linux.HasSource, linux.HasAddress}); err != nil {
+	if err := guard(config.Diff(was, cfg), thisHost); err != nil {
 		return TrialAnswer{}, err
 	}
 	return TrialAnswer{sealedFormat, o.Version}, nil

@@ -13,7 +13,6 @@ import (
 
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/config"
-	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
@@ -114,7 +113,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
-		err = guard(p.changes, host{linux.HasSource, linux.HasAddress})
+		err = guard(p.changes, thisHost)
 	}
 	if err != nil {
 		return d.reject(err)

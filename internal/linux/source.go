@@ -5,8 +5,18 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// HasInterface says whether there is an interface of a name.
+func HasInterface(name string) (bool, error) {
+	_, err := interfaceByName(name)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // HasAddress says whether an interface has an address. One that does not exist may get it with its existence.
 func HasAddress(ifName string, ip netip.Addr) (bool, error) {
@@ -21,12 +31,12 @@ func HasSource(ifName string, v6 bool) (bool, error) {
 
 // hasAddress says whether an interface that exists has an address that is wanted.
 func hasAddress(ifName string, wanted func(*net.IPNet) bool) (bool, error) {
-	ifi, err := net.InterfaceByName(ifName)
+	ifi, err := interfaceByName(ifName)
+	if errors.Is(err, unix.ENODEV) {
+		return true, nil
+	}
 	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok && (errors.Is(op.Err, syscall.ENODEV) || op.Err.Error() == "no such network interface") {
-			return true, nil
-		}
-		return false, fmt.Errorf("look up interface %q: %w", ifName, err)
+		return false, err
 	}
 	list, err := ifi.Addrs()
 	if err != nil {
