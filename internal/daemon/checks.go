@@ -23,12 +23,13 @@ func (d *Daemon) checked(r checks.Result) {
 			log.Warn("unhealthy", "why", r.Reason)
 		}
 	}
-	if old, _ := before.(checks.Result); !known || old.Warning != r.Warning && r.Warning != "" {
+	old, _ := before.(checks.Result)
+	if !known || old.Warning != r.Warning && r.Warning != "" {
 		if r.Warning != "" {
 			log.Warn("the check does less than it could", "why", r.Warning)
 		}
 	}
-	if !r.Healthy || r.Changed {
+	if r.Changed || !r.Healthy && old.Reason != r.Reason { // a thousand checks may fail every second, for one reason
 		d.post(context.Background(), node.CheckChanged{Check: r.Check, Healthy: r.Healthy, Reason: r.Reason})
 	}
 	if d.monitors.answers(r) {

@@ -163,7 +163,11 @@ func (l *loop) begin() {
 
 // nodeConfig is the node's part of a configuration.
 func (d *Daemon) nodeConfig(c *config.Config) node.Config {
-	return node.Config{Name: c.Node, Instances: c.Instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
+	n := node.Config{Name: c.Node, Instances: c.Instances, Groups: c.Groups, Shadow: d.opts.Shadow, Unclaimed: d.unclaimed}
+	for _, check := range c.Checks {
+		n.Checks = append(n.Checks, check.Name)
+	}
+	return n
 }
 
 // take takes what else is waiting, up to so many.

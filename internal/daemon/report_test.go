@@ -48,7 +48,7 @@ func TestHooksThatAReloadRemovedAreNotShown(t *testing.T) {
 	}
 }
 
-// A check's first success is news to the node, each failure is (its reason may be another), a success that lasts is not.
+// A verdict that changes is news to the node, and another reason for a failure that lasts.
 func TestWhatTheNodeHearsOfChecks(t *testing.T) {
 	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger()})
 	tests := []struct {
@@ -60,6 +60,7 @@ func TestWhatTheNodeHearsOfChecks(t *testing.T) {
 		{"another success", checks.Result{Check: "nginx", Healthy: true}, 0},
 		{"a failure that changes nothing yet", checks.Result{Check: "nginx", Healthy: true, Reason: "refused"}, 0},
 		{"the failure that changes the verdict", checks.Result{Check: "nginx", Changed: true, Reason: "refused"}, 1},
+		{"the same failure once more", checks.Result{Check: "nginx", Reason: "refused"}, 0},
 		{"a failure for another reason", checks.Result{Check: "nginx", Reason: "timed out"}, 1},
 	}
 	for _, tt := range tests {

@@ -21,6 +21,9 @@ type Config struct {
 	Instances []Instance
 	// Groups of instances with one fate; an instance is in one at most.
 	Groups []Group
+	// Checks names all that run. Of those that no instance heeds the verdicts are kept too: the next configuration may have one heed
+	// them, and a check that goes on does not speak again because of it.
+	Checks []string
 }
 
 // Group is several instances with one fate: they rise, hand over and step down as one.

@@ -182,15 +182,15 @@ func (i *instance) continuedBy(c *Instance) bool {
 	})
 }
 
-// configured says whether the configuration has a check that an instance heeds.
+// configured says whether the configuration has a check.
 func (n *Node) configured(check string) bool {
-	return slices.ContainsFunc(n.cfg.Instances, func(i Instance) bool { _, ok := i.Checks[check]; return ok })
+	return slices.Contains(n.cfg.Checks, check) || slices.ContainsFunc(n.cfg.Instances, func(i Instance) bool { _, ok := i.Checks[check]; return ok })
 }
 
-// forgetChecks drops the verdicts of checks that no instance has any more.
+// forgetChecks drops the verdicts of checks that are no more, and that no instance has which is still leaving.
 func (n *Node) forgetChecks() {
 	maps.DeleteFunc(n.checks, func(name string, _ *verdict) bool {
-		return !slices.ContainsFunc(n.instances, func(i *instance) bool { _, ok := i.cfg.Checks[name]; return ok })
+		return !n.configured(name) && !slices.ContainsFunc(n.instances, func(i *instance) bool { _, ok := i.cfg.Checks[name]; return ok })
 	})
 }
 
