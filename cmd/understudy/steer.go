@@ -93,6 +93,9 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 // steered asks the daemon. Where none runs it changes the saved set, for the one that is started next, and asks once more: one
 // that is starting may have read the set before.
 func steered(f *hostFlags, name string, on bool, ask func(*control.Client) error) error {
+	if err := control.CheckDrainName(name); err != nil {
+		return err
+	}
 	client := control.Dial(f.runtimeDir)
 	err := ask(client)
 	if !errors.Is(err, control.ErrNotRunning) {

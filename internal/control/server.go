@@ -167,10 +167,15 @@ func bodiless(next http.Handler) http.Handler {
 // drainName reads whose drain is meant.
 func drainName(r *http.Request) (string, error) {
 	name := r.URL.Query().Get("for")
+	return name, CheckDrainName(name)
+}
+
+// CheckDrainName says why nobody can drain by a name: one that a daemon would not take could not be lifted while it runs.
+func CheckDrainName(name string) error {
 	if name == "" || len(name) > maxName {
-		return "", fmt.Errorf("drain for %.*q: a name of 1 to %d characters is needed", maxName, name, maxName)
+		return fmt.Errorf("drain for %.*q: a name of 1 to %d characters is needed", maxName, name, maxName)
 	}
-	return name, nil
+	return nil
 }
 
 // slots bounds how many requests of one sort are worked on at once.
