@@ -163,8 +163,10 @@ func (p plan) understudy() *understudy {
 
 // faultsOf are the faults to measure with a daemon at an interval: for keepalived's weights only those of nginx.
 func (p plan) faultsOf(d product, interval time.Duration) []fault {
-	k, ok := d.(*keepalived)
-	return slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool { return ok && k.weight && !f.weighed || !f.at(interval) })
+	k, other := d.(*keepalived)
+	return slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool {
+		return other && (f.alone || k.weight && !f.weighed) || !f.at(interval)
+	})
 }
 
 // runsPlanned are the runs at each interval.

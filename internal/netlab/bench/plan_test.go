@@ -60,8 +60,11 @@ func TestWeightsAreMeasuredForNginxOnly(t *testing.T) {
 			t.Errorf("%s is measured with weights", f.name)
 		}
 	}
-	if len(p.faultsOf(&keepalived{}, lossInterval)) != len(p.faults) {
-		t.Error("keepalived without weights misses faults")
+	for _, interval := range []time.Duration{lossInterval, defaultInterval} {
+		ours := slices.DeleteFunc(p.faultsOf(&understudy{}, interval), func(f fault) bool { return f.alone })
+		if theirs := p.faultsOf(&keepalived{}, interval); len(theirs) != len(ours) {
+			t.Errorf("keepalived without weights has %d faults at %v, want %d", len(theirs), interval, len(ours))
+		}
 	}
 }
 

@@ -145,8 +145,8 @@ func targets() []target {
 		{reloads, "outage, maximum", seamless, outageMax},
 		{reloads, figureLost, 0, lostMax},
 		{reloads, "two owners, maximum", 0, twoOwnersMax},
-		{[]string{"advert-loss"}, "outage, median", seamless, outageMedian},
-		{[]string{"advert-loss"}, "outage, maximum", 100, outageMax},
+		{[]string{"advert-loss-1s", "advert-loss"}, "outage, median", seamless, outageMedian},
+		{[]string{"advert-loss-1s", "advert-loss"}, "outage, maximum", 100, outageMax},
 		{[]string{"advert-loss"}, figureReturned, returned, returnedMax},
 	}
 }
