@@ -72,8 +72,11 @@ func DefaultWindow(interval time.Duration) time.Duration {
 
 // NewPassword pads a password as VRRPv2 carries it.
 func NewPassword(text string) (Secret, error) {
-	if len(text) == 0 || len(text) > MaxPasswordLen {
-		return Secret{}, fmt.Errorf("it has %d bytes; VRRPv2 carries 1 to %d", len(text), MaxPasswordLen)
+	switch {
+	case len(text) == 0:
+		return Secret{}, fmt.Errorf("it has 0 bytes; VRRPv2 carries 1 to %d", MaxPasswordLen)
+	case len(text) > MaxPasswordLen:
+		return Secret{}, fmt.Errorf("it has %d bytes; VRRPv2 carries 1 to %d, and keepalived sends the first %d of a longer one: write these", len(text), MaxPasswordLen, MaxPasswordLen)
 	}
 	return NewSecret(append([]byte(text), make([]byte, MaxPasswordLen-len(text))...)), nil
 }

@@ -100,6 +100,23 @@ func TestLogThatIsBrokenIsNoError(t *testing.T) {
 	w.close()
 }
 
+// What a reload was refused for has many lines, and each is one of the journal's.
+func TestJournalPriorities(t *testing.T) {
+	t.Setenv("JOURNAL_STREAM", "8:1")
+	var b strings.Builder
+	log := newLog(&b, config.Log{Level: "info", Format: "text"})
+	log.Error("rejected", "error", "web.hcl:1: one\nweb.hcl:2: two")
+	log.Warn("two masters")
+	for line := range strings.Lines(b.String()) {
+		if want := map[bool]string{true: "<4>", false: "<3>"}[strings.Contains(line, "two masters")]; !strings.HasPrefix(line, want) {
+			t.Errorf("the line %q does not begin with %s", line, want)
+		}
+	}
+	if n := strings.Count(b.String(), "\n"); n < 4 {
+		t.Errorf("%d lines in %q", n, b.String())
+	}
+}
+
 func TestLogFormats(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -109,7 +126,8 @@ func TestLogFormats(t *testing.T) {
 		not     []string
 	}{
 		{"text", "", config.Log{Level: "info", Format: "text"}, []string{"[INFO]  understudy: started: node=lb1", "T", "Z"}, []string{"hidden"}},
-		{"text under a service manager has no time", "8:1", config.Log{Level: "info", Format: "text"}, []string{"[INFO]  understudy: started: node=lb1\n"}, []string{"20"}},
+		{"text under a service manager has no time", "8:1", config.Log{Level: "info", Format: "text"}, []string{"<6>[INFO]  understudy: started: node=lb1\n"}, []string{"20"}},
+		{"json under a service manager", "8:1", config.Log{Level: "debug", Format: "json"}, []string{`<6>{"@level":"info"`, `<7>{"@level":"debug"`}, nil},
 		{"json", "", config.Log{Level: "debug", Format: "json"}, []string{`"@message":"started"`, `"node":"lb1"`, "hidden"}, nil},
 		{"warn leaves info out", "", config.Log{Level: "warn", Format: "text"}, nil, []string{"started"}},
 	}

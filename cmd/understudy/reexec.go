@@ -84,9 +84,6 @@ func tryToGoOn(cmd *cobra.Command, args []string) error {
 	if cfg == nil || diags.HasErrors() {
 		return fmt.Errorf("the configuration is not valid for this version:\n%s", strings.TrimSpace(config.Format(diags)))
 	}
-	if len(cfg.Instances) == 0 {
-		return fmt.Errorf("no instance in %v", f.config)
-	}
 	answer, err := daemon.Trial(os.NewFile(trialState, "state"), cfg, daemon.Options{
 		Paths: f.config, Config: f.configOptions(), RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: hclog.NewNullLogger(),
 		Door: doorTo(f.helper),

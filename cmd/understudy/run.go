@@ -155,16 +155,20 @@ func reloadOnHangup(hangups <-chan os.Signal, ended <-chan struct{}, d *daemon.D
 	}
 }
 
-// newLog makes the log. Under a service manager the journal has the time already. Programs get microseconds: a move takes
+// newLog makes the log. Under a service manager the journal has the time already, and takes each line's priority. Programs get microseconds: a move takes
 // milliseconds.
 func newLog(w io.Writer, c config.Log) hclog.Logger {
 	stamp := "2006-01-02T15:04:05.000Z07:00"
 	if c.Format == "json" {
 		stamp = "2006-01-02T15:04:05.000000Z07:00"
 	}
+	journal := os.Getenv("JOURNAL_STREAM") != ""
+	if journal {
+		w = journalWriter{w}
+	}
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "understudy", Output: w, Level: hclog.LevelFromString(c.Level), JSONFormat: c.Format == "json",
-		DisableTime: os.Getenv("JOURNAL_STREAM") != "", TimeFormat: stamp,
+		DisableTime: journal, TimeFormat: stamp,
 	})
 }
 

@@ -322,6 +322,12 @@ func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 	_ = w.Flush() // to a buffer
 }
 
+// lastLine is where a program usually says why it failed.
+func lastLine(output string) string {
+	output = strings.TrimSpace(output)
+	return strings.TrimSpace(output[strings.LastIndexByte(output, '\n')+1:])
+}
+
 // hookLines is one line for each hook and instance that it ran for.
 func hookLines(b *strings.Builder, hooks []node.HookReport, shadow bool, now time.Time) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
@@ -332,6 +338,9 @@ func hookLines(b *strings.Builder, hooks []node.HookReport, shadow bool, now tim
 		}
 		if h.Error != "" {
 			end = "FAILED: " + h.Error
+			if why := lastLine(h.Output); why != "" {
+				end += ": " + why
+			}
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s ago in %s\t%s\n", h.Name, h.Instance, h.State, age(now, h.At), h.Took.Round(time.Millisecond), end)
 	}

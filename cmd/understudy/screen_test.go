@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ var reports = map[string]node.Report{
 		}, Links: []node.LinkStatus{{Name: "eth0", Overlooked: 99, Stray: node.Tally{
 			"unknown-vrid": {Count: 12, Last: lb2, MAC: "02:00:00:00:00:02", VRID: 9, At: ago(time.Second), Text: vrrp.ErrUnknownVRID.Error()},
 		}}}},
-		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s"}},
+		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s", Output: "asking\nno answer\n"}},
 	},
 	"authenticated": {
 		Version: "1.2.3", PID: 4711, Started: ago(time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(time.Minute)},
@@ -221,7 +222,11 @@ func TestStatusOfOneName(t *testing.T) {
 	}{{"edge", 1, 2, exitFault}, {"mail", 0, 1, exitOK}, {"nobody", 0, 0, 0}}
 	for _, tt := range tests {
 		s := all()
-		found := only(s, tt.name)
+		err := only(s, tt.name)
+		found := err == nil
+		if !found && !strings.HasSuffix(err.Error(), "there are: edge, web, inside, mail") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 		if found != (tt.instances > 0) || len(s.Groups) != tt.groups || len(s.Instances) != tt.instances {
 			t.Errorf("%s: found %v, %d groups and %d instances, want %d and %d", tt.name, found, len(s.Groups), len(s.Instances), tt.groups, tt.instances)
 		}

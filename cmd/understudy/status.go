@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,8 +69,10 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, check string, asJSO
 	if check != "" {
 		return statusOfCheck(cmd, r, check, asJSON)
 	}
-	if len(args) == 1 && !only(r.Node, args[0]) {
-		return fmt.Errorf("no instance and no group %q here", args[0])
+	if len(args) == 1 {
+		if err := only(r.Node, args[0]); err != nil {
+			return err
+		}
 	}
 	if asJSON {
 		if err := printJSON(cmd, r); err != nil {
@@ -93,14 +96,25 @@ func printJSON(cmd *cobra.Command, what any) error {
 	return nil
 }
 
-// only leaves one instance in the picture, or one group and its instances, and says whether there is one of that name.
-func only(s *node.Status, name string) bool {
+// only leaves one instance in the picture, or one group and its instances. The error says that there is none of that name, and
+// which there are.
+func only(s *node.Status, name string) error {
+	var names []string
+	for _, g := range s.Groups {
+		names = append(names, g.Name)
+	}
+	for _, i := range s.Instances {
+		names = append(names, i.Name)
+	}
 	s.Groups = slices.DeleteFunc(s.Groups, func(g node.GroupStatus) bool { return g.Name != name })
 	isGroup := len(s.Groups) > 0
 	s.Instances = slices.DeleteFunc(s.Instances, func(i node.InstanceStatus) bool {
 		return isGroup && i.Group != name || !isGroup && i.Name != name
 	})
-	return len(s.Instances) > 0
+	if len(s.Instances) == 0 {
+		return fmt.Errorf("no instance and no group %q here; there are: %s", name, strings.Join(names, ", "))
+	}
+	return nil
 }
 
 // statusCode is what scripts and monitoring ask for. A group holds its addresses if any of its instances does.

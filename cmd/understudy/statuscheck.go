@@ -15,7 +15,11 @@ import (
 func statusOfCheck(cmd *cobra.Command, r node.Report, name string, asJSON bool) error {
 	at := slices.IndexFunc(r.Checks, func(c node.CheckReport) bool { return c.Name == name })
 	if at < 0 {
-		return fmt.Errorf("no check %q here", name)
+		var names []string
+		for _, c := range r.Checks {
+			names = append(names, c.Name)
+		}
+		return fmt.Errorf("no check %q here; there are: %s", name, strings.Join(names, ", "))
 	}
 	c := r.Checks[at]
 	if asJSON {

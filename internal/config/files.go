@@ -113,10 +113,16 @@ func (f *files) list(dir string) []string {
 	var paths []string
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") || !(strings.HasSuffix(name, ".hcl") || strings.HasSuffix(name, ".hcl.json")) {
+		path := filepath.Join(dir, name)
+		if strings.HasPrefix(name, ".") {
 			continue
 		}
-		path := filepath.Join(dir, name)
+		if !strings.HasSuffix(name, ".hcl") && !strings.HasSuffix(name, ".hcl.json") {
+			if slices.Contains(fragmentDirs, filepath.Base(dir)) && strings.HasSuffix(name, ".conf") { // as keepalived's are called
+				f.found.warnf(hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}, "name it *.hcl", "this file is not read")
+			}
+			continue
+		}
 		// A pipe or a device in a directory could block or never end.
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 			continue

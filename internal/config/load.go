@@ -69,7 +69,7 @@ type loader struct {
 	here, onThisHost bool
 	// hands says who runs commands here.
 	hands hands
-	// complete wants everything that a daemon needs to run: an instance, and every file readable.
+	// complete wants every file readable, as a daemon does.
 	complete bool
 	// fragment says that what is referred to may be in files that were not given.
 	fragment bool
@@ -152,7 +152,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.judgeHooks(hooks, v.instances, v.groups)
 	l.judgeTrust(v.checks, hooks)
 	l.defaultLease(v.instances)
-	if l.complete && len(v.instances) == 0 && !l.files.broken {
+	if !l.fragment && len(v.instances) == 0 && !l.files.broken {
 		l.found.errorf(hcl.Range{}, "write an instance block with interface, vrid, priority and addresses", "no instance is configured")
 	}
 	for _, in := range v.instances {

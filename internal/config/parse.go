@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -35,8 +36,16 @@ func parse(path string, text []byte) (file *hcl.File, diags hcl.Diagnostics) {
 	if isJSON(path, text) {
 		return json.Parse(text, path)
 	}
-	return hclsyntax.ParseConfig(text, path, hcl.InitialPos)
+	file, diags = hclsyntax.ParseConfig(text, path, hcl.InitialPos)
+	if at := keepalivedBlock.FindIndex(text); at != nil && diags.HasErrors() {
+		line := 1 + bytes.Count(text[:at[0]], []byte("\n"))
+		return nil, hcl.Diagnostics{unparsable(path, line, "this is a configuration of keepalived, and understudy reads HCL: examples/migration shows the same pair in both")}
+	}
+	return file, diags
 }
+
+// keepalivedBlock begins what only a keepalived.conf has.
+var keepalivedBlock = regexp.MustCompile(`(?m)^[ \t]*(?:global_defs|(?:vrrp_(?:instance|script|sync_group|track_process)|virtual_server)[ \t][^{}=\n]*)\s*\{`)
 
 // isJSON goes by the name. One that says nothing is that of the temporary file in which a configuration tool has its work
 // validated: then what begins with a brace is JSON, since nothing in the native syntax does.

@@ -10,6 +10,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// A directory is the whole of it, which a daemon could not run without an instance; a file alone is a part.
+func TestADirectoryWithoutAnInstance(t *testing.T) {
+	path := filepath.Join(write(t, map[string]string{"understudy.hcl": `check "process" "nginx" { pid_file = "/run/nginx.pid" }`}), "understudy.hcl")
+	if r := Validate([]string{path}, nil, Options{Node: "lb1"}); r.Count(Error) != 0 {
+		t.Errorf("validate says of a fragment\n%s", r.Text())
+	}
+	if r := Validate([]string{filepath.Dir(path)}, nil, Options{Node: "lb1"}); r.Count(Error) != 1 || !strings.Contains(r.Text(), "no instance is configured") {
+		t.Errorf("validate says of a directory\n%s", r.Text())
+	}
+}
+
+func TestAFragmentWithAnotherName(t *testing.T) {
+	dir := write(t, map[string]string{"understudy.hcl": "", "conf.d/web.conf": "instance", "conf.d/web.hcl~": "", "checks.d/README": ""})
+	if r := Validate([]string{dir}, nil, Options{Node: "lb1"}); r.Count(Warning) != 1 || !strings.Contains(r.Text(), "conf.d/web.conf:1:1: warning: this file is not read; name it *.hcl") {
+		t.Errorf("validate says\n%s", r.Text())
+	}
+}
+
 func TestWhichNodesAreValidated(t *testing.T) {
 	const text = `
 instance "web" {

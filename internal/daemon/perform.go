@@ -57,8 +57,11 @@ func (l *loop) send(a node.Send) {
 // changed is the one line of a state change.
 func (l *loop) changed(a node.Changed) {
 	log := l.log.Info
-	if a.Quiet {
+	switch {
+	case a.Quiet:
 		log = l.log.Debug
+	case a.To == node.Fault:
+		log = l.log.Warn // this host protects nobody until it is mended
 	}
 	about := []any{"instance", a.Instance}
 	if a.Group != "" {

@@ -108,9 +108,6 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	if to == nil || diags.HasErrors() {
 		return d.reject(errors.New(strings.TrimSpace(config.Format(diags))))
 	}
-	if len(to.Instances) == 0 {
-		return d.reject(fmt.Errorf("no instance in %v", d.opts.Paths))
-	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
 		err = guard(p.changes, thisHost)
