@@ -235,6 +235,45 @@ func TestForgeryIsSeen(t *testing.T) {
 	}
 }
 
+// TestReplayRelieves holds what an old advert may do beside that: a host that stops lets go for it, as for any successor, and in no time.
+// A healthy master stays.
+func TestReplayRelieves(t *testing.T) {
+	var s scenario
+	s.keys = keys{signed: true, window: vrrp.DefaultWindow(time.Second)}
+	for _, stops := range []bool{false, true} {
+		c := pair(func(cfg *Config) {
+			for _, h := range cfg.Hosts {
+				h.Instances[0].Auth = s.auth(stepEnforce)
+			}
+		})
+		c.Run(2 * time.Second)
+		a, b := c.Host("a"), c.Host("b")
+		caught := vrrp.Advert{Version: vrrp.V3, VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{vip}}
+		from := b.Link().Source4
+		var signer vrrp.Authenticator
+		trailer, err := signer.Sign(s.auth(stepEnforce), b.now(), &caught, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload, err := caught.AppendSealed(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader, trailer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Run(1100 * time.Millisecond)
+		a.Start()
+		c.Run(3600 * time.Millisecond)
+		if stops {
+			a.Feed(node.Stop{})
+		}
+		c.Run(50 * time.Millisecond)
+		a.Replay(Interface, payload, from, vrrp.GroupIPv4)
+		c.Run(maxLinger)
+		if len(c.Faults()) > 0 || a.Running() == stops || a.Has(vip) == stops {
+			t.Errorf("stops %t: it runs %t and has the address %t, faults %q", stops, a.Running(), a.Has(vip), c.Faults())
+		}
+	}
+}
+
 // TestFrozenHost holds the model of a machine that stands still.
 func TestFrozenHost(t *testing.T) {
 	tests := []struct {

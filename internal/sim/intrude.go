@@ -95,7 +95,8 @@ func difference(path string, a, b reflect.Value) string {
 }
 
 // Replay plays an advert with a good signature to the host, which it was not given when it was sent: it did not listen yet. It may make
-// the host wait for its sender, or an unhealthy one let go. It makes nobody master, and nobody speak; a healthy master does not mind.
+// the host wait for its sender, or one that is unhealthy or leaves let go. It makes nobody master, and nobody speak; a healthy master
+// does not mind.
 func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	if h.node == nil || h.paused || h.frozen || h.Away() || !h.LinkOn(link).Up {
 		return
@@ -105,7 +106,8 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	for _, i := range h.Status().Instances {
 		serving[i.Name] = i.State == node.Master && len(i.Unhealthy) == 0
 		over := func(r node.RouterStatus) bool { return r.Waiting != "" } // its timer may begin anew before another's elapses
-		timed = timed && !slices.ContainsFunc(i.Routers, over)
+		relieved := i.State == node.Leaving                               // it lets go sooner, as for any successor: see vrrp.Early
+		timed = timed && !relieved && !slices.ContainsFunc(i.Routers, over)
 	}
 	observe := h.c.Observe
 	h.c.Observe = func(h *Host, ev node.Event, actions []node.Action) {
