@@ -102,6 +102,13 @@ func TestPromisesSeeFaults(t *testing.T) {
 			c.Run(time.Minute)
 			c.Host("a").kernel.drop(vip)
 		}, "a let go of 192.0.2.10 before another host had it"},
+		{"a gap in an orderly move to one that is unhealthy, too", map[string]health{"a": well, "b": ill}, map[string]node.State{"b": node.Backup}, func(c *Cluster, p *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+			p.served[service{vip, "a"}] = epoch
+			c.Host("b").resumed = epoch
+			c.Run(time.Minute)
+			c.Host("a").kernel.drop(vip)
+		}, "a let go of 192.0.2.10 before another host had it"},
 		{"an owner that lets go early", map[string]health{"b": well}, map[string]node.State{"b": node.Master}, func(c *Cluster, p *promises) {
 			c.Host("a").kernel.add("web", vip, 0)
 			p.served[service{vip, "a"}] = epoch
