@@ -170,19 +170,24 @@ func (a *Authenticator) clockSet(now time.Time, ahead bool) {
 	}
 }
 
-// Floor is what a sender must pass to be believed. Without a sender it is everybody's of whom there is no record.
+// Floor is what a sender must pass to be believed, and what it must pass to be heard. Without a sender it is everybody's of whom there is
+// no record.
 type Floor struct {
 	Sender   netip.Addr `json:",omitzero"`
-	Sequence Sequence
+	Sequence Sequence   // 0: what its mark says
+	Newest   Sequence   `json:",omitzero"` // the newest advert of the sender, if that was early
 }
 
-// Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones. A process that goes on where this one was
-// needs them: what was refused unheard does not become believable by that.
+// Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones, and hears anew. A process that goes on where
+// this one was needs them: what was refused unheard does not become believable by that, and what was early is not heard again.
 func (a *Authenticator) Floors() []Floor {
 	floors := []Floor{{Sequence: a.floor}}
 	for sender, r := range a.senders {
-		if r.mark.Heard.IsZero() {
-			floors = append(floors, Floor{sender, r.floor})
+		switch early := r.newest.Sequence != r.mark.Sequence; {
+		case r.mark.Heard.IsZero():
+			floors = append(floors, Floor{sender, r.floor, r.newest.Sequence})
+		case early:
+			floors = append(floors, Floor{Sender: sender, Newest: r.newest.Sequence})
 		}
 	}
 	slices.SortFunc(floors, func(x, y Floor) int { return x.Sender.Compare(y.Sender) })
@@ -197,7 +202,12 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors []Floor) {
 			a.floor = f.Sequence
 			continue
 		}
-		a.keep(f.Sender, record{newest: Mark{Sender: f.Sender, Heard: now.Round(0)}, floor: f.Sequence})
+		r := a.senders[f.Sender]
+		if r.mark.Heard.IsZero() {
+			r.floor = f.Sequence
+		}
+		r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0)}
+		a.keep(f.Sender, r)
 	}
 }
 

@@ -226,6 +226,43 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
+// TestEarlyCountsOnce: what was early is a replay from then on, also for the process that goes on for this one, whether or not its sender
+// was believed before that. What its sender sent later is heard.
+func TestEarlyCountsOnce(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	at := func(sent time.Duration) []byte {
+		var signer Authenticator
+		return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+	}
+	for _, known := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sender known %t", known), func(t *testing.T) {
+			a := NewAuthenticator(clock)
+			if known && became(t, &a, clock.Add(6*s), at(6*s)) != "believed" {
+				t.Fatal("not believed before")
+			}
+			a.Deaf(clock.Add(10*s), keyed(Enforce))
+			if got := became(t, &a, clock.Add(10*s), at(8*s)); got != "early" {
+				t.Fatalf("what was sent before: %s", got)
+			}
+			now := clock.Add(11 * s)
+			again := NewAuthenticator(clock)
+			again.Restore(now, a.Memory())
+			again.RestoreFloors(now, a.Floors())
+			for of, a := range map[string]*Authenticator{"": &a, " by the process that goes on": &again} {
+				if got := became(t, a, now, at(8*s)); got != "replay" {
+					t.Errorf("what was early, again%s: %s", of, got)
+				}
+				if got := became(t, a, now, at(8500*ms)); got != "early" {
+					t.Errorf("the next one from before%s: %s", of, got)
+				}
+				if got := became(t, a, now, at(11*s)); got != "believed" {
+					t.Errorf("the sender's next%s: %s", of, got)
+				}
+			}
+		})
+	}
+}
+
 // TestClockBehindIsAdmitted: a sender that becomes a peer and whose clock is behind is early for as long as at a start. One that was heard
 // before, with that clock, is believed at once.
 func TestClockBehindIsAdmitted(t *testing.T) {

@@ -96,7 +96,7 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
 	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
-	for _, heard := range []map[speaker]uint64{x.heard, x.saved} {
+	for _, heard := range []map[speaker]uint64{x.heard, x.early, x.saved} {
 		maps.DeleteFunc(heard, func(_ speaker, seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second })
 	}
 	s.deafen(s.keys.ahead - startSlack)

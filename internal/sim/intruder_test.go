@@ -41,7 +41,8 @@ type speaker struct {
 type recollection struct {
 	node  *node.Node
 	heard map[speaker]uint64 // the newest sequence of each
-	saved map[speaker]uint64 // what of it outlives the process
+	early map[speaker]uint64 // and of what it may not have believed, which only this process knows, and one that goes on for it
+	saved map[speaker]uint64 // what of heard outlives the process
 	at    time.Time          // when that was saved
 	began time.Time          // when the process, or the instance, began to listen
 	noted time.Time          // when what the process has of the one before it was saved; zero: it has nothing
@@ -90,7 +91,8 @@ func isSigned(a node.Send) bool {
 func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
 	if h.node != x.node {
-		x.node, x.began, x.sure, x.sets, x.heard, x.noted = h.node, s.c.now, s.c.now, nil, map[speaker]uint64{}, time.Time{}
+		x.node, x.began, x.sure, x.sets, x.noted = h.node, s.c.now, s.c.now, nil, time.Time{}
+		x.heard, x.early = map[speaker]uint64{}, map[speaker]uint64{}
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
 			x.noted = x.at
@@ -108,12 +110,13 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if s.keys.set {
 		sure = sure.Add(2 * s.keys.ahead)
 	}
+	given := x.heard
 	if seq>>32 <= uint64(sure.Unix()) {
-		return // by its sender's clock it may be older than the process: it is not believed, and an exchange forgets it
+		given = x.early // by its sender's clock it may be older than the process
 	}
 	if h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs() < s.keys.window-time.Second {
 		key := speaker{heard.Interface, heard.Advert.VRID, heard.From}
-		x.heard[key] = max(x.heard[key], seq)
+		given[key] = max(given[key], seq)
 	}
 }
 
@@ -167,7 +170,7 @@ func (s *scenario) playAgain(d dice, h *Host, old bool) {
 		return
 	}
 	switch {
-	case c.by == h, sequence(c.Payload) <= x.heard[key]:
+	case c.by == h, sequence(c.Payload) <= max(x.heard[key], x.early[key]):
 		s.keys.count.played++
 		h.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
 	case s.isOld(h, c):

@@ -96,7 +96,11 @@ func (s *scenario) rekey(d dice, _ *Host) {
 // giveKeys is the reload of one host; the rest of its configuration stays.
 func (s *scenario) giveKeys(h *Host, step int) {
 	s.c.Note("** keys of %s: step %d", h.Name, step)
-	s.plights[h].step = step
+	x := s.plights[h]
+	if had := s.auth(x.step); had == nil || len(s.auth(step).Keys) > len(had.Keys) {
+		x.sure = s.c.now // what the new key signed was refused until now
+	}
+	x.step = step
 	cfg := h.cfg
 	cfg.Instances = slices.Clone(cfg.Instances)
 	for k := range cfg.Instances {
@@ -115,6 +119,7 @@ func (s *scenario) giveKeys(h *Host, step int) {
 func (s *scenario) hush(h *Host) {
 	x := s.plights[h]
 	x.began, x.sure = s.c.now, s.c.now
+	clear(x.early)
 	wait := s.keys.ahead - startSlack
 	if s.keys.set {
 		wait = 2 * s.keys.ahead
