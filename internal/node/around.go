@@ -75,6 +75,16 @@ func (n *Node) seen(ev Seen) {
 	})
 }
 
+// unawait ends the wait for the MAC addresses of hosts of which a virtual router had news that is gone now. Another one's news of them go
+// with its next packet.
+func (n *Node) unawait(m *member) {
+	for from, s := range m.senders {
+		if len(s.held) > 0 {
+			delete(n.aroundOf(m.of.cfg.Interface).awaited, from)
+		}
+	}
+}
+
 // strayed counts a packet that belongs to no instance: that is nobody's fault.
 func (n *Node) strayed(now time.Time, ifName string, ev Refused) {
 	n.aroundOf(ifName).stray.add(vrrp.ReasonOf(ev.Err), Count{

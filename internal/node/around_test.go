@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -46,3 +47,53 @@ func TestSecondAddress(t *testing.T) {
 }
 
 func v6(i *node.Instance) { i.Addresses = addresses("2001:db8::10") }
+
+// TestGoneRoutersWaitForNobody: what virtual routers that are gone had to tell of hosts whose MAC address nobody saw must not use up the
+// room for those who wait.
+func TestGoneRoutersWaitForNobody(t *testing.T) {
+	tests := []struct {
+		name  string
+		hosts string // where the hosts are
+		of    func(i node.Instance, k int) []node.Instance
+	}{
+		{"removed", "10.1.%d.%d", func(i node.Instance, k int) []node.Instance {
+			i.VRID += uint8(k)
+			return []node.Instance{i}
+		}},
+		{"replaced by a new family of another instance", "fe80::%d:%d", func(i node.Instance, k int) []node.Instance {
+			six := i
+			six.Name, six.Addresses = "six", addresses("2001:db8::10")
+			if k%2 == 0 {
+				return []node.Instance{i, six}
+			}
+			i.Addresses = append(i.Addresses, six.Addresses...)
+			return []node.Instance{i}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := listen(nil)
+			refuse := func(is []node.Instance, k, n int) netip.Addr {
+				from := netip.MustParseAddr(fmt.Sprintf(tt.hosts, k, n))
+				l.step(node.Refused{Interface: "eth0", VRID: is[0].VRID, From: from, Err: vrrp.ErrChecksum})
+				return from
+			}
+			for k := range 100 {
+				is := tt.of(l.cfg, k)
+				l.step(node.Reconfigured{Config: node.Config{Name: "a", Instances: is}})
+				l.run(time.Minute)
+				for n := range 6 {
+					refuse(is, k, n)
+				}
+			}
+			l.run(time.Minute)
+			l.said = nil
+			from := refuse(tt.of(l.cfg, 99), 100, 0)
+			l.saidOnly(t)
+			l.see(from, mac(9))
+			if told := l.saidOf(mac(9)); len(told) != 1 {
+				t.Errorf("said %q once the MAC address was known", l.said)
+			}
+		})
+	}
+}

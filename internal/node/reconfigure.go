@@ -68,6 +68,7 @@ func (n *Node) dropReplaced(now time.Time) {
 			if heir.machine.State() != vrrp.Master {
 				n.perform(now, m, m.machine.Step(now, vrrp.Shutdown{Why: continued}))
 			}
+			n.unawait(m)
 			return true
 		})
 		if members == 0 || len(i.members) > 0 {
@@ -297,6 +298,7 @@ func (n *Node) reap() {
 			return false
 		}
 		for _, m := range i.members {
+			n.unawait(m)
 			if n.byMember[m.key()] == m {
 				n.forget(m)
 				delete(n.byMember, m.key())
