@@ -71,8 +71,13 @@ func (n *Node) tellFormer(m *member, name string) {
 // forgetNames drops what was found about names that no instance has any more: it may be another's by the time that a reload brings it back.
 func (n *Node) forgetNames() {
 	for name := range n.names {
-		if !slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.names(name) }) {
-			delete(n.names, name)
-		}
+		n.forgetName(name)
+	}
+}
+
+// forgetName is the same for one.
+func (n *Node) forgetName(name string) {
+	if !slices.ContainsFunc(n.instances, func(i *instance) bool { return i.cfg.names(name) }) {
+		delete(n.names, name)
 	}
 }

@@ -293,10 +293,12 @@ func (n *Node) enlist(now time.Time, m *member) {
 // reap forgets the removed fates that are done.
 func (n *Node) reap() {
 	before := len(n.instances)
+	var names []string
 	n.instances = slices.DeleteFunc(n.instances, func(i *instance) bool {
 		if !i.fate.removed || i.fate.state != Stopped {
 			return false
 		}
+		names = append(names, i.cfg.peerNames()...)
 		for _, m := range i.members {
 			n.unawait(m)
 			if n.byMember[m.key()] == m {
@@ -308,6 +310,10 @@ func (n *Node) reap() {
 	})
 	if len(n.instances) == before {
 		return
+	}
+	n.forgetChecks()
+	for _, name := range names { // no others: what a reload brings may be found before the node hears of it
+		n.forgetName(name)
 	}
 	n.fates = slices.DeleteFunc(n.fates, func(f *fate) bool { return f.removed && f.state == Stopped })
 	n.removing = slices.ContainsFunc(n.fates, func(f *fate) bool { return f.removed })
