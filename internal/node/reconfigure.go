@@ -258,6 +258,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) *insta
 	p.members = []*member{m}
 	m.of = p
 	p.state, p.why, p.standing, p.advertised, p.patience = i.state, i.why, i.standing, i.advertised, i.patience
+	p.adopting = i.adopting
 	p.fate = i.fate.apart(p)
 	p.fate.group, p.fate.partial, n.parting = "", true, true
 	i.fate.forget(p) // what was under way there goes on here
