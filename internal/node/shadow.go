@@ -116,10 +116,14 @@ func (m *member) lives() time.Time {
 
 // compare brings an instance's comparison up to date, and tells the log of one that lasts.
 func (n *Node) compare(now time.Time, i *instance) {
-	if !n.cfg.Shadow || i.fate.removed {
+	if !n.cfg.Shadow {
 		return
 	}
 	c := &i.compared
+	if i.fate.removed {
+		c.at = time.Time{}
+		return
+	}
 	if c.began.IsZero() {
 		c.began = now
 	}
