@@ -29,7 +29,11 @@ func (i *instance) beWary(before index) {
 
 // assessWary keeps a wary instance out of the election, and asks the link once it is there.
 func (n *Node) assessWary(now time.Time, i *instance, s *standing) {
-	if !i.wary.on || s.cannot != "" || n.links[i.cfg.Interface] == nil || i.state.takesPart() {
+	if !i.wary.on || i.state.takesPart() {
+		return
+	}
+	if s.cannot != "" || s.pending != "" {
+		i.wary.at, i.wary.answered = time.Time{}, "" // an answer could not be heard: it asks once one can
 		return
 	}
 	if i.wary.at.IsZero() {
