@@ -128,7 +128,7 @@ func (s State) distance() int {
 func (f *fate) apart(i *instance) *fate {
 	alone := *f
 	alone.instances, alone.state, alone.why, alone.since, alone.place = []*instance{i}, i.state, i.why, i.since, unplanned
-	alone.lastChange, alone.standing, alone.witness = i.lastChange, i.standing, witness{}
+	alone.lastChange, alone.standing, alone.witness, alone.recheck = i.lastChange, i.standing, witness{}, recheck{}
 	alone.leave, alone.linger = nil, nil
 	if !i.state.takesPart() {
 		alone.offers = offers{}
