@@ -214,8 +214,7 @@ func (n *Node) tickAddresses(now time.Time, i *instance) {
 
 // announce emits what the announcer has due.
 func (n *Node) announce(now time.Time, i *instance) {
-	var ips []netip.Addr
-	if ips = i.announcer.take(now, i.ips()); len(ips) > 0 {
+	if ips := i.announcer.take(now, i.ips()); len(ips) > 0 {
 		n.do(Announce{i.cfg.Name, i.cfg.Interface, ips, now.Add(staleAnnouncement), i.virtualMAC()})
 	}
 }
