@@ -96,7 +96,7 @@ func (f *fate) preemptDelay() (longest time.Duration) {
 // deadline is the earliest instant at which the fate has something to do.
 func (f *fate) deadline() time.Time {
 	d := earliest(f.witness.at, earliest(f.offers.at, earliest(f.probed, f.woken)))
-	d = earliest(d, f.recheckEnds())
+	d = earliest(d, f.recheck.ends)
 	for _, i := range f.instances {
 		d = earliest(d, i.deadline())
 		if f.state != Leaving {

@@ -15,32 +15,50 @@ const maxRecheck = time.Minute
 type recheck struct {
 	at   time.Time // when they were asked; zero: they were not
 	left []string  // those that have not answered
+	ends time.Time // when the fate goes on without the answers; zero: it waits for none
 }
 
-// unsure says whether the fate still waits for a check's answer. At first it asks. Who falls silent meanwhile is waited for no longer
-// than any silent master.
-func (n *Node) unsure(now time.Time, f *fate, why string) bool {
-	weighing := f.weighing()
-	if f.recheck.at.IsZero() {
-		f.recheck = recheck{now, weighing}
-		if len(weighing) > 0 {
-			n.do(Recheck{slices.Clone(weighing)})
-			f.explain("asks its weighing checks once more before it takes over: " + why)
-		}
+// unsure says whether a fate with a master that fell below it still waits for a check's answer. At first it asks. If that master falls
+// silent meanwhile, that is given up as any other.
+func (n *Node) unsure(now time.Time, f *fate, why string, silent time.Time) bool {
+	r, weighing := &f.recheck, f.weighing()
+	if r.at.IsZero() && len(weighing) > 0 {
+		r.at, r.left = now, slices.Clone(weighing)
+		n.do(Recheck{weighing})
+		f.explain("asks its weighing checks once more before it takes over: " + why)
 	}
-	f.recheck.left = slices.DeleteFunc(f.recheck.left, func(name string) bool { return !slices.Contains(weighing, name) })
-	if due(now, f.recheckEnds()) {
-		f.recheck.left = nil
+	r.left = slices.DeleteFunc(r.left, func(name string) bool { return !slices.Contains(weighing, name) })
+	r.ends = time.Time{}
+	if len(r.left) > 0 {
+		r.ends = earliest(r.at.Add(maxRecheck), silent)
 	}
-	return len(f.recheck.left) > 0
+	if due(now, r.ends) {
+		r.left, r.ends = nil, time.Time{}
+	}
+	return !r.ends.IsZero()
 }
 
 // endRecheck is a fate that need not be sure any more, whether the master is above it again or gives up.
 func (f *fate) endRecheck() {
-	if len(f.recheck.left) > 0 {
+	if !f.recheck.at.IsZero() {
 		f.explain(f.describe("listening"))
 	}
 	f.recheck = recheck{}
+}
+
+// outranked says when the fate would give up the masters that fell below it, if no advert of them came any more; zero: there is none.
+// Where it hears nobody on another member, its own or another's link may be cut there, and the one that is heard serves on: so it goes
+// by these alone, and by the one that was heard last.
+func (f *fate) outranked() (silent time.Time) {
+	for m := range f.members() {
+		if cause, _, ok := m.machine.Ready(); !ok || cause != vrrp.Outranked {
+			continue
+		}
+		if down := m.machine.Peer().Heard.Add(m.machine.Config().MasterDown(m.machine.Priority(), m.machine.Learned())); down.After(silent) {
+			silent = down
+		}
+	}
+	return silent
 }
 
 // weighing are the checks that change the priority of the fate's instances.
@@ -56,20 +74,6 @@ func (f *fate) weighing() (names []string) {
 		}
 	}
 	return names
-}
-
-// recheckEnds is when the fate goes on without the answers; zero: it waits for none.
-func (f *fate) recheckEnds() time.Time {
-	if len(f.recheck.left) == 0 {
-		return time.Time{}
-	}
-	ends := f.recheck.at.Add(maxRecheck)
-	for m := range f.members() {
-		if heard := m.machine.Peer().Heard; !heard.IsZero() {
-			ends = earliest(ends, heard.Add(m.machine.Config().MasterDown(m.machine.Priority(), m.machine.Learned())))
-		}
-	}
-	return ends
 }
 
 // rechecked takes an answer. Of a run that began before the question it is none.

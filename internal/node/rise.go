@@ -20,9 +20,9 @@ func (n *Node) rise(now time.Time, f *fate) {
 		n.riseLater(now, f)
 		return
 	}
-	if cause != vrrp.Outranked {
+	if silent := f.outranked(); silent.IsZero() {
 		f.endRecheck()
-	} else if !f.rising() && n.unsure(now, f, why) {
+	} else if !f.rising() && n.unsure(now, f, why, silent) {
 		return
 	}
 	// Silence can be our own deafness: an unhealthy host asks the link first, and one that cannot name its peers.

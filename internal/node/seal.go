@@ -187,7 +187,7 @@ func (n *Node) unrestOf(now time.Time, f *fate) string {
 		return "it hands over"
 	case !f.probed.IsZero(), !f.witness.at.IsZero():
 		return "it looks whether another host serves its addresses"
-	case len(f.recheck.left) > 0:
+	case !f.recheck.ends.IsZero():
 		return "it asks its checks before it takes over"
 	case f.doubtful(now), !f.woken.IsZero():
 		return "it woke late"
