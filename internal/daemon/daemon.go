@@ -82,8 +82,8 @@ type Daemon struct {
 
 	events   chan node.Event
 	ports    chan portChange
-	changes  chan struct{} // there is a new configuration, for the sockets
-	retunes  chan struct{} // whom the node hears may have changed, for them too; one at most
+	changes  chan chan<- struct{} // there is a new configuration, for the sockets: they close what comes when they follow it
+	retunes  chan struct{}        // whom the node hears may have changed, for them too; one at most
 	steers   chan steering
 	pings    chan chan<- struct{} // asks the loop whether it is alive
 	reloads  chan reloadRequest
@@ -144,7 +144,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		opts: o, log: o.Log, started: time.Now(), stop: context.Background(),
 		events:   make(chan node.Event, eventQueue),
 		ports:    make(chan portChange),
-		changes:  make(chan struct{}),
+		changes:  make(chan chan<- struct{}),
 		retunes:  make(chan struct{}, 1),
 		steers:   make(chan steering),
 		pings:    make(chan chan<- struct{}),

@@ -247,11 +247,7 @@ func (n *names) open(ctx context.Context) {
 		known[text] = m.ips
 	}
 	n.known.Store(&known)
-	select {
-	case n.changes <- struct{}{}:
-	case <-n.ended:
-	case <-ctx.Done():
-	}
+	_ = n.openUp(ctx) // who ends opens nothing
 }
 
 // save keeps where the names lead, for a cleanup after this daemon: what takes the daemon away may take the name service, too.

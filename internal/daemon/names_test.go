@@ -101,8 +101,9 @@ func (n *named) run(t *testing.T) (stop func()) {
 	tasks.Go(func() {
 		for {
 			select {
-			case <-n.d.changes:
+			case followed := <-n.d.changes:
 				n.opened++
+				close(followed)
 			case ev := <-n.d.events:
 				n.resolve <- ev.(node.Resolved)
 			case s := <-n.d.steers:

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -114,6 +116,32 @@ func addressesOf(peers []node.PeerStatus) (ips []netip.Addr) {
 		}
 	}
 	return ips
+}
+
+// socketsBound is how long a change waits for the sockets. They need milliseconds, unless many macvlans are to be made.
+const socketsBound = 5 * time.Second
+
+// openUp has the sockets follow the configuration and the names, and waits until they do: what the node is told only then, it is not
+// deaf to. After socketsBound they follow later; it returns an error only if the daemon ends before.
+func (d *Daemon) openUp(ctx context.Context) error {
+	bound, followed := time.NewTimer(socketsBound), make(chan struct{})
+	defer bound.Stop()
+	changes := d.changes
+	for {
+		select {
+		case changes <- followed:
+			changes = nil
+		case <-followed:
+			return nil
+		case <-bound.C:
+			d.log.Warn("the sockets do not follow the configuration yet; it applies all the same", "after", socketsBound)
+			return nil
+		case <-d.ended:
+			return errStopping
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // wanted lists the interfaces that needsOf has something for, each once.

@@ -141,8 +141,9 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 			}
 			k.known[l.Name] = l
 			k.follow(ctx, l)
-		case <-k.changes:
+		case followed := <-k.changes:
 			k.reconfigure(ctx)
+			close(followed)
 		case <-k.retunes:
 			k.reconfigure(ctx)
 		case <-k.ill:

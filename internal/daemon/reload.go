@@ -155,10 +155,8 @@ func (d *Daemon) accepted() {
 func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	from := d.cfg.Swap(p.cfg)
 	d.watcher.SetInterfaces(d.watched())
-	select {
-	case d.changes <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := d.openUp(ctx); err != nil {
+		return err
 	}
 	d.names.changed()
 	d.notifier.Replace(d.hooksOf(p), namesOf(p.cfg))

@@ -85,7 +85,8 @@ func newReloading(t *testing.T, path string) *reloading {
 	tasks.Go(func() { // in the place of the sockets
 		for {
 			select {
-			case <-r.changes:
+			case followed := <-r.changes:
+				close(followed)
 			case <-ctx.Done():
 				return
 			}
