@@ -171,8 +171,9 @@ func (a *Addresses) Missing(ifName string, ips []netip.Addr) ([]netip.Addr, erro
 // listed once, and not at all for wants that only renew or release.
 func (a *Addresses) Set(wants ...Want) []AddressError {
 	var changes, renewals []Want
+	index := a.requests.indices()
 	for _, w := range wants {
-		if a.renews(w) {
+		if a.renews(w, index) {
 			renewals = append(renewals, w)
 		} else {
 			changes = append(changes, w)

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renews reports whether the want is what its owner has already, so that only the lifetimes start again. A want without
-// lifetime is no renewal: it is made to find out, and to mend what is not so.
-func (a *Addresses) renews(w Want) bool {
+// renews reports whether the want is what its owner has already, on the interfaces that have the names now, so that only the lifetimes
+// start again. A want without lifetime is no renewal: it is made to find out, and to mend what is not so.
+func (a *Addresses) renews(w Want, index func(ifName string) int) bool {
 	of := a.held.owners[w.Owner]
 	return w.Lifetime > 0 && len(of) == len(w.Addresses) && !slices.ContainsFunc(w.Addresses, func(x Address) bool {
 		r := of[site{w.on(x), x.IP}]
-		return r == nil || !r.sure || r.Network != x.Network
+		return r == nil || !r.sure || r.Network != x.Network || r.Index != index(r.Interface)
 	})
 }
 
@@ -53,6 +53,7 @@ func (a *Addresses) change(wants []Want) []AddressError {
 		return nil
 	}
 	targets, failed := a.targets(wants)
+	failed = append(failed, a.leave(targets)...)
 	for _, t := range targets {
 		a.held.put(t.Held)
 	}
@@ -131,6 +132,30 @@ func foreign(ifName string, x address) error {
 	ip := x.prefix.Addr()
 	return fmt.Errorf("%s is on %s already and %w (%s, set by something else): remove it there, or with ip addr del %s dev %s",
 		ip, ifName, ErrForeign, kind, x.prefix, ifName)
+}
+
+// leave removes addresses from what had a target's interface's name before. It is gone, and they with it, or was only renamed: then
+// nobody would know of them any more.
+func (a *Addresses) leave(targets []target) (failed []AddressError) {
+	var moved []*record
+	for _, t := range targets {
+		if r := a.held.owners[t.Owner][site{t.Interface, t.IP}]; r != nil && r.Index != t.Index {
+			r.stale = true
+			moved = append(moved, r)
+		}
+	}
+	moved = slices.DeleteFunc(moved, func(r *record) bool { return a.held.wanted(r.at()) })
+	list := make([]request, len(moved))
+	for n, r := range moved {
+		list[n] = request{place: r.at(), remove: true}
+	}
+	a.requests.do(list)
+	for n, r := range moved {
+		if q := list[n]; q.err != nil && !gone(q.err) {
+			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from what was %q before: %w", r.IP, r.Interface, explain(q.err))})
+		}
+	}
+	return failed
 }
 
 // add sets the targets, each place once, and forgets those that the kernel refused.

@@ -36,6 +36,45 @@ func outcome(failed []AddressError) map[string]string {
 	return got
 }
 
+// A renewal is of the interface that has the name now: what had it before may live on under another one, and has to let go.
+func TestAddressesFollowTheNameOfAnInterface(t *testing.T) {
+	for name, lifetime := range map[string]time.Duration{"with a lease": time.Minute, "for ever": 0} {
+		t.Run(name, func(t *testing.T) {
+			self, _ := pair(t)
+			a := openAddresses(t, t.TempDir())
+			list := []string{"10.9.0.100/24", "2001:db8::100"}
+			web, mail := want(lifetime, list...), wish("mail", "v0", lifetime, "10.9.0.100")
+			mustSet(t, a, web, mail)
+			self.run("ip link set v0 name old0", "ip link add v0 type bridge", "ip link set v0 up")
+			on := func() (there []string) {
+				for _, ifName := range []string{"old0", "v0"} {
+					for _, ip := range ips("10.9.0.100", "2001:db8::100") {
+						if must(a.Present(ifName, ip)) {
+							there = append(there, ifName+" "+ip.String())
+						}
+					}
+				}
+				return there
+			}
+			mustSet(t, a, web)
+			if got, want := fmt.Sprint(on()), "[old0 10.9.0.100 v0 10.9.0.100 v0 2001:db8::100]"; got != want {
+				t.Errorf("while another owner has not followed: %s, want %s", got, want)
+			}
+			mustSet(t, a, mail)
+			if got, want := fmt.Sprint(on()), "[v0 10.9.0.100 v0 2001:db8::100]"; got != want {
+				t.Errorf("it is %s, want %s", got, want)
+			}
+			if !self.has("10.9.0.100/32") {
+				t.Error("it was set another way")
+			}
+			mustSet(t, a, want(lifetime), wish("mail", "v0", lifetime))
+			if got := on(); len(got) > 0 {
+				t.Errorf("after the release there is %s", got)
+			}
+		})
+	}
+}
+
 // What one owner cannot have keeps no other from its own, in one batch of every kind of trouble.
 func TestSetDoesTheRestOfABatch(t *testing.T) {
 	self, _ := pair(t)

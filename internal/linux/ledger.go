@@ -29,7 +29,7 @@ type record struct {
 }
 
 // site tells the records of one owner apart. An interface of the same name that came back with another index is the
-// same site: what was on the old one is gone with it.
+// same site: what was on the old one is gone with it, or is removed; see leave.
 type site struct {
 	ifName string
 	ip     netip.Addr

@@ -52,6 +52,35 @@ func openRequests() (*requests, error) {
 
 func (r *requests) close() { r.file.Close() }
 
+// indices returns a function that says which index an interface has; 0: there is none. It asks once for each, in the way that costs
+// the least: a renewal asks, too.
+func (r *requests) indices() func(ifName string) int {
+	known := map[string]int{}
+	return func(ifName string) int {
+		index, asked := known[ifName]
+		if !asked {
+			index = r.index(ifName)
+			known[ifName] = index
+		}
+		return index
+	}
+}
+
+func (r *requests) index(ifName string) int {
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	ifr, err := unix.NewIfreq(ifName)
+	if err != nil {
+		return 0
+	}
+	if err := control(raw, func(fd int) error { return unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, ifr) }); err != nil {
+		return 0
+	}
+	return int(ifr.Uint32())
+}
+
 // do performs the requests in order. One that fails does not stop the others.
 func (r *requests) do(list []request) {
 	for chunk := range slices.Chunk(list, maxRequests) {

@@ -222,15 +222,15 @@ func (w *Watcher) address(m syscall.NetlinkMessage) (losses []loss, changed bool
 }
 
 // refresh asks the kernel for the state of all watched interfaces and reports those that differ from the last report.
-// After an overrun it returns the virtual addresses whose loss nobody told. Where the kernel cannot be asked, what was known
-// goes on to count, and it is asked again soon.
+// It returns the virtual addresses of those that others have taken the place of and, after an overrun, those whose loss nobody told.
+// Where the kernel cannot be asked, what was known goes on to count, and it is asked again soon.
 func (w *Watcher) refresh(report func(Link)) []loss {
 	links, whole, err := w.look()
 	w.plan(whole, err)
 	if err != nil {
 		return nil
 	}
-	before := w.last
+	before, names := w.last, w.watched
 	w.last, w.watched = make(map[string]Link, len(links)), make(map[int]string, len(links))
 	for _, l := range links {
 		w.last[l.Name] = l
@@ -241,6 +241,7 @@ func (w *Watcher) refresh(report func(Link)) []loss {
 			report(l)
 		}
 	}
+	losses := w.replaced(names)
 	now := make(map[place]struct{})
 	for _, a := range w.own {
 		if _, watched := w.watched[a.index]; watched {
@@ -250,13 +251,32 @@ func (w *Watcher) refresh(report func(Link)) []loss {
 	if !w.overrun {
 		// What is not there any more stays noted until its event comes, or is found to have been lost.
 		maps.Copy(w.present, now)
-		return nil
+		return losses
 	}
 	w.overrun = false
-	losses := w.missing(now)
+	losses = append(losses, w.missing(now)...)
 	w.present = now
 	return losses
 }
+
+// replaced lists the virtual addresses on what had the name of a watched interface that another one has now; names are those of
+// before. What is told of them by index alone is not understood any more, and one that was only renamed has them still.
+func (w *Watcher) replaced(names map[int]string) []loss {
+	var losses []loss
+	for p := range w.present {
+		name, is := names[p.index], w.watched[p.index]
+		if is != name && w.last[name].Exists && w.virtual(p.ip) {
+			losses = append(losses, loss{ifName: name, ip: p.ip})
+		}
+		if is == "" {
+			delete(w.present, p)
+		}
+	}
+	slices.SortFunc(losses, byAddress)
+	return losses
+}
+
+func byAddress(a, b loss) int { return a.ip.Compare(b.ip) }
 
 // look asks for addresses and links. To a list of addresses that was interrupted belongs also what was there before and did
 // not go since, as far as the events tell.
@@ -308,7 +328,7 @@ func (w *Watcher) missing(now map[place]struct{}) []loss {
 			losses = append(losses, loss{ifName: name, ip: p.ip})
 		}
 	}
-	slices.SortFunc(losses, func(a, b loss) int { return a.ip.Compare(b.ip) })
+	slices.SortFunc(losses, byAddress)
 	return losses
 }
 

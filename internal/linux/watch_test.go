@@ -203,6 +203,57 @@ func TestWatcherMakesGoodForLostEvents(t *testing.T) {
 	}
 }
 
+// What replaces an interface under its name between two looks has none of its addresses. The kernel tells of their end by the old index.
+func TestWatcherTellsOfTheAddressesOfAReplacedInterface(t *testing.T) {
+	for name, replace := range map[string][]string{
+		"deleted": {"ip link del v0", "ip link add v0 type bridge", "ip link set v0 up"},
+		"renamed": {"ip link set v0 name old0", "ip link add v0 type bridge", "ip link set v0 up"},
+		"swapped": {"ip link set v0 name tmp0", "ip link set b0 name v0", "ip link set tmp0 name b0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			self, _ := pair(t)
+			self.run("ip link add b0 type bridge")
+			a := openAddresses(t, t.TempDir())
+			w := must(OpenWatcher([]string{"v0", "b0"}, func(ip netip.Addr) bool { return strings.Contains(ip.String(), "100") }))
+			t.Cleanup(func() { w.Close() })
+			links, gone := make(chan Link, 100), make(chan string, 100)
+			hold, held := make(chan struct{}), make(chan struct{})
+			start(t, func(ctx context.Context) error {
+				return w.Run(ctx, func(l Link) {
+					links <- l
+					if l.Name == "v0" && l.MTU == 1400 {
+						close(held)
+						<-hold
+					}
+				}, func(ifName string, ip netip.Addr, _ bool) { gone <- ifName + " " + ip.String() })
+			})
+			first := receive(t, links)
+			receive(t, links)
+			mustSet(t, a, want(0, "10.9.0.100", "2001:db8::100"))
+			self.run("ip link set v0 mtu 1400")
+			receive(t, held)
+			self.run(replace...)
+			close(hold)
+			for l := receive(t, links); l.Name != "v0" || !l.Exists || l.Index == first.Index; l = receive(t, links) {
+			}
+			for _, want := range []string{"v0 10.9.0.100", "v0 2001:db8::100"} {
+				if got := receive(t, gone); got != want {
+					t.Errorf("lost %s, want %s", got, want)
+				}
+			}
+			mustSet(t, a, want(0, "10.9.0.100"))
+			self.run("ip addr del 10.9.0.100/32 dev v0") // all before it is told by now
+			got := receive(t, gone)
+			for strings.HasPrefix(got, "b0") { // what has the addresses after the swap, and must let go
+				got = receive(t, gone)
+			}
+			if got != "v0 10.9.0.100" {
+				t.Errorf("lost %s once more", got)
+			}
+		})
+	}
+}
+
 func shrink(f *os.File) error {
 	return control(must(f.SyscallConn()), func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4096)
