@@ -101,7 +101,7 @@ func (a *announcements) run(ctx context.Context) error {
 // send sends one round, as long as it is wanted.
 func (a *announcements) send(r announcement) {
 	for _, ip := range r.ips {
-		if r.port.closed.Load() || time.Now().After(r.until) || r.epoch != nil && r.epoch.Load() != r.made {
+		if r.port.shut(r.vrid, ip) || time.Now().After(r.until) || r.epoch != nil && r.epoch.Load() != r.made {
 			return
 		}
 		if err := r.send(ip); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // fakeBroadcaster notes what is sent; each frame takes its time.
@@ -75,6 +76,12 @@ func TestAnnouncements(t *testing.T) {
 			fresh(p, a, "web")
 			p.closed.Store(true)
 		}, nil},
+		{"what waits for a device that is closed is dropped", func(p *port, a *announcements) {
+			d := &device{announcer: p.announcer}
+			p.devices = map[deviceKey]*device{{71, vrrp.IPv4}: d}
+			a.announce(p, node.Announce{Instance: "web", IPs: []netip.Addr{vip1, vip2}, VirtualMAC: 71, Until: time.Now().Add(time.Minute)})
+			time.AfterFunc(500*time.Millisecond, d.close)
+		}, []string{"announce 192.0.2.10"}},
 		{"without a port nothing is sent", func(_ *port, a *announcements) { fresh(nil, a, "web") }, nil},
 	}
 	for _, tt := range tests {
@@ -82,7 +89,7 @@ func TestAnnouncements(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := &fakeBroadcaster{slow: time.Second}
 				a := newAnnouncements(hclog.NewNullLogger())
-				tt.do(&port{announcer: f}, a)
+				tt.do(&port{base: &base{announcer: f}}, a)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				if err := a.run(ctx); err != nil {
@@ -99,7 +106,7 @@ func TestAnnouncements(t *testing.T) {
 func TestAnnouncementsNeverMakeTheLoopWait(t *testing.T) {
 	var log strings.Builder
 	a := newAnnouncements(hclog.New(&hclog.LoggerOptions{Output: &log}))
-	p := &port{announcer: &fakeBroadcaster{}}
+	p := &port{base: &base{announcer: &fakeBroadcaster{}}}
 	for range announceQueue + 1 { // nobody takes them
 		a.announce(p, node.Announce{Instance: "web", IPs: []netip.Addr{vip1}, Until: time.Now().Add(time.Minute)})
 	}
@@ -113,7 +120,7 @@ func TestAnnouncementThatDoesNotLeaveIsSaid(t *testing.T) {
 		var log strings.Builder
 		a := newAnnouncements(hclog.New(&hclog.LoggerOptions{Output: &log}))
 		f := &fakeBroadcaster{err: errors.New("network is down")}
-		a.announce(&port{announcer: f}, node.Announce{Instance: "web", IPs: []netip.Addr{vip1, vip2}, Until: time.Now().Add(time.Minute)})
+		a.announce(&port{base: &base{announcer: f}}, node.Announce{Instance: "web", IPs: []netip.Addr{vip1, vip2}, Until: time.Now().Add(time.Minute)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = a.run(ctx)

@@ -21,14 +21,14 @@ const (
 )
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
-func (k *portKeeper) lookOut(ctx context.Context, p *port, ifName string, l *linux.Lookout, refused *refusals) error {
+func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *linux.Lookout, refused *refusals) error {
 	known := newAcquaintances()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
 		if known.learn(s.At, s.Source, s.MAC) {
 			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
 		}
-		if p.reads(s) {
+		if b.reads(s) {
 			return
 		}
 		vrid, err := dropped(s)
@@ -65,8 +65,8 @@ func (a *acquaintances) learn(at time.Time, from netip.Addr, mac net.HardwareAdd
 
 // reads says whether the VRRP socket's reader has a packet too. The kernel gives no socket what comes over IPv4 from an address of
 // this host.
-func (p *port) reads(s linux.Sighting) bool {
-	own := p.own.Load()
+func (b *base) reads(s linux.Sighting) bool {
+	own := b.own.Load()
 	return s.Passed && !(s.Source.Is4() && own != nil && slices.Contains(*own, s.Source))
 }
 

@@ -28,7 +28,7 @@ func TestReads(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &port{}
+			p := &base{}
 			p.own.Store(&tt.own)
 			s := linux.Sighting{Packet: linux.Packet{Source: netip.MustParseAddr(tt.from)}, Passed: tt.passed}
 			if got := p.reads(s); got != tt.want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -100,6 +101,8 @@ type device struct {
 	made      int    // see node.VirtualMAC
 	conn      *linux.Conn
 	announcer broadcaster
+	closed    atomic.Bool // what waits for it is dropped
+	stale     bool        // it is to be opened again; the keeper's own
 }
 
 func keyOf(m linux.Macvlan) deviceKey {
@@ -140,15 +143,19 @@ func (p *port) virtualMACs() []node.VirtualMAC {
 	return list
 }
 
-// lacks says whether the port has no device for one of the macvlans.
-func (p *port) lacks(list []linux.Macvlan) bool {
-	return slices.ContainsFunc(list, func(m linux.Macvlan) bool { return p.devices[keyOf(m)] == nil })
+// shut says whether what would announce an address is closed.
+func (p *port) shut(vrid uint8, ip netip.Addr) bool {
+	d := p.devices[deviceKey{vrid, vrrp.FamilyOf(ip)}]
+	return p.closed.Load() || vrid != 0 && d != nil && d.closed.Load()
 }
 
-// openDevices makes the macvlans of an interface and opens their sockets. What cannot be is told, and keeps nobody else from
-// taking part.
+// openDevices makes the macvlans of an interface that a port does not have yet, and opens their sockets. What cannot be is told, and
+// keeps nobody else from taking part.
 func (k *portKeeper) openDevices(p *port, ifName string) {
 	for _, m := range k.macvlansOn(ifName) {
+		if p.devices[keyOf(m)] != nil {
+			continue
+		}
 		d := &device{macvlan: m}
 		p.devices[keyOf(m)] = d
 		err := k.openDevice(d)
@@ -157,8 +164,8 @@ func (k *portKeeper) openDevices(p *port, ifName string) {
 			delete(k.impossible, name)
 			continue
 		}
-		d.close()
-		d.wrong = err.Error()
+		d.release()
+		d.conn, d.announcer, d.wrong = nil, nil, err.Error()
 		if k.impossible[name] != d.wrong {
 			k.log.Error("make a virtual MAC address", "instance", m.Owner, "interface", ifName, "error", err)
 		}
@@ -188,21 +195,25 @@ func (k *portKeeper) openDevice(d *device) error {
 	return nil
 }
 
-// close closes the sockets; the macvlan stays.
+// close closes the sockets; the macvlan stays. Who has the port before still sees them.
 func (d *device) close() {
+	d.closed.Store(true)
+	d.release()
+}
+
+func (d *device) release() {
 	if d.conn != nil {
 		_ = d.conn.Close()
 	}
 	if d.announcer != nil {
 		_ = d.announcer.Close()
 	}
-	d.conn, d.announcer = nil, nil
 }
 
 // deviceChanged looks at a device of which the kernel says that it is another than before: what something else removed or
 // changed is made again.
 func (k *portKeeper) deviceChanged(ctx context.Context, l linux.Link) {
-	p, d := k.deviceNamed(l.Name)
+	d := k.deviceNamed(l.Name)
 	if d == nil || d.wrong != "" || l.Index == d.Index && l.Up && l.Source6 == d.Source6 && l.MAC == d.macvlan.MAC().String() {
 		return
 	}
@@ -216,20 +227,20 @@ func (k *portKeeper) deviceChanged(ctx context.Context, l linux.Link) {
 	if err == nil && state.Index == d.Index {
 		k.indices[l.Name] = 0 // the same one, but what it said while it was off is lost
 	}
-	p.broken.Store(true)
+	d.stale = true
 	k.follow(ctx, k.known[d.macvlan.Parent])
 }
 
 // deviceNamed finds a device of an open port.
-func (k *portKeeper) deviceNamed(name string) (*port, *device) {
+func (k *portKeeper) deviceNamed(name string) *device {
 	for _, p := range k.open {
 		for _, d := range p.devices {
 			if d.macvlan.Name() == name {
-				return p, d
+				return d
 			}
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // isDevice says whether an interface is one of our devices.
@@ -251,6 +262,7 @@ func (k *portKeeper) retryDevices(ctx context.Context) {
 		k.log.Warn("something else changed arp_ignore or arp_announce; set again", "interface", name)
 	}
 	for ifName, p := range k.open {
+		changed := false
 		for _, d := range p.devices {
 			if d.wrong == "" && d.macvlan.Settled() {
 				continue
@@ -263,11 +275,10 @@ func (k *portKeeper) retryDevices(ctx context.Context) {
 			if state.Made && state.Index == d.Index {
 				k.indices[d.macvlan.Name()] = 0 // what it said while it was off is lost
 			}
-			if state.Made || wrong != d.wrong {
-				p.broken.Store(true)
-			}
+			d.stale = state.Made || wrong != d.wrong
+			changed = changed || d.stale
 		}
-		if p.broken.Load() {
+		if changed {
 			k.follow(ctx, k.known[ifName])
 		}
 	}
@@ -285,11 +296,9 @@ func (k *portKeeper) pruneDevices(ctx context.Context) {
 	for ifName, p := range k.open {
 		for _, d := range p.devices {
 			if unneeded(d.macvlan.Name()) {
-				p.broken.Store(true)
+				k.follow(ctx, k.known[ifName])
+				break
 			}
-		}
-		if p.broken.Load() {
-			k.follow(ctx, k.known[ifName])
 		}
 	}
 	removed, err := k.kernel.Macvlans().Keep(func(name string) bool { return !unneeded(name) })

@@ -2,10 +2,7 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/linux"
@@ -16,57 +13,11 @@ import (
 // reopenGap is how long an interface whose sockets could not be opened is left alone.
 const reopenGap = time.Second
 
-// port is what the daemon has open on one interface.
-type port struct {
-	index     int
-	mac       string
-	opened    time.Time
-	own       atomic.Pointer[[]netip.Addr] // the interface's own addresses
-	broken    atomic.Bool                  // a reader ended although it was wanted: all of it is opened again
-	closed    atomic.Bool                  // what waits for it is dropped
-	conns     map[vrrp.Family]*linux.Conn
-	lookouts  map[vrrp.Family]*linux.Lookout
-	refusals  []*refusals // of each reader
-	announcer broadcaster
-	witness   *linux.Witness
-	devices   map[deviceKey]*device
-	tap       *linux.Tap // a shadow's, which has nothing else
-
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-}
-
 // portChange tells the loop of an interface: its link, and the port if it is open.
 type portChange struct {
 	link node.Link
 	port *port
 	done chan struct{} // closed when the loop no longer uses the old port
-}
-
-// conn returns the family's VRRP socket; nil if there is none.
-func (p *port) conn(f vrrp.Family) *linux.Conn { return p.conns[f] }
-
-// hearer is a socket whose reader can be waited for.
-type hearer interface {
-	Mark() linux.Mark
-	Passed(m linux.Mark) (bool, error)
-}
-
-var (
-	_ hearer = (*linux.Conn)(nil)
-	_ hearer = (*linux.Tap)(nil)
-)
-
-// hearers are the port's sockets for VRRP.
-func (p *port) hearers() []hearer {
-	var all []hearer
-	for _, c := range p.conns {
-		all = append(all, c)
-	}
-	if p.tap != nil {
-		all = append(all, p.tap)
-	}
-	return all
 }
 
 // port takes a change of an interface into the loop.
@@ -101,10 +52,16 @@ type portKeeper struct {
 	made       map[string]int    // how often it was made anew
 }
 
+func newPortKeeper(d *Daemon) *portKeeper {
+	return &portKeeper{
+		Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
+		coarse: map[string]string{}, impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{},
+	}
+}
+
 // runPorts watches the interfaces until ctx ends.
 func (d *Daemon) runPorts(ctx context.Context) error {
-	k := &portKeeper{Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
-		coarse: map[string]string{}, impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{}}
+	k := newPortKeeper(d)
 	links := make(chan linux.Link)
 	var watching sync.WaitGroup
 	d.watcher.Trouble = func(err error) {
@@ -167,6 +124,11 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 // flush tells the loop what is left of a flood when nothing comes any more.
 func (k *portKeeper) flush(now time.Time) {
 	for _, p := range k.open {
+		for _, e := range p.ears {
+			for _, r := range e.refusals {
+				r.flush(now)
+			}
+		}
 		for _, r := range p.refusals {
 			r.flush(now)
 		}
@@ -182,9 +144,10 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	if stale {
 		c.port = nil
 	}
-	if c.port == nil && l.Up {
-		p, err := k.openPort(ctx, l)
+	if l.Up {
+		p, err := k.bring(ctx, l, old, stale)
 		if err != nil {
+			c.port = nil
 			c.link.Up, c.link.Reason = false, err.Error()
 			if k.failed[l.Name] != err.Error() {
 				k.log.Error("open sockets", "interface", l.Name, "error", err)
@@ -204,7 +167,15 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	k.hand(ctx, c)
 }
 
-// hand gives the loop an interface's new port, or none, and closes the old one once the loop has let go of it.
+// bring opens what an interface's link allows and its instances need. What is open stays, unless it is stale.
+func (k *portKeeper) bring(ctx context.Context, l linux.Link, old *port, stale bool) (*port, error) {
+	if old == nil || stale {
+		return k.openPort(ctx, l, old)
+	}
+	return k.amend(old, l.Name)
+}
+
+// hand gives the loop an interface's new port, or none, and closes what is left of the old one once the loop has let go of it.
 func (k *portKeeper) hand(ctx context.Context, c portChange) {
 	if c.port != nil {
 		c.link.VirtualMACs = c.port.virtualMACs()
@@ -220,7 +191,7 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 	}
 	name := c.link.Name
 	if old := k.open[name]; old != nil && old != c.port {
-		old.close()
+		old.giveWay(c.port)
 	}
 	if c.port != nil {
 		k.open[name] = c.port
@@ -234,48 +205,39 @@ func linkOf(l linux.Link) node.Link {
 	return node.Link{Name: l.Name, Up: l.Up, Reason: l.Reason, MAC: l.MAC, Source4: l.Source4, Source6: l.Source6, Own: l.Own}
 }
 
-// openPort opens what the instances of an interface need, and starts the readers.
-func (k *portKeeper) openPort(ctx context.Context, l linux.Link) (*port, error) {
-	p := &port{index: l.Index, mac: l.MAC, opened: time.Now(), conns: map[vrrp.Family]*linux.Conn{}, lookouts: map[vrrp.Family]*linux.Lookout{}, devices: map[deviceKey]*device{}}
-	ctx, p.cancel = context.WithCancel(ctx)
-	if err := k.openSockets(p, l.Name); err != nil {
+// openPort opens what the instances of an interface need, and starts the readers. Those of the port before, if there is one, have
+// ended then: no advert is told twice, or after a later one.
+func (k *portKeeper) openPort(ctx context.Context, l linux.Link, before *port) (*port, error) {
+	p := &port{base: newBase(ctx, l), ears: map[vrrp.Family]*ear{}, devices: map[deviceKey]*device{}}
+	if err := k.openSockets(p, l.Name, before); err != nil {
 		p.close()
 		return nil, err
 	}
-	for _, conn := range p.conns {
-		refused := k.refuses(ctx, p, l.Name)
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.read(ctx, l.Name, conn, refused)) })
-	}
-	for _, out := range p.lookouts {
-		refused := k.refuses(ctx, p, l.Name)
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.lookOut(ctx, p, l.Name, out, refused)) })
-	}
 	if p.tap != nil {
-		refused := k.refuses(ctx, p, l.Name)
-		p.tasks.Go(func() { k.readerEnded(ctx, p, l.Name, k.listenIn(ctx, l.Name, p.tap, refused)) })
+		refused := k.refuses(p.ctx, l.Name)
+		p.refusals = append(p.refusals, refused)
+		p.tasks.Go(func() { k.readerEnded(p.ctx, p.base, l.Name, k.listenIn(p.ctx, l.Name, p.tap, refused)) })
 		return p, nil
 	}
 	p.tasks.Go(func() {
-		err := p.witness.Run(ctx, func(a linux.Announcement) {
-			k.post(ctx, node.Announced{Interface: l.Name, IP: a.Address, MAC: a.MAC.String()})
+		err := p.witness.Run(p.ctx, func(a linux.Announcement) {
+			k.post(p.ctx, node.Announced{Interface: l.Name, IP: a.Address, MAC: a.MAC.String()})
 		})
-		k.readerEnded(ctx, p, l.Name, err)
+		k.readerEnded(p.ctx, p.base, l.Name, err)
 	})
 	return p, nil
 }
 
-// openSockets opens a port's sockets; what was opened before an error is closed by the caller.
-func (k *portKeeper) openSockets(p *port, ifName string) error {
+// openSockets opens a port's sockets; what was opened before an error is closed by the caller. Those that hear adverts come last: what
+// is before them may take its time.
+func (k *portKeeper) openSockets(p *port, ifName string, before *port) error {
 	n := k.needsOf(ifName)
 	if k.opts.Shadow {
+		if before != nil {
+			before.drain()
+		}
 		return p.tapOn(ifName, n)
 	}
-	for f, accepts := range n.accepts {
-		if err := p.listen(ifName, f, accepts); err != nil {
-			return err
-		}
-	}
-	k.tellCoarse(ifName, p)
 	announcer, err := linux.OpenAnnouncer(ifName)
 	if err != nil {
 		return err
@@ -286,36 +248,87 @@ func (k *portKeeper) openSockets(p *port, ifName string) error {
 	}
 	p.witness.SetAddresses(n.ips)
 	k.openDevices(p, ifName)
+	for f := range n.accepts {
+		if p.ears[f], err = openEar(ifName, f); err != nil {
+			delete(p.ears, f)
+			return err
+		}
+	}
+	if before != nil {
+		if err := p.relieve(before, n); err != nil {
+			return err
+		}
+	}
+	for f, e := range p.ears {
+		if err := k.hear(p.base, ifName, e, f, n.accepts[f]); err != nil {
+			return err
+		}
+	}
+	k.tellCoarse(ifName, p)
 	return nil
 }
 
-// listen opens one family's VRRP socket, and the lookout beside it.
-func (p *port) listen(ifName string, f vrrp.Family, accepts []linux.Accept) error {
+// openEar opens one family's VRRP socket, which hears nothing yet.
+func openEar(ifName string, f vrrp.Family) (*ear, error) {
 	conn, err := linux.Listen(ifName, f == vrrp.IPv6)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.conns[f] = conn
-	lookout, err := linux.OpenLookout(ifName, f == vrrp.IPv6)
-	if err != nil {
-		return err
-	}
-	p.lookouts[f] = lookout
-	return p.accept(f, accepts)
+	return &ear{conn: conn}, nil
 }
 
-// accept says for which virtual routers a family's sockets are.
-func (p *port) accept(f vrrp.Family, accepts []linux.Accept) error {
-	conn := p.conns[f]
-	err := conn.Accept(accepts)
-	return errors.Join(err, p.lookouts[f].Accept(accepts, conn.Coarse() == nil))
+// hear opens the lookout beside a family's socket, has both hear whom they should, and reads them.
+func (k *portKeeper) hear(b *base, ifName string, e *ear, f vrrp.Family, accepts []linux.Accept) (err error) {
+	if e.lookout, err = linux.OpenLookout(ifName, f == vrrp.IPv6); err != nil {
+		return err
+	}
+	if err := e.accept(accepts); err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, e.cancel = context.WithCancel(b.ctx)
+	adverts, others := k.refuses(ctx, ifName), k.refuses(ctx, ifName)
+	e.refusals = []*refusals{adverts, others}
+	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.read(ctx, ifName, e.conn, adverts)) })
+	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.lookOut(ctx, b, ifName, e.lookout, others)) })
+	return nil
+}
+
+// amend makes a port's successor, which has what the instances need now. What is well goes on in it: the loop and the readers
+// notice nothing. It is the same port where nothing changes.
+func (k *portKeeper) amend(p *port, ifName string) (*port, error) {
+	if p.tap != nil {
+		return p, nil
+	}
+	n := k.needsOf(ifName)
+	next := p.successor(n, k.macvlansOn(ifName))
+	k.openDevices(next, ifName)
+	for f, accepts := range n.accepts {
+		if next.ears[f] != nil {
+			continue
+		}
+		e, err := openEar(ifName, f)
+		if err == nil {
+			next.ears[f] = e
+			err = k.hear(p.base, ifName, e, f, accepts)
+		}
+		if err != nil {
+			next.giveWay(p)
+			return nil, err
+		}
+	}
+	if next.same(p) {
+		return p, nil
+	}
+	k.tellCoarse(ifName, next)
+	return next, nil
 }
 
 // tellCoarse logs once that an interface has more unicast instances than the kernel's filter has room for.
 func (k *portKeeper) tellCoarse(ifName string, p *port) {
 	why := ""
 	for _, f := range []vrrp.Family{vrrp.IPv4, vrrp.IPv6} {
-		if c := p.conns[f]; c != nil && c.Coarse() != nil {
+		if c := p.conn(f); c != nil && c.Coarse() != nil {
 			why = c.Coarse().Error()
 		}
 	}
@@ -326,31 +339,19 @@ func (k *portKeeper) tellCoarse(ifName string, p *port) {
 	k.coarse[ifName] = why
 }
 
-// reconfigure brings the open ports to a new configuration; one whose sockets are too few is opened anew.
+// reconfigure brings the open ports to a new configuration. What is open hears whom it should before anything is opened, which may
+// take its time.
 func (k *portKeeper) reconfigure(ctx context.Context) {
 	for name, p := range k.open {
-		n := k.needsOf(name)
-		if p.tap != nil {
-			if err := p.tap.SetVRIDs(n.vrids(vrrp.IPv4), n.vrids(vrrp.IPv6)); err != nil {
-				k.log.Error("listen to other virtual routers", "interface", name, "error", err)
-			}
-			k.follow(ctx, k.known[name]) // with other virtual MAC addresses, perhaps
-			continue
-		}
-		for f, accepts := range n.accepts {
-			if p.conns[f] == nil {
-				p.broken.Store(true)
-				break
-			}
-			if err := p.accept(f, accepts); err != nil {
-				k.log.Error("change whom the socket hears", "interface", name, "error", err)
-				p.broken.Store(true)
-			}
+		if err := p.tune(k.needsOf(name)); err != nil {
+			k.log.Error("change whom the sockets hear", "interface", name, "error", err)
+			p.broken.Store(true)
 		}
 		k.tellCoarse(name, p)
-		p.witness.SetAddresses(n.ips)
-		if p.broken.Load() || p.lacks(k.macvlansOn(name)) {
-			p.broken.Store(true)
+	}
+	for name, p := range k.open {
+		// A tap's virtual MAC addresses are only imagined, and may be others now.
+		if p.tap != nil || p.broken.Load() || p.lags(k.needsOf(name), k.macvlansOn(name)) {
 			k.follow(ctx, k.known[name])
 		}
 	}
@@ -397,20 +398,18 @@ func (k *portKeeper) judge(ctx context.Context, ifName string, p linux.Packet, r
 }
 
 // refuses makes what one reader of a port tells the loop of its refusals by.
-func (k *portKeeper) refuses(ctx context.Context, p *port, ifName string) *refusals {
-	r := &refusals{
+func (k *portKeeper) refuses(ctx context.Context, ifName string) *refusals {
+	return &refusals{
 		ifName: ifName,
 		post:   func(ev node.Event) { k.post(ctx, ev) },
 		busy:   func() bool { return len(k.events) > cap(k.events)/2 },
 		sums:   map[refusalKey]*node.Refused{},
 	}
-	p.refusals = append(p.refusals, r)
-	return r
 }
 
 // readerEnded has a port opened again whose reader broke while it was wanted: its interface went down for a moment, or
 // goes away.
-func (k *portKeeper) readerEnded(ctx context.Context, p *port, ifName string, err error) {
+func (k *portKeeper) readerEnded(ctx context.Context, p *base, ifName string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -419,30 +418,5 @@ func (k *portKeeper) readerEnded(ctx context.Context, p *port, ifName string, er
 	select {
 	case k.ill <- struct{}{}:
 	default:
-	}
-}
-
-// close ends the readers and closes the sockets.
-func (p *port) close() {
-	p.closed.Store(true)
-	p.cancel()
-	p.tasks.Wait()
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	for _, l := range p.lookouts {
-		_ = l.Close()
-	}
-	for _, d := range p.devices {
-		d.close()
-	}
-	if p.announcer != nil {
-		_ = p.announcer.Close()
-	}
-	if p.witness != nil {
-		_ = p.witness.Close()
-	}
-	if p.tap != nil {
-		_ = p.tap.Close()
 	}
 }

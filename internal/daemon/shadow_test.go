@@ -90,7 +90,7 @@ func TestShadowKnowsWhoSpeaks(t *testing.T) {
 	var events []node.Event
 	k := &portKeeper{Daemon: newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.NewNullLogger(), Shadow: true})}
 	known := newAcquaintances()
-	refused := k.refuses(t.Context(), &port{}, "eth0")
+	refused := k.refuses(t.Context(), "eth0")
 	self, other := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9")
 	good := func(from netip.Addr) []byte {
 		a := vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{vip1}}

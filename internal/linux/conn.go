@@ -220,6 +220,15 @@ func (c *Conn) Accept(accepts []Accept) error {
 	return nil
 }
 
+// Hold lets nothing through any more, until the next Accept. The host stays a member of the group meanwhile: a connection that takes this
+// one's place joins it before this one leaves, and no switch hears of either.
+func (c *Conn) Hold() error {
+	if err := attachFilter(c.raw, []bpf.Instruction{drop}); err != nil {
+		return fmt.Errorf("filter of the VRRP socket on %q: %w", c.ifName, err)
+	}
+	return nil
+}
+
 // Coarse says why the newest filter lets through what anybody sends to a unicast router; nil: it lets through what peers send. It is
 // for who calls Accept.
 func (c *Conn) Coarse() error { return c.coarse }
