@@ -48,7 +48,7 @@ type loop struct {
 	pace        time.Duration     // the least time to the next snapshot
 	due         <-chan time.Time  // when a snapshot that had to wait is made
 	dirty       bool              // something that readers ask for changed
-	retuned     bool              // and the sockets, perhaps
+	retuned     bool              // and what the sockets are for, perhaps
 	suspended   time.Duration     // the sum of all sleeps of this machine
 	woken       bool              // the machine slept: the sockets are read dry before the next Elapsed
 	shortest    time.Duration     // until a backup misses this host's adverts, see soonestMissed
@@ -354,7 +354,11 @@ func (l *loop) refresh() {
 
 // publish makes the snapshot that readers load.
 func (l *loop) publish(now time.Time) {
-	l.snapshot.Store(l.node.Status(now))
+	status := l.node.Status(now)
+	if len(status.Instances) < len(l.snapshot.Load().Instances) {
+		l.retuned = true // what a reload removed has handed over: nothing is heard for it any more
+	}
+	l.snapshot.Store(status)
 	l.snapped, l.dirty = time.Now(), false
 	l.pace = max(snapshotGap, snapshotShare*l.snapped.Sub(now))
 	close(*l.published.Swap(new(make(chan struct{}))))

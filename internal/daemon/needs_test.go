@@ -157,6 +157,44 @@ func TestSocketsFollowTheNode(t *testing.T) {
 	}
 }
 
+// TestSocketsFollowTheEndOfAHandover: what a reload removed is needed until it has handed over, and the sockets are told when it has.
+func TestSocketsFollowTheEndOfAHandover(t *testing.T) {
+	web, mail := on("web", "eth0", 71, "192.0.2.10"), on("mail", "eth0", 72, "192.0.2.11")
+	for _, i := range []*node.Instance{&web, &mail} {
+		i.Interval, i.DeadAdverts = 100*time.Millisecond, 3
+	}
+	d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{web, mail}}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+	d.addresses = newAddressSetter(newShadowKernel(d.log), d.post, d.log) // nobody runs it
+	if err := d.prepare(d.cfg.Load()); err != nil {
+		t.Fatal(err)
+	}
+	l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
+	l.begin()
+	l.step(node.LinkChanged{Link: node.Link{Name: "eth0", Up: true, MAC: "02:00:00:00:00:01", Source4: netip.MustParseAddr("10.9.0.1")}})
+	elapse := func() {
+		l.step(node.Elapsed{})
+		l.publish(time.Now())
+	}
+	eventually(t, "it is master", func() bool {
+		elapse()
+		return d.snapshot.Load().Instances[1].State == node.Master
+	})
+	d.cfg.Store(&config.Config{Node: "lb1", Instances: []node.Instance{web}})
+	l.step(node.Reconfigured{Config: d.nodeConfig(d.cfg.Load())})
+	l.publish(time.Now())
+	<-d.retunes
+	if got := len(d.needsOf("eth0").accepts[vrrp.IPv4]); got != 2 {
+		t.Fatalf("while it hands over %d virtual routers are heard, want 2", got)
+	}
+	eventually(t, "the sockets are told", func() bool {
+		elapse()
+		return len(d.retunes) == 1
+	})
+	if got := len(d.needsOf("eth0").accepts[vrrp.IPv4]); got != 1 {
+		t.Errorf("after the handover %d virtual routers are heard, want 1", got)
+	}
+}
+
 func TestVirtualAddresses(t *testing.T) {
 	cfg := &config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, "192.0.2.10")}}
 	cfg.Instances[0].Unadvertised = []node.Address{{IP: netip.MustParseAddr("198.51.100.7")}}
