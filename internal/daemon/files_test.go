@@ -158,6 +158,44 @@ func TestDirectoriesAndLinksOnTheWayAreFollowed(t *testing.T) {
 	})
 }
 
+// What a reload that changes nothing read from other files is watched from then on.
+func TestFilesThatChangeNothingAreFollowed(t *testing.T) {
+	t.Run("a new fragment that holds nothing yet", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "etc", "conf.d", "check.hcl"), tcpCheck)
+		write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150))
+		r := newReloading(t, filepath.Join(dir, "etc"))
+		write(t, filepath.Join(dir, "srv", "x.hcl"), "# nothing yet\n")
+		link(t, "../../srv/x.hcl", filepath.Join(dir, "etc", "conf.d", "x.hcl"))
+		if got, err := r.ask(t); err != nil || got.Changed {
+			t.Fatalf("the empty fragment: %+v, %v", got, err)
+		}
+		time.Sleep(2 * settled) // what changed until now is read
+		write(t, filepath.Join(dir, "srv", "x.hcl"), "log {\n  level = \"warn\"\n}\n")
+		eventually(t, "the fragment's change is followed", func() bool { return r.cfg.Load().Log.Level == "warn" })
+	})
+	t.Run("another file of the same content", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		path := filepath.Join(dir, "etc", "understudy.hcl")
+		from := func(name string) string {
+			return strings.Replace(text(150), "150", `trimspace(file("../`+name+`"))`, 1)
+		}
+		write(t, filepath.Join(dir, "a", "priority"), "150\n")
+		write(t, filepath.Join(dir, "b", "priority"), "150\n")
+		write(t, path, from("a/priority"))
+		r := newReloading(t, path)
+		write(t, path, from("b/priority"))
+		if got, err := r.ask(t); err != nil || got.Changed {
+			t.Fatalf("the other file: %+v, %v", got, err)
+		}
+		time.Sleep(2 * settled) // what changed until now is read
+		write(t, filepath.Join(dir, "b", "priority"), "120\n")
+		eventually(t, "the other file's change is followed", func() bool { return r.priority() == 120 })
+	})
+}
+
 // A watch that the kernel refuses is said once, and shown.
 func TestWhatIsNotWatchedIsSaid(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "understudy.hcl")

@@ -116,6 +116,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 		return d.reject(err)
 	}
 	if p.changes.Empty() {
+		d.cfg.Store(to) // it may come from other files, which are to be watched
 		if d.loaded.Load().Rejected != "" {
 			d.accepted()
 		}
