@@ -181,7 +181,7 @@ func (d *Daemon) runReload(ctx context.Context) error {
 	for {
 		select {
 		case r := <-d.reloads:
-			done, err := d.reload(ctx, r.why)
+			done, err := d.reload(ctx, askedFor)
 			r.answer <- reloadAnswer{done, err}
 		case answer := <-d.reexecs:
 			answer <- d.reexec(ctx)
@@ -200,7 +200,7 @@ func (d *Daemon) runReload(ctx context.Context) error {
 				changed()
 			}
 			if d.cfg.Load().Reload.Watch {
-				_, _ = d.reload(ctx, "a file changed") // reload has logged it
+				_, _ = d.reload(ctx, fileChanged) // reload has logged it
 			}
 		case <-ctx.Done():
 			return nil

@@ -17,9 +17,14 @@ import (
 	"github.com/understudy-ha/understudy/notify"
 )
 
+// Why the configuration is read again.
+const (
+	askedFor    = "asked for"
+	fileChanged = "a file changed"
+)
+
 // reloadRequest asks for a reload.
 type reloadRequest struct {
-	why    string
 	answer chan<- reloadAnswer
 }
 
@@ -85,7 +90,7 @@ func planFor(from, to *config.Config, report func(checks.Result), door Door) (*p
 func (d *Daemon) Reload(ctx context.Context) (node.Reloaded, error) {
 	answer := make(chan reloadAnswer, 1)
 	select {
-	case d.reloads <- reloadRequest{"asked for", answer}:
+	case d.reloads <- reloadRequest{answer}:
 	case <-d.ended:
 		return node.Reloaded{}, errStopping
 	case <-ctx.Done():
@@ -106,21 +111,24 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	from := d.cfg.Load()
 	to, diags := config.Load(d.opts.Paths, d.opts.Config)
 	if to == nil || diags.HasErrors() {
-		return d.reject(errors.New(strings.TrimSpace(config.Format(diags))))
+		return d.reject(why, errors.New(strings.TrimSpace(config.Format(diags))))
 	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
 		err = guard(p.changes, thisHost)
 	}
 	if err != nil {
-		return d.reject(err)
+		return d.reject(why, err)
 	}
 	if p.changes.Empty() {
 		d.cfg.Store(to) // it may come from other files, which are to be watched
-		if d.loaded.Load().Rejected != "" {
+		again := d.loaded.Load().Rejected != ""
+		if again {
 			d.accepted()
 		}
-		d.log.Debug("configuration unchanged", "why", why)
+		if again || why == askedFor {
+			d.log.Info("configuration unchanged", "why", why)
+		}
 		return node.Reloaded{Summary: "unchanged"}, nil
 	}
 	d.tellHelper(ctx, from, to) // before anything that is not named any more lets go
@@ -133,15 +141,19 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	return node.Reloaded{Changed: true, Summary: summary}, nil
 }
 
-// reject keeps the running configuration; the diagnostics reach the log, the status and the service manager.
-func (d *Daemon) reject(err error) (node.Reloaded, error) {
+// reject keeps the running configuration; the diagnostics reach the log, the status and the service manager. What is known
+// already is said again only to who asked: a SIGHUP has no other answer.
+func (d *Daemon) reject(why string, err error) (node.Reloaded, error) {
 	c := *d.loaded.Load()
-	if c.Rejected != err.Error() {
+	known := c.Rejected == err.Error()
+	if !known {
 		c.Rejected, c.Since = err.Error(), time.Now()
 		d.loaded.Store(&c)
-		d.log.Error("configuration rejected; the running one goes on", "error", err)
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		d.systemd.rejects(first)
+	}
+	if !known || why == askedFor {
+		d.log.Error("configuration rejected; the running one goes on", "why", why, "error", err)
 	}
 	return node.Reloaded{}, err
 }

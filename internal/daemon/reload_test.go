@@ -211,8 +211,8 @@ func TestReloadRejected(t *testing.T) {
 	if r.cfg.Load() != before || len(r.events) > 0 {
 		t.Error("something was done about a configuration that is not valid")
 	}
-	if n := strings.Count(r.log.String(), "configuration rejected; the running one goes on"); n != 1 {
-		t.Errorf("the same mistake is logged %d times:\n%s", n, r.log)
+	if n := r.rejections(); n != 2 {
+		t.Errorf("who asked twice is told %d times:\n%s", n, r.log)
 	}
 	if m := r.systemd.message(); !strings.Contains(m, "configuration rejected: "+path+":") {
 		t.Errorf("the service manager is told %q", m)
@@ -227,6 +227,33 @@ func TestReloadRejected(t *testing.T) {
 	if m := r.systemd.message(); strings.Contains(m, "rejected") || m == "" {
 		t.Errorf("the service manager is told %q", m)
 	}
+}
+
+// rejections counts those that the log tells of.
+func (r *reloading) rejections() int {
+	return strings.Count(r.log.String(), "configuration rejected; the running one goes on")
+}
+
+// A mistake that was logged when its file changed is logged again when somebody asks, as by a SIGHUP, which has no other answer.
+func TestWhoAsksIsToldAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "understudy.hcl")
+	write(t, path, text(150))
+	r := newReloading(t, path)
+	for range 2 {
+		write(t, path, badText)
+		eventually(t, "the mistake is seen", func() bool { return r.loaded.Load().Rejected != "" })
+		time.Sleep(2 * settled) // the second time is read as well
+	}
+	if n := r.rejections(); n != 1 {
+		t.Errorf("the same mistake is logged %d times unasked:\n%s", n, r.log)
+	}
+	if _, err := r.ask(t); err == nil || r.rejections() != 2 {
+		t.Errorf("asked: %v, and the log says\n%s", err, r.log)
+	}
+	write(t, path, text(150))
+	eventually(t, "its end is logged", func() bool {
+		return strings.Contains(r.log.String(), "configuration unchanged: why=\"a file changed\"")
+	})
 }
 
 func TestReloadOfAMissingFileIsRejected(t *testing.T) {
