@@ -108,12 +108,13 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	}
 }
 
-// release removes the addresses.
-func (n *Node) release(i *instance) {
+// release removes the addresses; to is who is known to have taken over.
+func (n *Node) release(now time.Time, i *instance, to string) {
 	i.announcer.stop()
 	i.renewal, i.repair.at, i.rising = time.Time{}, time.Time{}, time.Time{}
 	if i.holding {
 		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
+		i.letGo = LetGo{now, to}
 	}
 	i.holding, i.confirmed = false, false
 }

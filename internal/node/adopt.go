@@ -36,10 +36,10 @@ func (f *fate) adopting() bool {
 }
 
 // forgo lets go of what was to be adopted.
-func (n *Node) forgo(f *fate) {
+func (n *Node) forgo(now time.Time, f *fate) {
 	for _, i := range f.instances {
 		i.adopting = false
-		n.release(i)
+		n.release(now, i, "")
 	}
 }
 
@@ -57,7 +57,7 @@ func (n *Node) adoptable(f *fate) bool {
 // Of a group all instances must have been left: what nobody was asked about may be another host's.
 func (n *Node) adoptNow(now time.Time, f *fate) {
 	if !f.allAdopting() {
-		n.forgo(f)
+		n.forgo(now, f)
 		n.settle(now, f)
 		return
 	}

@@ -32,13 +32,15 @@ type fate struct {
 	ticking bool      // this step is its Elapsed: the sockets were read dry, so what it waited for is over
 	probed  time.Time // when the answers to a probe before it rises are in; zero: none is out
 	unheard string    // what was told of a host that answered, and that is not heard
-	leave   *leave
-	linger  *linger
-	witness witness
-	offers  offers
-	woken   time.Time // it slept, and has not looked yet who is master now
-	removed bool      // no longer configured: it hands over and ends
-	partial bool      // what it was a part of lives on; see remove
+	// answerer is the MAC address that was last seen to answer for an address that is held.
+	answerer string
+	leave    *leave
+	linger   *linger
+	witness  witness
+	offers   offers
+	woken    time.Time // it slept, and has not looked yet who is master now
+	removed  bool      // no longer configured: it hands over and ends
+	partial  bool      // what it was a part of lives on; see remove
 
 	due   time.Time // the deadline that the schedule knows
 	place int       // in the schedule, or unplanned
@@ -169,7 +171,7 @@ func (n *Node) settleOut(now time.Time, f *fate) {
 		n.enter(now, f, Stopped, why)
 	case s.cannot != "":
 		if f.adopting() {
-			n.forgo(f)
+			n.forgo(now, f)
 			n.settle(now, f)
 			return
 		}

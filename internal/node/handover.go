@@ -119,7 +119,7 @@ func (n *Node) settleLeaving(now time.Time, f *fate) {
 func (n *Node) relieved(now time.Time, m *member, why string) {
 	f := m.of.fate
 	f.stepDownOthers(now, m, why)
-	n.lingerFor(now, m, m.machine.Peer().Address)
+	n.lingerFor(now, m, m.machine.Followed())
 	f.leave.offerAt = time.Time{}
 	if _, departs := n.departs(f); departs {
 		f.explain(why)
@@ -136,11 +136,11 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	f.offers.reset()
 	for _, i := range f.instances {
 		if i.told != Master {
-			n.release(i) // it never served: of two that rise together, this one must not answer for the addresses
+			n.release(now, i, f.named(m.machine.Followed())) // it never served: of two that rise together, this one must not answer for the addresses
 		}
 	}
 	if f.holding() {
-		n.lingerFor(now, m, m.machine.Peer().Address)
+		n.lingerFor(now, m, m.machine.Followed())
 		if f.linger != nil && m.of.holding && !m.of.cfg.VirtualMAC && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}
@@ -235,6 +235,9 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 		return
 	}
 	f := i.fate
+	if i.holding {
+		f.answerer = ev.MAC
+	}
 	if i.wary.on {
 		i.wary.answered = ev.MAC
 		n.settle(now, f)
@@ -380,17 +383,17 @@ func (n *Node) leaveAgain(now time.Time, f *fate, offer uint8) {
 
 // endLinger lets go of the addresses: the successor has them.
 func (n *Node) endLinger(now time.Time, f *fate) {
-	f.linger, f.leave = nil, nil
 	if why, departs := n.departs(f); departs && f.state == Leaving {
 		n.quit(now, f, why+"; "+f.why)
 		return
 	}
 	for _, i := range f.instances {
-		n.release(i)
+		n.release(now, i, i.successor())
 		if c := &i.lastChange; i.state == Backup && c.To == Backup && now.Sub(c.At) <= maxLinger { // else it only was about to rise
 			c.Took += now.Sub(c.At) // with the linger
 		}
 	}
+	f.linger, f.leave = nil, nil
 	n.enter(now, f, Backup, f.why)
 }
 
@@ -430,7 +433,7 @@ func (f *fate) secondWait(ends bool) (longest time.Duration) {
 // was relieved by a host that gave up before it was seen to serve is a backup by then.
 func (n *Node) resume(now time.Time, f *fate) {
 	if late := now.Sub(f.leave.until); late >= shortSleep {
-		n.listen(now, f, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)))
+		n.listen(now, f, fmt.Sprintf("woke late: the handover was over %s ago, so another host may be master", late.Round(time.Millisecond)), "")
 		return
 	}
 	n.setPriority(now, f)

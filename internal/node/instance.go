@@ -45,6 +45,7 @@ type instance struct {
 	unproven bool // it was, and not every check has spoken yet
 
 	lastChange Change
+	letGo      LetGo
 	calm       time.Time // when a contention without further evidence is over
 	contention *Contention
 	compared   comparison // a shadow's
@@ -123,7 +124,7 @@ func (n *Node) shutdown(now time.Time, i *instance, why string) {
 			m.source = netip.Addr{} // it is waited for only as long as the instance takes part; see assessLink
 		}
 	}
-	n.release(i)
+	n.release(now, i, i.successor())
 }
 
 // change changes an instance's state, and tells the log and the hooks. The same state with another reason only keeps the

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,9 +21,10 @@ var errNoSource = errors.New("the interface has no address of its own to send it
 
 // mute is a fault: this host's adverts do not leave, and another master is heard.
 type mute struct {
-	why   string
-	at    time.Time // the next try, or when a try's outcome is looked at
-	tried bool
+	why    string
+	master netip.Addr // the other one
+	at     time.Time  // the next try, or when a try's outcome is looked at
+	tried  bool
 }
 
 // silenced looks, when an advert did not leave, whether none has for so long that the other master which is heard cannot know
@@ -35,8 +37,9 @@ func (n *Node) silenced(now time.Time, m *member) {
 		return
 	}
 	i.mute = mute{
-		why: fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, why, other.Address),
-		at:  now.Add(muteRetry),
+		why:    fmt.Sprintf("adverts over %s do not leave this host (%s), and %s is master", m.family, why, other.Address),
+		master: other.Address,
+		at:     now.Add(muteRetry),
 	}
 	n.settle(now, i.fate)
 }

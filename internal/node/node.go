@@ -190,11 +190,11 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	f := m.of.fate
 	if m.of.doubtful(now) { // an answer to priority 0 would be an advert of a master that others have given up
-		who := fmt.Sprintf("%s is master (priority %d)", ev.From, ev.Advert.Priority)
+		who, to := fmt.Sprintf("%s is master (priority %d)", ev.From, ev.Advert.Priority), ev.From.String()
 		if ev.Advert.Priority == vrrp.PriorityRelease {
-			who = fmt.Sprintf("%s was master meanwhile", ev.From)
+			who, to = fmt.Sprintf("%s was master meanwhile", ev.From), ""
 		}
-		n.listen(now, f, "woke late: "+who)
+		n.listen(now, f, "woke late: "+who, to)
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Heard{Advert: ev.Advert, From: ev.From}))
 	n.afterHeard(now, m, ev)

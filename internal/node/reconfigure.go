@@ -74,7 +74,7 @@ func (n *Node) dropReplaced(now time.Time) {
 		if members == 0 || len(i.members) > 0 {
 			continue
 		}
-		n.release(i)
+		n.release(now, i, "")
 		i.fate.forget(i)
 		if !slices.ContainsFunc(i.fate.instances, func(i *instance) bool { return len(i.members) > 0 }) {
 			n.quit(now, i.fate, continued)

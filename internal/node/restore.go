@@ -35,7 +35,7 @@ func Restore(s *Sealed, now time.Time) (*Node, []Action, error) {
 	for _, f := range n.fates {
 		n.assess(now, f)
 		if f.doubtful(now) {
-			n.listen(now, f, fmt.Sprintf("was away for %s while it was exchanged, so another host may be master", now.Sub(s.At).Round(time.Millisecond)))
+			n.listen(now, f, fmt.Sprintf("was away for %s while it was exchanged, so another host may be master", now.Sub(s.At).Round(time.Millisecond)), "")
 		}
 	}
 	for _, i := range n.instances {
@@ -128,7 +128,7 @@ func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, de
 	i.wary = wary{on: s.Wary, peerless: s.Peerless} // asks again: answers were not heard
 	i.mute = mute{why: s.Mute, at: s.MuteAt}
 	i.repair = repair{losses: s.Losses, until: s.YieldUntil}
-	i.unproven, i.lastChange, i.calm, i.contention = s.Unproven, s.LastChange, s.Calm, s.Contention
+	i.unproven, i.lastChange, i.letGo, i.calm, i.contention = s.Unproven, s.LastChange, s.LetGo, s.Calm, s.Contention
 	if len(i.members) != len(s.Members) {
 		return errMismatch
 	}

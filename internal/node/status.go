@@ -57,6 +57,7 @@ type InstanceStatus struct {
 	Lease      time.Duration  `json:"lease_ns"`  // 0: none
 	Routers    []RouterStatus `json:"routers"`
 	LastChange Change         `json:"last_change"`
+	LetGo      LetGo          `json:"let_go,omitzero"`
 	Contention *Contention    `json:"contention,omitempty"`
 	Compared   *Comparison    `json:"compared,omitempty"` // a shadow's
 	Retry      time.Time      `json:"retry,omitzero"`     // when an address that could not be set is tried again
@@ -156,10 +157,10 @@ func (n *Node) instanceStatus(i *instance) InstanceStatus {
 		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
-		LastChange: i.lastChange, Retry: i.failure.retry,
+		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry,
 	}
 	if n.cfg.Shadow {
-		s.Holding, s.Confirmed = false, false
+		s.Holding, s.Confirmed, s.LetGo = false, false, LetGo{}
 		c := i.compared.Comparison
 		s.Compared = &c
 	}

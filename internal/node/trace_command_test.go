@@ -464,6 +464,9 @@ func (tr *tracer) status(h *sim.Host) {
 		for _, why := range i.Unhealthy {
 			tr.printf("  unhealthy: %s", why)
 		}
+		if to := i.LetGo.To; !i.Holding && !i.LetGo.At.IsZero() {
+			tr.printf("  let go at %s: %s", i.LetGo.At.Sub(tr.c.Now().Add(-tr.c.Since())), cmp.Or(to, "nobody had taken over"))
+		}
 		if c := i.Contention; c != nil {
 			tr.printf("  contention: %s priority %d, %s %s", c.Advertiser, c.Priority, c.IP, c.MAC)
 		}

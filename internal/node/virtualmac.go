@@ -152,7 +152,7 @@ func (n *Node) riseLater(now time.Time, f *fate) {
 		}
 		i.rising = time.Time{}
 		if f.linger == nil {
-			n.release(i)
+			n.release(now, i, "")
 		}
 	}
 }
@@ -163,7 +163,7 @@ func (n *Node) riseLater(now time.Time, f *fate) {
 func (n *Node) turned(now time.Time, f *fate) {
 	for _, i := range f.instances {
 		if i.holding && (!i.rising.IsZero() || i.cfg.VirtualMAC && n.tookOver(i)) {
-			n.release(i)
+			n.release(now, i, i.successor())
 			f.forget(i)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -54,13 +55,13 @@ func (n *Node) wake(now time.Time, f *fate) {
 		if reason, departs := n.departs(f); departs {
 			n.quit(now, f, reason+"; "+why)
 		} else {
-			n.listen(now, f, why)
+			n.listen(now, f, why, "")
 		}
 		return
 	}
 	for _, i := range f.instances {
 		if gap := now.Sub(i.advertised); i.doubtful(now) && gap >= shortSleep {
-			n.listen(now, f, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)))
+			n.listen(now, f, fmt.Sprintf("woke late: no advert was sent for %s, so another host may be master", gap.Round(time.Millisecond)), "")
 			return
 		}
 	}
@@ -72,10 +73,10 @@ func (n *Node) wake(now time.Time, f *fate) {
 	}
 }
 
-// listen makes a master backup that becomes master again at once when it hears nobody.
-func (n *Node) listen(now time.Time, f *fate, why string) {
+// listen makes a master backup that becomes master again at once when it hears nobody; to is who was heard already.
+func (n *Node) listen(now time.Time, f *fate, why, to string) {
 	for _, i := range f.instances {
-		n.release(i)
+		n.release(now, i, cmp.Or(to, i.successor()))
 	}
 	f.leave, f.linger = nil, nil
 	f.offers.reset()
