@@ -18,8 +18,8 @@ type recheck struct {
 	ends time.Time // when the fate goes on without the answers; zero: it waits for none
 }
 
-// unsure says whether a fate with a master that fell below it still waits for a check's answer. At first it asks. If that master falls
-// silent meanwhile, that is given up as any other.
+// unsure says whether a fate with a master that fell below it still waits for a check's answer. At first it asks. It waits no longer than
+// until that master is given up as silent.
 func (n *Node) unsure(now time.Time, f *fate, why string, silent time.Time) bool {
 	r, weighing := &f.recheck, f.weighing()
 	if r.at.IsZero() && len(weighing) > 0 {
@@ -46,9 +46,9 @@ func (f *fate) endRecheck() {
 	f.recheck = recheck{}
 }
 
-// outranked says when the fate would give up the masters that fell below it, if no advert of them came any more; zero: there is none.
-// Where it hears nobody on another member, its own or another's link may be cut there, and the one that is heard serves on: so it goes
-// by these alone, and by the one that was heard last.
+// outranked says when the masters that fell below the fate are given up, if none of their adverts comes any more; zero: there is none.
+// The one that was heard last decides, as without any weight. A member that hears nobody counts for nothing here: its link may be cut,
+// and the master that another member hears serves on.
 func (f *fate) outranked() (silent time.Time) {
 	for m := range f.members() {
 		if cause, _, ok := m.machine.Ready(); !ok || cause != vrrp.Outranked {
