@@ -181,7 +181,7 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 		c.link.VirtualMACs = c.port.virtualMACs()
 	}
 	if k.opts.Shadow {
-		c.link.VirtualMACs = k.imagined(c.link)
+		c.link.VirtualMACs, c.link.Swallowers = k.imagined(c.link), nil // a tap hears all
 	}
 	c.done = make(chan struct{})
 	select {
@@ -202,7 +202,11 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 
 // linkOf is a link as the node knows it.
 func linkOf(l linux.Link) node.Link {
-	return node.Link{Name: l.Name, Up: l.Up, Reason: l.Reason, MAC: l.MAC, Source4: l.Source4, Source6: l.Source6, Own: l.Own}
+	is := node.Link{Name: l.Name, Up: l.Up, Reason: l.Reason, MAC: l.MAC, Source4: l.Source4, Source6: l.Source6, Own: l.Own}
+	for _, s := range l.Swallowers {
+		is.Swallowers = append(is.Swallowers, node.Swallower{Device: s.Name, MAC: s.MAC})
+	}
+	return is
 }
 
 // openPort opens what the instances of an interface need, and starts the readers. Those of the port before, if there is one, have

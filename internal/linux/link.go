@@ -25,6 +25,8 @@ type Link struct {
 	Source4, Source6 netip.Addr
 	// Own are all of the interface's own addresses that packets can be sent from, in the kernel's order.
 	Own []netip.Addr
+	// Swallowers are the macvlans on it that keep it from hearing a virtual router's master.
+	Swallowers []Swallower
 }
 
 // equal says whether two looks at an interface saw the same.

@@ -44,9 +44,13 @@ type Watcher struct {
 	present map[place]struct{} // addresses on the watched interfaces, ours or not
 	own     []address          // the host's addresses at the last look
 	overrun bool               // events were lost since
-	trouble string             // what Trouble heard last
-	again   *time.Timer        // when to look again
-	pause   time.Duration      // how long that was last
+	// The macvlans of the host that swallow a router's frames, by index, as the events tell; listed: they were asked for.
+	swallowers map[int]swallower
+	listed     bool
+
+	trouble string        // what Trouble heard last
+	again   *time.Timer   // when to look again
+	pause   time.Duration // how long that was last
 }
 
 // OpenWatcher subscribes to the events of the interfaces. virtual tells which addresses are virtual ones of this
@@ -171,7 +175,7 @@ func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link)) []loss
 	for _, m := range batch {
 		switch m.Header.Type {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-			stale = stale || w.concerns(m.Data)
+			stale = w.swallows(m) || stale || w.concerns(m.Data)
 		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 			l, changed := w.address(m)
 			losses = append(losses, l...)
@@ -289,10 +293,19 @@ func (w *Watcher) look() (links []Link, whole bool, err error) {
 		stayed := slices.DeleteFunc(slices.Clone(w.own), func(a address) bool { _, there := w.present[a.at()]; return !there })
 		own = union(stayed, own)
 	}
+	if !w.listed || w.overrun {
+		if w.swallowers, w.listed, err = w.kernel.swallowers(); err != nil {
+			return nil, false, err
+		}
+		whole = whole && w.listed
+	}
 	for _, name := range *w.names.Load() {
 		l, err := w.kernel.link(name, own, w.virtual)
 		if err != nil {
 			return nil, false, err
+		}
+		if l.Exists {
+			l.Swallowers = w.swallowersOn(l.Index)
 		}
 		links = append(links, l)
 	}

@@ -151,6 +151,8 @@ type Link struct {
 	Own []netip.Addr
 	// VirtualMACs are the virtual MAC addresses that were asked for on the interface.
 	VirtualMACs []VirtualMAC
+	// Swallowers are the devices on it that keep what is sent from a virtual router's MAC address for themselves.
+	Swallowers []Swallower
 }
 
 // source returns the address that adverts of the family come from.

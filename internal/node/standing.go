@@ -162,6 +162,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 	if n.assessVirtualMACs(i, &l.Link, s); s.pending != "" {
 		return
 	}
+	assessSwallowers(i, &l.Link, s)
 	for _, m := range i.members {
 		if !n.sourceOn(m, &l.Link).IsValid() {
 			if until := l.bare.Add(i.bareGrace()); i.state.takesPart() && now.Before(until) {

@@ -360,6 +360,11 @@ func link(h *sim.Host, how string) error {
 		switch key {
 		case "mac":
 			l.MAC = value
+		case "swallowed": // by a device with this MAC address
+			l.Swallowers = nil
+			if value != "" {
+				l.Swallowers = []node.Swallower{{Device: "vrrp.71", MAC: value}}
+			}
 		case "source":
 			l.Source4 = netip.MustParseAddr(value)
 		case "source6": // nothing: it has none

@@ -91,6 +91,21 @@ func (n *Node) assessVirtualMACs(i *instance, l *Link, s *standing) {
 	}
 }
 
+// Swallower is a device of this host, none of ours, that has a virtual router's MAC address.
+type Swallower struct{ Device, MAC string }
+
+// assessSwallowers says what keeps the instance from hearing a master with the virtual MAC address. Adverts to this host's own address
+// it hears all the same.
+func assessSwallowers(i *instance, l *Link, s *standing) {
+	for _, d := range l.Swallowers {
+		ours := func(m *member) bool { return i.routerMAC(m.family) == d.MAC }
+		if s.cannot == "" && len(i.cfg.Peers) == 0 && slices.ContainsFunc(i.members, ours) {
+			s.cannot = fmt.Sprintf("%s on %q keeps for itself what a master sends from the virtual MAC address %s: stop what uses it, or, if keepalived "+
+				"left it behind, ip link del %s", d.Device, l.Name, d.MAC, d.Device)
+		}
+	}
+}
+
 // remade says whether a virtual MAC address of the instance is on another device than before.
 func (i *instance) remade(old *link, l *Link) bool {
 	return i.cfg.VirtualMAC && old != nil && slices.ContainsFunc(i.families(), func(f vrrp.Family) bool {

@@ -324,6 +324,32 @@ func TestVirtualMACThatCannotBeAnyMore(t *testing.T) {
 	})
 }
 
+// TestVirtualMACLeftBehind tells of a device that a killed keepalived left: it makes its host deaf to a master with the virtual MAC, also
+// to what that announces. Such a host is in fault, and no second master.
+func TestVirtualMACLeftBehind(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, []string{"lb1", "lb2"}, instance(`mac = { lb1 = "interface", lb2 = "virtual" }[hostname]`)+page)
+	lb1 := c.Get("lb1")
+	shell := func(script string) {
+		t.Helper()
+		if _, err := lb1.Exec(t.Context(), "sh", "-ec", script); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const leave = "ip link add vrrp.71 link eth0 address " + virtual4 + " type macvlan mode private; ip link set vrrp.71 up"
+	shell(leave)
+	for _, h := range c.Hosts {
+		h.Start(t)
+	}
+	c.Only(t, "lb2", 2*moveBound)
+	state(t, lb1, node.Fault, "ip link del vrrp.71", moveBound)
+	shell("ip link del vrrp.71")
+	c.Settled(t, "lb1")
+	shell(leave) // a master hands over: it would not hear the next one
+	c.Only(t, "lb2", moveBound)
+	state(t, lb1, node.Fault, virtual4, moveBound)
+}
+
 // keepalivedVirtual is the instances of virtual as keepalived has them, with or without a virtual MAC.
 func keepalivedVirtual(mac string) string {
 	const text = `
