@@ -48,6 +48,7 @@ type Sighting struct {
 // It is bound to the interface that has the name when it is opened, like a Conn.
 type Lookout struct {
 	ifName  string
+	ifIndex int
 	v6      bool
 	conn    *packet.Conn
 	raw     syscall.RawConn
@@ -74,7 +75,8 @@ func (l *Lookout) open() error {
 	if err != nil {
 		return err
 	}
-	filter, err := bpf.Assemble(lookoutFilter(l.v6, nil, true))
+	l.ifIndex = ifi.Index
+	filter, err := bpf.Assemble(l.filter(nil, true))
 	if err != nil {
 		return fmt.Errorf("assemble packet filter: %w", err)
 	}
@@ -187,14 +189,19 @@ func (l *Lookout) Accept(accepts []Accept, senders bool) error {
 		r.byVRID[a.VRID] = &a
 	}
 	l.routers.Store(r)
-	err := attachFilter(l.raw, lookoutFilter(l.v6, accepts, senders))
+	err := attachFilter(l.raw, l.filter(accepts, senders))
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOMEM) { // too long; see Conn.Accept
-		err = attachFilter(l.raw, lookoutFilter(l.v6, accepts, false))
+		err = attachFilter(l.raw, l.filter(accepts, false))
 	}
 	if err != nil {
 		return fmt.Errorf("filter of the lookout on %q: %w", l.ifName, err)
 	}
 	return nil
+}
+
+// filter is the lookout's, for its interface.
+func (l *Lookout) filter(accepts []Accept, senders bool) []bpf.Instruction {
+	return append(onlyOf(l.ifIndex), lookoutFilter(l.v6, accepts, senders)...)
 }
 
 // sort says whether the VRRP socket's filter lets a packet through, and if not, whether one of our routers could say why.

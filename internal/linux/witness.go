@@ -57,7 +57,7 @@ func OpenWitness(ifName string) (*Witness, error) {
 }
 
 func listenPacket(ifi *net.Interface, etherType int, filter []bpf.Instruction) (*packet.Conn, error) {
-	assembled, err := bpf.Assemble(filter)
+	assembled, err := bpf.Assemble(append(onlyOf(ifi.Index), filter...))
 	if err != nil {
 		return nil, fmt.Errorf("assemble packet filter: %w", err)
 	}
