@@ -25,8 +25,8 @@ func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *lin
 	known := newAcquaintances()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
-		if known.learn(s.At, s.Source, s.MAC) {
-			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String()})
+		if vrid := b.sighted(s); vrid != 0 || known.learn(s.At, s.Source, s.MAC) {
+			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String(), VRID: vrid})
 		}
 		if b.reads(s) {
 			return
@@ -61,6 +61,28 @@ func (a *acquaintances) learn(at time.Time, from netip.Addr, mac net.HardwareAdd
 	}
 	a.macs[from] = string(mac)
 	return true
+}
+
+// share says which virtual routers have a MAC address of their own.
+func (b *base) share(list []linux.Macvlan) {
+	keys := make([]deviceKey, len(list))
+	for k, m := range list {
+		keys[k] = keyOf(m)
+	}
+	b.shared.Store(&keys)
+}
+
+// sighted is the virtual router that an advert is for, where that has a MAC address of its own: from where each of its adverts comes
+// matters. Else it is 0.
+func (b *base) sighted(s linux.Sighting) (vrid uint8) {
+	shared := b.shared.Load()
+	if !s.Passed || shared == nil || !slices.Contains(*shared, deviceKey{s.Payload[1], vrrp.FamilyOf(s.Source)}) {
+		return 0
+	}
+	if _, err := vrrp.Parse(s.Payload, s.Source, s.Destination, s.TTL); err != nil {
+		return 0
+	}
+	return s.Payload[1]
 }
 
 // reads says whether the VRRP socket's reader has a packet too. The kernel gives no socket what comes over IPv4 from an address of

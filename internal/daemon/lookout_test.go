@@ -3,8 +3,10 @@ package daemon
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // TestReads: a packet that the VRRP socket's filter lets through has its reader, but for what the kernel gives no socket: what comes
@@ -33,6 +35,46 @@ func TestReads(t *testing.T) {
 			s := linux.Sighting{Packet: linux.Packet{Source: netip.MustParseAddr(tt.from)}, Passed: tt.passed}
 			if got := p.reads(s); got != tt.want {
 				t.Errorf("the reader has it: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestSighted: of each advert for a virtual router with a MAC address of its own it is told where it came from, of nothing else.
+func TestSighted(t *testing.T) {
+	from := netip.MustParseAddr("10.0.0.9")
+	advert := func(vrid uint8) []byte {
+		a := vrrp.Advert{Version: vrrp.V3, VRID: vrid, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{vip1}}
+		payload, err := a.Append(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return payload
+	}
+	bad := advert(71)
+	bad[7]++
+	v4, v6 := linux.Macvlan{Parent: "eth0", VRID: 71}, linux.Macvlan{Parent: "eth0", VRID: 71, V6: true}
+	tests := []struct {
+		name    string
+		shared  []linux.Macvlan
+		payload []byte
+		dropped bool
+		want    uint8
+	}{
+		{"of a virtual router with its own MAC", []linux.Macvlan{v6, v4}, advert(71), false, 71},
+		{"of another one", []linux.Macvlan{v4}, advert(72), false, 0},
+		{"of the other family's", []linux.Macvlan{v6}, advert(71), false, 0},
+		{"where all have the interface's", nil, advert(71), false, 0},
+		{"no advert", []linux.Macvlan{v4}, bad, false, 0},
+		{"what the filter drops", []linux.Macvlan{v4}, nil, true, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &base{}
+			b.share(tt.shared)
+			s := linux.Sighting{Passed: !tt.dropped, Packet: linux.Packet{Payload: tt.payload, Source: from, Destination: vrrp.GroupIPv4, TTL: vrrp.HopLimit}}
+			if got := b.sighted(s); got != tt.want {
+				t.Errorf("told of VRID %d, want %d", got, tt.want)
 			}
 		})
 	}

@@ -30,6 +30,7 @@ type base struct {
 	mac       string
 	opened    time.Time
 	own       atomic.Pointer[[]netip.Addr] // the interface's own addresses
+	shared    atomic.Pointer[[]deviceKey]  // the virtual routers that have a MAC address of their own
 	broken    atomic.Bool                  // a reader ended although it was wanted: all of it is opened again
 	closed    atomic.Bool                  // what waits for it is dropped
 	announcer broadcaster

@@ -251,6 +251,7 @@ func (k *portKeeper) openSockets(p *port, ifName string, before *port) error {
 		return err
 	}
 	p.witness.SetAddresses(n.ips)
+	p.share(k.macvlansOn(ifName))
 	k.openDevices(p, ifName)
 	for f := range n.accepts {
 		if p.ears[f], err = openEar(ifName, f); err != nil {
@@ -352,6 +353,7 @@ func (k *portKeeper) reconfigure(ctx context.Context) {
 			p.broken.Store(true)
 		}
 		k.tellCoarse(name, p)
+		p.share(k.macvlansOn(name))
 	}
 	for name, p := range k.open {
 		// A tap's virtual MAC addresses are only imagined, and may be others now.

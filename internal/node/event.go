@@ -33,11 +33,13 @@ type (
 		Err       error
 		Count     uint64 // how many, all alike; 0 is one
 	}
-	// Seen says from which MAC address a host sends its VRRP packets.
+	// Seen says from which MAC address a host sends its VRRP packets. With a VRID it is of one advert for it, and comes for each that
+	// was seen: a host has a MAC address of its own for each virtual router, and another one after a reload.
 	Seen struct {
 		Interface string
 		From      netip.Addr
 		MAC       string
+		VRID      uint8
 	}
 	// Overlooked says how many VRRP packets nobody looked at, since there were too many.
 	Overlooked struct {

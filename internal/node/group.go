@@ -134,7 +134,7 @@ func (f *fate) apart(i *instance) *fate {
 		alone.offers = offers{}
 		return &alone
 	}
-	others := func(ip netip.Addr, _ bool) bool { return !i.owns(ip) }
+	others := func(ip netip.Addr, _ string) bool { return !i.owns(ip) }
 	if f.leave != nil {
 		l := *f.leave
 		l.seen = maps.Clone(l.seen)

@@ -35,12 +35,12 @@ const (
 // leave is a handover under way, until the successor is known to serve.
 type leave struct {
 	began    time.Time
-	until    time.Time           // nobody came by then
-	offerAt  time.Time           // zero: the offer was sent
-	repeated bool                // an unhealthy master offers again
-	retried  bool                // the second try of one that goes for good
-	seen     map[netip.Addr]bool // announced by another host before its advert came
-	heirs    []*instance         // whom a removed fate keeps the addresses for; see keepForHeirs
+	until    time.Time   // nobody came by then
+	offerAt  time.Time   // zero: the offer was sent
+	repeated bool        // an unhealthy master offers again
+	retried  bool        // the second try of one that goes for good
+	seen     claims      // before its advert came
+	heirs    []*instance // whom a removed fate keeps the addresses for; see keepForHeirs
 }
 
 // linger is the time in which the old holder still serves although another is master.
@@ -49,7 +49,7 @@ type linger struct {
 	prio  uint8      // that one's priority
 	on    *member    // where its adverts are heard
 	heard time.Time
-	seen  map[netip.Addr]bool    // announced by another host
+	seen  claims
 	spoke map[*member]netip.Addr // who has advertised on it
 	until time.Time
 	parting
@@ -74,7 +74,7 @@ func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
 	if offer == vrrp.PriorityIll {
 		offer = f.standing.healthy
 	}
-	f.leave = &leave{began: now, until: now.Add(f.leaveWait()), repeated: repeated, seen: map[netip.Addr]bool{}}
+	f.leave = &leave{began: now, until: now.Add(f.leaveWait()), repeated: repeated, seen: claims{}}
 	if repeated {
 		f.leave.offerAt = now.Add(unanswered)
 	}
@@ -164,7 +164,7 @@ func (f *fate) stepDownOthers(now time.Time, m *member, why string) {
 // to each other. Its next advert counts.
 func (n *Node) lingerFor(now time.Time, m *member, by netip.Addr) {
 	f := m.of.fate
-	seen := map[netip.Addr]bool{}
+	seen := claims{}
 	switch {
 	case f.linger != nil:
 		seen = f.linger.seen
@@ -197,11 +197,11 @@ func (f *fate) pacing() (longest time.Duration) {
 
 // heralded adds what a successor announced just before its advert was read: a busy host may read them in that order. Where this
 // host announced since, the clients may have followed it.
-func (f *fate) heralded(now time.Time, seen map[netip.Addr]bool) {
+func (f *fate) heralded(now time.Time, seen claims) {
 	for _, i := range f.instances {
-		for ip, at := range i.heralds {
-			if i.holding && now.Sub(at) < lingerBase && i.announcer.emitted.Before(at) {
-				seen[ip] = true
+		for ip, h := range i.heralds {
+			if i.holding && now.Sub(h.at) < lingerBase && i.announcer.emitted.Before(h.at) {
+				seen[ip] = h.mac
 			}
 		}
 	}
@@ -244,19 +244,19 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 		return
 	}
 	if f.linger != nil && i.holding {
-		f.linger.seen[ev.IP] = true
+		f.linger.seen[ev.IP] = ev.MAC
 		n.turned(now, f)
 		return
 	}
 	if f.leave != nil && i.holding {
-		f.leave.seen[ev.IP] = true
+		f.leave.seen[ev.IP] = ev.MAC
 		n.disinherited(now, f)
 	}
 	if i.holding {
 		if i.heralds == nil {
-			i.heralds = map[netip.Addr]time.Time{}
+			i.heralds = map[netip.Addr]sighting{}
 		}
-		i.heralds[ev.IP] = now
+		i.heralds[ev.IP] = sighting{mac: ev.MAC, at: now}
 	}
 	ill := f.standing.priority() == vrrp.PriorityIll
 	if i.state == Master {

@@ -31,8 +31,8 @@ type instance struct {
 	holding    bool          // the addresses are wanted on the interface
 	confirmed  bool          // the kernel has them
 	announcer  announcer
-	heralds    map[netip.Addr]time.Time // when another host announced an address that this one holds last
-	renewal    time.Time                // when the lease is renewed next
+	heralds    map[netip.Addr]sighting // when another host announced an address that this one holds last
+	renewal    time.Time               // when the lease is renewed next
 	failure    failure
 	wary       wary
 	newcomer   newcomer

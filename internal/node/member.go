@@ -20,6 +20,7 @@ type member struct {
 	alone   bool      // nowhere, and that was told
 	awaited []string  // names for which the outlets of before a reload count on
 	quitter quitter
+	sighted sighting // the last advert that was seen on the link
 
 	own      *OwnAdverts // what another daemon of this host says; nil: nothing yet
 	counters Counters

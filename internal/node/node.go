@@ -96,7 +96,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.refused(now, ev)
 	case Seen:
 		n.seen(ev)
-		n.turnedBy(now, ev.Interface)
+		n.sight(now, ev)
 	case Overlooked:
 		n.aroundOf(ev.Interface).overlooked += ev.Packets
 	case SendFailed:
@@ -208,7 +208,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 // refused counts packets that were no adverts.
 func (n *Node) refused(now time.Time, ev Refused) {
 	if ev.MAC != "" {
-		n.seen(Seen{ev.Interface, ev.From, ev.MAC})
+		n.seen(Seen{Interface: ev.Interface, From: ev.From, MAC: ev.MAC})
 	}
 	if m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]; m != nil {
 		m.refuse(n, now, ev)

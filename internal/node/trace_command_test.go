@@ -421,7 +421,7 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 	}
 	r := received(a, from)
 	r.To = to
-	h.Feed(node.Seen{Interface: cfg.Interface, From: from, MAC: mac})
+	h.Feed(node.Seen{Interface: cfg.Interface, From: from, MAC: mac, VRID: cfg.VRID})
 	h.Feed(node.Heard{Interface: cfg.Interface, Received: r})
 	return nil
 }

@@ -177,7 +177,7 @@ func (n *Node) riseLater(now time.Time, f *fate) {
 // was only about to rise has served nobody, and waits for nothing.
 func (n *Node) turned(now time.Time, f *fate) {
 	for _, i := range f.instances {
-		if i.holding && (!i.rising.IsZero() || i.cfg.VirtualMAC && n.tookOver(i)) {
+		if i.holding && (!i.rising.IsZero() || i.cfg.VirtualMAC && i.tookOver()) {
 			n.release(now, i, i.successor())
 			f.forget(i)
 		}
@@ -185,30 +185,48 @@ func (n *Node) turned(now time.Time, f *fate) {
 	f.linger.shorten(now, f.held())
 }
 
+// sighting is where another host's frame came from.
+type sighting struct {
+	from netip.Addr
+	mac  string
+	at   time.Time
+}
+
+// claims are the addresses that another host announced, with the MAC address that it announced them for.
+type claims map[netip.Addr]string
+
 // tookOver says whether another host has spoken from the virtual MAC of each address of an instance: it has advertised from
-// there, or announced the address and is not known to use another. With one that uses its interface's own MAC it is as if this host did
-// too: clients send here until they see the announcement.
-func (n *Node) tookOver(i *instance) bool {
+// there, or announced the address for it. With one that uses its interface's own MAC it is as if this host did too: clients send here
+// until they see the announcement.
+func (i *instance) tookOver() bool {
+	l := i.fate.linger
 	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool {
-		l, family := i.fate.linger, vrrp.FamilyOf(ip)
-		shared, other := false, false
-		for _, m := range i.members {
-			if from, spoke := l.spoke[m]; spoke && m.family == family {
-				mac := n.mac(i.cfg.Interface, from)
-				shared, other = mac == i.routerMAC(family), mac != "" && mac != i.routerMAC(family)
-			}
-		}
-		return !shared && (other || !l.seen[ip])
+		family := vrrp.FamilyOf(ip)
+		shared := i.routerMAC(family)
+		return l.seen[ip] != shared && !slices.ContainsFunc(i.members, func(m *member) bool { return m.family == family && l.from(m) == shared })
 	})
 }
 
-// turnedBy has the instances on an interface let go for a successor whose MAC address has become known.
-func (n *Node) turnedBy(now time.Time, ifName string) {
-	n.onInterface(ifName, func(i *instance) {
-		if i.cfg.VirtualMAC && i.holding && i.fate.linger != nil {
-			n.turned(now, i.fate)
-		}
-	})
+// from is the MAC address that who advertised to a member last did so from; empty: it was not seen. An advert may be read a little
+// later than it is seen. What was seen before that says nothing: a reload may have given the host another MAC since.
+func (l *linger) from(m *member) string {
+	if by, spoke := l.spoke[m]; !spoke || m.sighted.from != by || l.heard.Sub(m.sighted.at) >= lingerBase {
+		return ""
+	}
+	return m.sighted.mac
+}
+
+// sight takes note of where an advert for a virtual router with its own MAC came from: that may be all that a linger waits for.
+func (n *Node) sight(now time.Time, ev Seen) {
+	m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]
+	if m == nil || !m.of.cfg.VirtualMAC {
+		return
+	}
+	m.sighted = sighting{ev.From, ev.MAC, now}
+	if m.of.holding && m.of.fate.linger != nil {
+		n.turned(now, m.of.fate)
+		n.plan(m.of.fate)
+	}
 }
 
 // answersFrom says in words who answers for an address: with a virtual MAC that is the same for all.

@@ -40,8 +40,8 @@ func (n *Node) witnessed(now time.Time, i *instance, why string) {
 }
 
 // allSeen says whether another host was seen to announce every address.
-func (i *instance) allSeen(seen map[netip.Addr]bool) bool {
-	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool { return !seen[ip] })
+func (i *instance) allSeen(seen claims) bool {
+	return !slices.ContainsFunc(i.ips(), func(ip netip.Addr) bool { return seen[ip] == "" })
 }
 
 // believe lets go for the host that was seen, if this one is deaf to it.

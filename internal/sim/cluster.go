@@ -13,6 +13,9 @@ import (
 // maxElapsed is how many Elapsed in a row may leave a node's deadline in the past; so many are a deadline that spins.
 const maxElapsed = 20
 
+// lookoutStream is the stream of the seed that says what lookouts see.
+const lookoutStream = 1 << 32
+
 // epoch is when every cluster starts.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -30,6 +33,8 @@ type Config struct {
 	LeaseEarly, LeaseLate time.Duration
 	// Jitter is how late an Elapsed comes at most.
 	Jitter time.Duration
+	// Lookout is how late a host may see which MAC address an advert came from; it does not see some at all. 0: it sees all at once.
+	Lookout time.Duration
 	// Trace keeps a text of what happened.
 	Trace bool
 }
@@ -47,26 +52,28 @@ type Cluster struct {
 	// Owners is who had which address when.
 	Owners *Ownership
 
-	cfg    Config
-	now    time.Time
-	random *rand.Rand
-	hosts  []*Host
-	cuts   []Cut
-	ports  map[string]*Host // behind which port of the switch a virtual MAC is
-	queue  queue
-	seq    uint64 // keeps events of one instant in order
-	trace  []string
-	faults []string
+	cfg      Config
+	now      time.Time
+	random   *rand.Rand
+	lookouts *rand.Rand // what they see is drawn apart: with or without it the rest is the same
+	hosts    []*Host
+	cuts     []Cut
+	ports    map[string]*Host // behind which port of the switch a virtual MAC is
+	queue    queue
+	seq      uint64 // keeps events of one instant in order
+	trace    []string
+	faults   []string
 }
 
 // New returns a cluster whose hosts have their links up and no process yet.
 func New(cfg Config) *Cluster {
 	c := &Cluster{
-		cfg:     cfg,
-		now:     epoch,
-		random:  rand.New(rand.NewPCG(cfg.Seed, 0)),
-		Network: cfg.Network,
-		ports:   map[string]*Host{},
+		cfg:      cfg,
+		now:      epoch,
+		random:   rand.New(rand.NewPCG(cfg.Seed, 0)),
+		lookouts: rand.New(rand.NewPCG(cfg.Seed, lookoutStream)),
+		Network:  cfg.Network,
+		ports:    map[string]*Host{},
 	}
 	c.Owners = newOwnership(epoch)
 	for k, n := range cfg.Hosts {

@@ -318,7 +318,7 @@ func (h *Host) memorize() {
 // wait keeps what comes for a process that is stopped; its sockets hold only so many packets.
 func (h *Host) wait(ev node.Event) {
 	switch ev.(type) {
-	case node.Heard, node.Refused, node.Announced:
+	case node.Heard, node.Refused, node.Seen, node.Announced:
 		if len(h.waiting) >= maxStalled {
 			return
 		}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -14,6 +15,9 @@ type Network struct {
 	Loss, Duplicates   float64 // probabilities, for each packet and receiver
 	InOrder            bool    // packets from one host to another do not overtake each other
 }
+
+// missedSights is the part of the adverts that a lookout with a delay does not see.
+const missedSights = 0.1
 
 // Traffic is a kind of packets.
 type Traffic string
@@ -94,16 +98,37 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 		}
 		c.carry(a.Interface, from, to, what, func() {
 			to.feed(ev)
-			to.sight(a.Interface, a.Source, mac)
+			c.sighted(to, node.Seen{Interface: a.Interface, From: a.Source, MAC: mac, VRID: a.Payload[1]})
 		})
 	}
 }
 
-// sight tells the node of a sender's MAC address, as the daemon's lookout does: once.
-func (h *Host) sight(link string, source netip.Addr, mac string) {
-	if h.sighted[source] != mac {
-		h.sighted[source] = mac
-		h.feed(node.Seen{Interface: link, From: source, MAC: mac})
+// sighted shows an advert to a host's lookout, which looks now and then, and not at everything.
+func (c *Cluster) sighted(h *Host, ev node.Seen) {
+	if c.cfg.Lookout == 0 {
+		h.sight(ev)
+		return
+	}
+	if c.lookouts.Float64() < missedSights {
+		return
+	}
+	c.after(time.Duration(c.lookouts.Int64N(int64(c.cfg.Lookout))), func() {
+		if h.hears(ev.Interface) {
+			h.when(func() { h.sight(ev) })
+		}
+	})
+}
+
+// sight tells the node of a sender's MAC address, as the daemon's lookout does: once, and of each advert for a virtual router that has
+// a MAC of its own here.
+func (h *Host) sight(ev node.Seen) {
+	isVirtual := slices.ContainsFunc(h.devices, func(i node.Instance) bool { return i.Interface == ev.Interface && i.VRID == ev.VRID })
+	if !isVirtual {
+		ev.VRID = 0
+	}
+	if isVirtual || h.sighted[ev.From] != ev.MAC {
+		h.sighted[ev.From] = ev.MAC
+		h.feed(ev)
 	}
 }
 
