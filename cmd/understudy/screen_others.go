@@ -43,11 +43,14 @@ func tallyLines(b *strings.Builder, what string, t node.Tally, now time.Time) {
 	}
 }
 
-// linkLines is what an interface carries that belongs to no instance.
+// linkLines is what an interface carries that reaches no instance.
 func linkLines(b *strings.Builder, l node.LinkStatus, now time.Time) {
 	fmt.Fprintf(b, "%s carries VRRP of others\n", l.Name)
 	tallyLines(b, "stray", l.Stray, now)
 	if l.Overlooked > 0 {
 		fmt.Fprintf(b, "  %-10s %d packets that were too many to look at\n", "flood", l.Overlooked)
+	}
+	for _, d := range l.Dropped {
+		fmt.Fprintf(b, "  %-10s %s ago: %s\n", "DROPPED", age(now, d.At), d.Text)
 	}
 }

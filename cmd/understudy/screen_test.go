@@ -76,7 +76,7 @@ var reports = map[string]node.Report{
 			},
 		}, Links: []node.LinkStatus{{Name: "eth0", Overlooked: 99, Stray: node.Tally{
 			"unknown-vrid": {Count: 12, Last: lb2, MAC: "02:00:00:00:00:02", VRID: 9, At: ago(time.Second), Text: vrrp.ErrUnknownVRID.Error()},
-		}}}},
+		}, Dropped: []node.DroppedStatus{{Address: lb2, At: ago(time.Second), Text: "adverts of 10.0.0.12 reach eth0 and are dropped on this host"}}}}},
 		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "backup", At: ago(90 * time.Second), Took: 10 * time.Second, Error: "timed out after 10s", Output: "asking\nno answer\n"}},
 	},
 	"authenticated": {

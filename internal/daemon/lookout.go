@@ -21,12 +21,15 @@ const (
 )
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
-func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *linux.Lookout, refused *refusals) error {
+func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *linux.Lookout, h *hearing, refused *refusals) error {
 	known := newAcquaintances()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
 		if vrid := b.sighted(s); vrid != 0 || known.learn(s.At, s.Source, s.MAC) {
 			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String(), VRID: vrid})
+		}
+		if b.expects(s) && h.saw(s.At, s.Source) {
+			k.post(ctx, node.Dropped{Interface: ifName, VRID: s.Payload[1], From: s.Source})
 		}
 		if b.reads(s) {
 			return

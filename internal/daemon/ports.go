@@ -292,10 +292,10 @@ func (k *portKeeper) hear(b *base, ifName string, e *ear, f vrrp.Family, accepts
 	}
 	var ctx context.Context
 	ctx, e.cancel = context.WithCancel(b.ctx)
-	adverts, others := k.refuses(ctx, ifName), k.refuses(ctx, ifName)
+	adverts, others, h := k.refuses(ctx, ifName), k.refuses(ctx, ifName), newHearing()
 	e.refusals = []*refusals{adverts, others}
-	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.read(ctx, ifName, e.conn, adverts)) })
-	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.lookOut(ctx, b, ifName, e.lookout, others)) })
+	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.read(ctx, ifName, e.conn, h, adverts)) })
+	e.tasks.Go(func() { k.readerEnded(ctx, b, ifName, k.lookOut(ctx, b, ifName, e.lookout, h, others)) })
 	return nil
 }
 
@@ -386,8 +386,9 @@ func (k *portKeeper) prune(ctx context.Context) {
 }
 
 // read gives the loop every advert of one socket, and tells it of what is none.
-func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn, refused *refusals) error {
+func (k *portKeeper) read(ctx context.Context, ifName string, conn *linux.Conn, h *hearing, refused *refusals) error {
 	return conn.Run(ctx, func(p linux.Packet) {
+		h.given(p.Source)
 		refused.flush(p.At)
 		k.judge(ctx, ifName, p, refused)
 	})

@@ -16,10 +16,11 @@ const maxAround = 256
 // around is what is known of the other hosts that speak VRRP on an interface.
 type around struct {
 	macs       map[netip.Addr]macs
-	awaited    map[netip.Addr]bool // whose MAC address news wait for
-	stray      Tally               // packets that belong to no instance
-	overlooked uint64              // packets that were only counted
-	own        map[memberKey]bool  // what this host itself advertises and no instance has: it was told
+	awaited    map[netip.Addr]bool      // whose MAC address news wait for
+	stray      Tally                    // packets that belong to no instance
+	overlooked uint64                   // packets that were only counted
+	dropped    map[netip.Addr]time.Time // whose adverts this host drops, and when that was seen last
+	own        map[memberKey]bool       // what this host itself advertises and no instance has: it was told
 }
 
 // macs are the MAC addresses that a host sends from: the last one, and the one before it. A second one is a virtual router's,
@@ -38,7 +39,7 @@ func (m macs) String() string {
 func (n *Node) aroundOf(ifName string) *around {
 	a := n.around[ifName]
 	if a == nil {
-		a = &around{macs: map[netip.Addr]macs{}, awaited: map[netip.Addr]bool{}, stray: Tally{}, own: map[memberKey]bool{}}
+		a = &around{macs: map[netip.Addr]macs{}, awaited: map[netip.Addr]bool{}, stray: Tally{}, own: map[memberKey]bool{}, dropped: map[netip.Addr]time.Time{}}
 		n.around[ifName] = a
 	}
 	return a
@@ -118,6 +119,8 @@ type LinkStatus struct {
 	Name       string `json:"name"`
 	Stray      Tally  `json:"stray,omitempty"`      // packets that belong to no instance here
 	Overlooked uint64 `json:"overlooked,omitempty"` // packets that were only counted, in a flood
+	// Dropped are the hosts whose adverts reach the interface and are dropped by this very host.
+	Dropped []DroppedStatus `json:"dropped,omitempty"`
 }
 
 // linkStatuses lists them by name.
@@ -125,8 +128,8 @@ func (n *Node) linkStatuses() []LinkStatus {
 	var out []LinkStatus
 	for _, name := range slices.Sorted(maps.Keys(n.around)) {
 		a := n.around[name]
-		if len(a.stray) > 0 || a.overlooked > 0 {
-			out = append(out, LinkStatus{name, a.stray.clone(), a.overlooked})
+		if len(a.stray) > 0 || a.overlooked > 0 || len(a.dropped) > 0 {
+			out = append(out, LinkStatus{Name: name, Stray: a.stray.clone(), Overlooked: a.overlooked, Dropped: a.droppedStatuses(name)})
 		}
 	}
 	return out

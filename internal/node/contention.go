@@ -66,7 +66,7 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	if !c.told && now.Sub(c.began) >= lasts {
 		c.told = true
-		why := c.describe(i)
+		why := c.describe(i) + n.droppedOn(i.cfg.Interface)
 		i.generation++
 		n.do(Warned{i.cfg.Name, why}, Notify{
 			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.fate.standing.priority(),

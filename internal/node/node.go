@@ -97,6 +97,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case Seen:
 		n.seen(ev)
 		n.sight(now, ev)
+	case Dropped:
+		n.dropped(now, ev)
 	case Overlooked:
 		n.aroundOf(ev.Interface).overlooked += ev.Packets
 	case SendFailed:
@@ -162,6 +164,7 @@ func (n *Node) Stopped() bool {
 
 // heard gives an advert to the virtual router that it is for.
 func (n *Node) heard(now time.Time, ev Heard) {
+	n.delivered(ev.Interface, ev.From)
 	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
 	if m == nil {
 		n.strayed(now, ev.Interface, Refused{VRID: ev.VRID, From: ev.From, Err: vrrp.ErrUnknownVRID})
@@ -207,7 +210,9 @@ func (n *Node) heard(now time.Time, ev Heard) {
 
 // refused counts packets that were no adverts.
 func (n *Node) refused(now time.Time, ev Refused) {
-	if ev.MAC != "" {
+	if ev.MAC == "" { // it is the socket that had it
+		n.delivered(ev.Interface, ev.From)
+	} else {
 		n.seen(Seen{Interface: ev.Interface, From: ev.From, MAC: ev.MAC})
 	}
 	if m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]; m != nil {

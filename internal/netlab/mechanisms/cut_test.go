@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,7 @@ func evidence(t *testing.T, h *pairtest.Server, address, mac string) {
 }
 
 // TestDeaf tells of the usual split, two hosts whose firewalls let no advert in: both are masters, both say what they see of each
-// other and where to look, and it ends when the adverts get through.
+// other and that it is their own firewall, and it ends when the adverts get through.
 func TestDeaf(t *testing.T) {
 	t.Parallel()
 	c := pair(t, instance(`advertise_interval = "200ms"`)+page)
@@ -176,6 +177,11 @@ func TestDeaf(t *testing.T) {
 		if k := status(t, h).Contention; k == nil || k.MAC != other.MAC().String() || k.Advertiser.IsValid() {
 			t.Errorf("%s has the contention %+v", h.Name(), k)
 		}
+		drops := fmt.Sprintf("adverts of %s reach eth0 and are dropped on this host: look at its firewall (INPUT, protocol 112) and rp_filter", []string{"10.0.0.12", "10.0.0.11"}[n])
+		h.Says(t, regexp.QuoteMeta(drops), moveBound)
+		if out := h.Does(t, 0, "status"); !strings.Contains(out, drops) {
+			t.Errorf("the status of %s does not say that %s:\n%s", h.Name(), drops, out)
+		}
 	}
 	from := time.Now()
 	for _, h := range c.Hosts {
@@ -185,4 +191,7 @@ func TestDeaf(t *testing.T) {
 	c.Overlap(t, web4, from, 200*time.Millisecond+pairtest.Lingers)
 	c.Reaches(t, web4, "lb1", 200*time.Millisecond+noise)
 	c.Unharmed(t, web4, from, time.Now(), 0)
+	if out := c.Get("lb2").Does(t, 0, "status"); strings.Contains(out, "are dropped on this host") {
+		t.Errorf("the adverts get through, and the status of lb2 says:\n%s", out)
+	}
 }
