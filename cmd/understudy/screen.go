@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -266,10 +267,6 @@ func contrastLines(b *strings.Builder, o *node.OwnAdverts) {
 
 // addresses says whether the kernel has them.
 func addresses(i node.InstanceStatus) string {
-	var ips []string
-	for _, ip := range i.Addresses {
-		ips = append(ips, ip.String())
-	}
 	where := "not here"
 	switch {
 	case i.Compared != nil && i.State == node.Master:
@@ -287,7 +284,19 @@ func addresses(i node.InstanceStatus) string {
 	if i.Holding && i.Lease == 0 {
 		where += ", without a lease"
 	}
-	return fmt.Sprintf("%s (%s)", strings.Join(ips, ", "), where)
+	if l := i.Leftover; l != nil {
+		where = fmt.Sprintf("given up, but STILL HERE: %s; tried again every second: %s", join(l.Addresses), l.Why)
+	}
+	return fmt.Sprintf("%s (%s)", join(i.Addresses), where)
+}
+
+// join lists addresses.
+func join(ips []netip.Addr) string {
+	texts := make([]string, len(ips))
+	for k, ip := range ips {
+		texts[k] = ip.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 // contention names the other master.

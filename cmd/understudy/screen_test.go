@@ -67,6 +67,7 @@ var reports = map[string]node.Report{
 					Notices: node.Tally{"interval-mismatch": {Count: 7, Last: lb2, At: ago(time.Minute), Text: "its interval is 2s"}},
 				}},
 				Contention: &node.Contention{At: ago(time.Hour), IP: ip10, MAC: "02:00:00:00:00:02"},
+				Leftover:   &node.Leftover{Addresses: []netip.Addr{ip10}, Why: `remove 192.0.2.10 from "eth0": no buffer space available`},
 				LastChange: node.Change{From: node.Leaving, To: node.Backup, Why: "handed over to 10.0.0.12", At: ago(90 * time.Second)},
 			},
 			{

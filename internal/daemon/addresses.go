@@ -31,8 +31,9 @@ type addressSetter struct {
 	kernel addressKernel
 	post   func(context.Context, node.Event)
 	log    hclog.Logger
-	notice string      // what the kernel's side complained of last
-	again  *time.Timer // when releases that failed are tried again
+	notice string          // what the kernel's side complained of last
+	stuck  map[string]bool // instances of which the node knows that a release left something
+	again  *time.Timer     // when releases that failed are tried again
 
 	mu     sync.Mutex // guards what follows; never held during a system call
 	order  []string   // instances with a wish, oldest first
@@ -72,7 +73,7 @@ func newAddressSetter(kernel addressKernel, post func(context.Context, node.Even
 	again := time.NewTimer(releaseRetry)
 	again.Stop()
 	return &addressSetter{
-		kernel: kernel, post: post, log: log, again: again,
+		kernel: kernel, post: post, log: log, again: again, stuck: map[string]bool{},
 		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{}, bases: map[string]string{},
 		failed: map[string]node.SetAddresses{}, barred: map[place]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
@@ -243,11 +244,10 @@ func (s *addressSetter) perform(ctx context.Context, batch []node.SetAddresses) 
 // performed says what became of a wish.
 func (s *addressSetter) performed(ctx context.Context, w node.SetAddresses, failed []linux.AddressError) {
 	if len(w.Addresses) == 0 {
-		if len(failed) > 0 {
-			s.stays(w, failed)
-		}
+		s.released(ctx, w, failed)
 		return
 	}
+	delete(s.stuck, w.Instance)
 	s.bar(w, failed)
 	for _, f := range failed {
 		s.post(ctx, node.AddressFailed{Instance: w.Instance, IP: f.IP, Err: f.Err})
@@ -275,6 +275,24 @@ func (s *addressSetter) tellNotice() {
 		s.log.Warn("list of held addresses", "error", text)
 	}
 	s.notice = text
+}
+
+// released says what a release left, and that it has left nothing after all.
+func (s *addressSetter) released(ctx context.Context, w node.SetAddresses, failed []linux.AddressError) {
+	if len(failed) == 0 {
+		if s.stuck[w.Instance] {
+			delete(s.stuck, w.Instance)
+			s.post(ctx, node.Stays{Instance: w.Instance})
+		}
+		return
+	}
+	s.stays(w, failed)
+	s.stuck[w.Instance] = true
+	ev := node.Stays{Instance: w.Instance, Err: failed[0]}
+	for _, f := range failed {
+		ev.IPs = append(ev.IPs, f.IP)
+	}
+	s.post(ctx, ev)
 }
 
 // stays plans another try of a release that failed, unless the instance wants something else by then.

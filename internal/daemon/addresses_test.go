@@ -214,6 +214,10 @@ func TestReleaseThatFailsIsTriedAgain(t *testing.T) {
 		if n := strings.Count(s.log.String(), "stays on this one"); n != 3 {
 			t.Errorf("%d complaints, want 3:\n%s", n, s.log.String())
 		}
+		stays, gone := "Stays{Instance:web IPs:[192.0.2.10] Err:no buffer space available}", "Stays{Instance:web IPs:[] Err:<nil>}"
+		if diff := cmp.Diff([]string{stays, stays, stays, gone}, s.events); diff != "" {
+			t.Errorf("told (-want +got):\n%s", diff)
+		}
 	})
 }
 

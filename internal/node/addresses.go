@@ -87,7 +87,7 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 
 // take sets the addresses.
 func (n *Node) take(now time.Time, i *instance) {
-	i.holding, i.confirmed = true, false
+	i.holding, i.confirmed, i.leftover = true, false, nil
 	i.announcer.stop() // until they are there
 	i.announcer.silent = true
 	n.setAddresses(now, i, time.Time{})

@@ -38,6 +38,7 @@ type instance struct {
 	newcomer   newcomer
 	mute       mute
 	repair     repair
+	leftover   *Leftover // nil: its last release left nothing
 	lookedUp   time.Time // when it wanted its peers' names looked up last
 	remnant    remnant
 

@@ -118,6 +118,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i) })
 	case AddressFailed:
 		n.named(ev.Instance, func(i *instance) { n.addressRefused(now, i, ev) })
+	case Stays:
+		n.named(ev.Instance, func(i *instance) { i.stays(ev) })
 	case Announced:
 		n.owners(ev.Interface, ev.IP, func(i *instance) { n.announced(now, i, ev) })
 	case Resolved:

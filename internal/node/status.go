@@ -52,9 +52,10 @@ type InstanceStatus struct {
 	Terms      []Term         `json:"terms"`
 	Unhealthy  []string       `json:"unhealthy,omitempty"`
 	Addresses  []netip.Addr   `json:"addresses"`
-	Holding    bool           `json:"holding"`   // they are wanted on this host
-	Confirmed  bool           `json:"confirmed"` // and the kernel has them
-	Lease      time.Duration  `json:"lease_ns"`  // 0: none
+	Holding    bool           `json:"holding"`            // they are wanted on this host
+	Confirmed  bool           `json:"confirmed"`          // and the kernel has them
+	Lease      time.Duration  `json:"lease_ns"`           // 0: none
+	Leftover   *Leftover      `json:"leftover,omitempty"` // addresses that are still here although they are not wanted
 	Routers    []RouterStatus `json:"routers"`
 	LastChange Change         `json:"last_change"`
 	LetGo      LetGo          `json:"let_go,omitzero"`
@@ -167,6 +168,9 @@ func (n *Node) instanceStatus(i *instance) InstanceStatus {
 	if i.contention != nil {
 		c := *i.contention
 		s.Contention = &c
+	}
+	if i.leftover != nil {
+		s.Leftover = new(*i.leftover)
 	}
 	for _, m := range i.members {
 		s.Routers = append(s.Routers, n.routerStatus(m))
