@@ -58,7 +58,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 
 // cleanUp does it. What to say to the other hosts is not known if the list of instances could not be read.
 func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown error) (string, error) {
-	for _, open := range []func(*config.Config) error{d.rights, d.openKernel} {
+	for _, open := range []func(*config.Config) error{d.rights, d.openAddresses, d.openKernel} {
 		if err := open(d.cfg.Load()); err != nil {
 			return "", err
 		}

@@ -126,13 +126,18 @@ type Daemon struct {
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
 	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
-	for _, open := range []func(*config.Config) error{d.prepare, d.inherit, d.rights, d.openControl, d.openKernel, d.adoptOrSweep, d.openDrains, d.openMemory} {
+	for _, open := range append(d.harmless(), d.openControl, d.openAddresses, d.adoptOrSweep, d.openDrains, d.openMemory) {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// harmless are the steps of New that change nothing that anybody else could see: a program on trial takes them too.
+func (d *Daemon) harmless() []func(*config.Config) error {
+	return []func(*config.Config) error{d.prepare, d.inherit, d.rights, d.openKernel}
 }
 
 // newDaemon makes what needs nothing of the kernel.
@@ -179,7 +184,7 @@ func (d *Daemon) rights(*config.Config) error {
 	return linux.CheckCaps()
 }
 
-// openKernel opens timer, addresses and links.
+// openKernel opens timer and links.
 func (d *Daemon) openKernel(*config.Config) (err error) {
 	if err := linux.DropAmbient(); err != nil {
 		return err
@@ -187,15 +192,12 @@ func (d *Daemon) openKernel(*config.Config) (err error) {
 	if d.timer, err = linux.NewTimer(); err != nil {
 		return err
 	}
-	if err := d.openAddresses(); err != nil {
-		return err
-	}
 	d.watcher, err = linux.OpenWatcher(d.watched(), d.virtual)
 	return err
 }
 
 // openAddresses opens the kernel's side of the addresses; a shadow has none.
-func (d *Daemon) openAddresses() (err error) {
+func (d *Daemon) openAddresses(*config.Config) (err error) {
 	if d.opts.Shadow {
 		d.addresses = newAddressSetter(newShadowKernel(d.log), d.post, d.log)
 		return nil

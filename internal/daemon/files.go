@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -111,6 +112,43 @@ func (d *Daemon) directories() map[string]bool {
 		onTheWay(dirs, path)
 	}
 	return dirs
+}
+
+// stamps tells what the configuration is read from apart from what lies there at another instant: its files, and the directories, where
+// one may be added.
+func (d *Daemon) stamps() map[string]string {
+	stamps := map[string]string{}
+	stamp := func(path string) bool {
+		is, err := os.Stat(path)
+		if err != nil {
+			return false
+		}
+		inode := uint64(0)
+		if sys, ok := is.Sys().(*syscall.Stat_t); ok {
+			inode = sys.Ino
+		}
+		stamps[path] = fmt.Sprint(inode, is.Size(), is.ModTime().UnixNano())
+		return is.IsDir()
+	}
+	for _, path := range d.opts.Paths {
+		for _, dir := range []string{path, filepath.Join(path, "checks.d"), filepath.Join(path, "conf.d")} {
+			if !stamp(dir) {
+				continue
+			}
+			entries, _ := os.ReadDir(dir) // what cannot be read says so when it is loaded
+			for _, e := range entries {
+				stamp(filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	cfg := d.cfg.Load()
+	for _, s := range cfg.Sources {
+		stamp(s.Path)
+	}
+	for _, path := range cfg.SecretFiles {
+		stamp(path)
+	}
+	return stamps
 }
 
 // maxLinks is how many links the kernel follows on the way to a file.

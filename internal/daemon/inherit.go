@@ -57,8 +57,9 @@ func readState(f *os.File) (*sealedState, error) {
 	return decodeState(text, linux.Monotonic)
 }
 
-// Trial says whether this program could go on with a daemon's state, which it reads from a file, under a configuration. It
-// touches nothing.
+// Trial says whether this program could go on with a daemon's state, which it reads from a file, under a configuration. It does what
+// New does with the same rights and under the same sandbox, as far as that touches nothing: what fails after the exchange kills the
+// daemon.
 func Trial(f *os.File, cfg *config.Config, o Options) (TrialAnswer, error) {
 	state, err := readState(f)
 	if err != nil {
@@ -66,8 +67,11 @@ func Trial(f *os.File, cfg *config.Config, o Options) (TrialAnswer, error) {
 	}
 	o.Inherited = &Inherited{state: state}
 	d := newDaemon(cfg, o)
-	if err := errors.Join(d.prepare(cfg), d.inherit(cfg)); err != nil {
-		return TrialAnswer{}, err
+	defer d.close()
+	for _, step := range d.harmless() {
+		if err := step(cfg); err != nil {
+			return TrialAnswer{}, err
+		}
 	}
 	was := &config.Config{Instances: state.Node.Config.Instances}
 	if err := guard(config.Diff(was, cfg), thisHost); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"syscall"
@@ -82,7 +83,7 @@ func (d *Daemon) exchange(ctx context.Context) error {
 	if d.opts.Program == "" {
 		return errors.New("it is not known from which file this program was started")
 	}
-	before, err := os.Stat(d.opts.Program)
+	tried, err := d.attempt()
 	if err != nil {
 		return fmt.Errorf("the new program: %w", err)
 	}
@@ -95,7 +96,30 @@ func (d *Daemon) exchange(ctx context.Context) error {
 	if err := d.quiet(ctx); err != nil {
 		return err
 	}
-	return d.seal(ctx, func(s *sealedState) error { return d.become(s, before, took) })
+	return d.seal(ctx, func(s *sealedState) error { return d.become(s, tried, took) })
+}
+
+// attempt is what is tried: what lies on the disk, as far as it can be told apart without being read.
+type attempt struct {
+	program os.FileInfo
+	config  map[string]string // path -> which file is there, and of when
+}
+
+// attempt looks at what is to be tried.
+func (d *Daemon) attempt() (attempt, error) {
+	program, err := os.Stat(d.opts.Program)
+	return attempt{program, d.stamps()}, err
+}
+
+// changed says what of it is another by now.
+func (a attempt) changed(now attempt, err error) error {
+	switch {
+	case err != nil || !os.SameFile(a.program, now.program) || !a.program.ModTime().Equal(now.program.ModTime()):
+		return errors.New("the new program was replaced while it was tried; try again")
+	case !maps.Equal(a.config, now.config):
+		return errors.New("the configuration was changed while the new program was tried; try again")
+	}
+	return nil
 }
 
 // quiet waits until no hook and no check runs any more, and begins none. The hooks are first: they may take seconds, in which the
@@ -123,11 +147,11 @@ func (s *sealedState) patience() time.Duration {
 	return shortest
 }
 
-// become executes the new program, if it is the one that was tried, in as little time as the others wait. A signal to stop that has
+// become executes the new program, if it and what it reads are what was tried, in as little time as the others wait. A signal to stop that has
 // come by now would be lost with this program.
-func (d *Daemon) become(s *sealedState, tried os.FileInfo, took time.Duration) error {
-	if now, err := os.Stat(d.opts.Program); err != nil || !os.SameFile(tried, now) || !tried.ModTime().Equal(now.ModTime()) {
-		return errors.New("the new program was replaced while it was tried; try again")
+func (d *Daemon) become(s *sealedState, tried attempt, took time.Duration) error {
+	if err := tried.changed(d.attempt()); err != nil {
+		return err
 	}
 	if patience := s.patience(); took*trialShare > patience {
 		return fmt.Errorf("the new program took %s to begin, and the other hosts wait only %s for an advert: restart the daemon, which hands over first",

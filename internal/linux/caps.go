@@ -16,6 +16,9 @@ import (
 // errCaps says what to do about missing capabilities.
 var errCaps = errors.New("run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW")
 
+// secbitNoRoot is SECBIT_NOROOT of linux/securebits.h: root is a user like any other.
+const secbitNoRoot = 1 << 0
+
 // CheckCaps says which capability the daemon needs and the process does not have.
 func CheckCaps() error {
 	return checkCaps(needs{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, needs{"CAP_NET_RAW", unix.CAP_NET_RAW})
@@ -74,6 +77,18 @@ func DropAmbient() error {
 	}
 }
 
+// rootGives says whether every program that this process executes has its capabilities because it is root's (capabilities(7)).
+func rootGives() (bool, error) {
+	if os.Geteuid() != 0 {
+		return false, nil
+	}
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil {
+		return false, fmt.Errorf("read the secure bits: %w", err)
+	}
+	return bits&secbitNoRoot == 0, nil
+}
+
 // anyThreadInherits reports whether a program started by some thread would get a capability from it.
 func anyThreadInherits() (bool, error) {
 	threads, err := filepath.Glob("/proc/self/task/*/status")
@@ -108,8 +123,11 @@ func threadCaps(path, field string) (uint64, error) {
 }
 
 // raiseAmbient lets a program that this thread executes have the capabilities of the process; lower takes that back. The thread
-// must be locked.
+// must be locked. What root executes has them without, and may be a program that could not drop them again.
 func raiseAmbient() (lower func(), err error) {
+	if givesAll, err := rootGives(); err != nil || givesAll {
+		return func() {}, err
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	case "exec":
 		fmt.Println(playExec())
 		os.Exit(0)
+	case "trial":
+		fmt.Println(playTrial())
+		os.Exit(0)
 	case "try":
 		fmt.Println(playTry())
 		os.Exit(0)
@@ -63,8 +66,14 @@ func runTests(m *testing.M) int {
 // play runs program, this test's or another build of it, as nobody with these ambient capabilities.
 func play(t *testing.T, program, as string, ambient ...uintptr) string {
 	t.Helper()
+	return playWith(t, program, as, nil, ambient...)
+}
+
+// playWith does so with more in its environment.
+func playWith(t *testing.T, program, as string, env []string, ambient ...uintptr) string {
+	t.Helper()
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), role+"="+as)
+	cmd.Env = append(append(os.Environ(), role+"="+as), env...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: ambient}
 	out, err := cmd.CombinedOutput()

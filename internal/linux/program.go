@@ -45,9 +45,9 @@ func sameFile(a, b string) bool {
 }
 
 // Try runs a program with a file as its descriptor 3, and returns what it wrote to standard output. The error says what went
-// wrong, with the beginning of what it wrote to standard error. It gets no capability of this process, which must have called
-// DropAmbient, nor its real-time scheduling or its protection from the OOM killer, and is killed with all that it started when ctx
-// ends.
+// wrong, with the beginning of what it wrote to standard error. It has the capabilities that Exec would let it have, so that it can
+// try what it would do with them, but neither the real-time scheduling of this process nor its protection from the OOM killer, and is
+// killed with all that it started when ctx ends.
 func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte, error) {
 	var out, complaint bounded
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -72,8 +72,8 @@ func Try(ctx context.Context, path string, args []string, file *os.File) ([]byte
 	return out.kept, err
 }
 
-// startOrdinary starts a command which, unlike this process, does not have real-time scheduling in any of its threads. What sees to
-// it belongs to the thread, and only root could take it back: the thread ends with its goroutine.
+// startOrdinary starts a command with the capabilities of this process which, unlike this process, does not have real-time scheduling
+// in any of its threads. What sees to it belongs to the thread, and only root could take it back: the thread ends with its goroutine.
 func startOrdinary(cmd *exec.Cmd) error {
 	started := make(chan error)
 	go func() {
@@ -83,7 +83,12 @@ func startOrdinary(cmd *exec.Cmd) error {
 			attr.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
 			_ = unix.SchedSetAttr(0, attr, 0) // a trial is short, even so
 		}
-		started <- cmd.Start()
+		lower, err := raiseAmbient()
+		if err == nil {
+			err = cmd.Start()
+		}
+		lower() // as long as the thread lives a program that it starts would have them
+		started <- err
 	}()
 	return <-started
 }

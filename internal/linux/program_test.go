@@ -95,6 +95,79 @@ func TestExecKeepsCapabilities(t *testing.T) {
 	}
 }
 
+// TestExecOfAnotherBuild has root execute a program that cannot drop capabilities: it needs none of those that children inherit, as
+// little as one that root starts.
+func TestExecOfAnotherBuild(t *testing.T) {
+	needRoot(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), role+"=exec")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "1 files, 1 sockets, variable again false, <nil>\n") || !strings.Contains(string(out), "CapInh:\t0000000000000000\n") {
+		t.Errorf("got %s, %v", out, err)
+	}
+}
+
+// playTrial is a daemon that tries another program, which does on trial what it would do when it is executed.
+func playTrial() string {
+	if err := DropAmbient(); err != nil {
+		return err.Error()
+	}
+	f, err := NewSealed("state", nil)
+	if err != nil {
+		return err.Error()
+	}
+	if err := os.Setenv(role, "drop"); err != nil {
+		return err.Error()
+	}
+	out, err := Try(context.Background(), os.Getenv(another), nil, f)
+	inherits, wrong := anyThreadInherits()
+	return fmt.Sprintf("%s%v\ninherits %t, %v", out, err, inherits, wrong)
+}
+
+// another is the variable with the program that playTrial tries.
+const another = "UNDERSTUDY_TEST_ANOTHER"
+
+// TestTryShowsWhatExecWould: who is not root must drop the capabilities that it is executed with. A program that cannot says so on
+// trial, and nothing else gets any of them.
+func TestTryShowsWhatExecWould(t *testing.T) {
+	needRoot(t, "go")
+	t.Parallel()
+	without := withoutCgo(t)
+	with := filepath.Join(roleDir, "cgo")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "cp", self, with).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	nothing := "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n"
+	for _, tt := range []struct{ name, program, want string }{
+		{"a program like this one", without, nothing},
+		{"one with cgo", with, "built with cgo: build it with CGO_ENABLED=0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.program == with && !hasCgo() {
+				t.Skip("this test program was built without cgo")
+			}
+			out := playWith(t, without, "trial", []string{another + "=" + tt.program}, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW)
+			if !strings.Contains(out, tt.want) || strings.Contains(out, "missing") || !strings.HasSuffix(out, "inherits false, <nil>\n") {
+				t.Errorf("got %s, want %s", out, tt.want)
+			}
+		})
+	}
+}
+
+// hasCgo says whether this test program was built with cgo.
+func hasCgo() bool {
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_GETPID, 0, 0, 0)
+	return errno == unix.ENOTSUP
+}
+
 func TestInheritRefuses(t *testing.T) {
 	for _, text := range []string{"", "x", "-1", "1", "9999", "3:", "99999999999"} {
 		t.Setenv(executed, text)
