@@ -75,6 +75,7 @@ type Addresses struct {
 	metric   int       // of our routes
 	macvlans *Macvlans
 	speaking map[int]bool // macvlans that are not mute, by index
+	holders  holders
 }
 
 // OpenAddresses reads which addresses an earlier daemon left, from held.json in runtimeDir, which it makes if it is

@@ -161,19 +161,21 @@ func TestSetRepairsWhatSomebodyRemoved(t *testing.T) {
 }
 
 func TestSetLeavesForeignAddressesAlone(t *testing.T) {
+	const advice = "something else on this host set it, its network configuration or another daemon: take it out there"
 	tests := []struct{ name, foreign, ip, want string }{
-		{"in a network", "10.9.0.10/24", "10.9.0.10",
-			"10.9.0.10 is on v0 already and not ours (permanent, set by something else): remove it there, or with ip addr del 10.9.0.10/24 dev v0"},
-		{"in the form of ours", "10.9.0.10/32", "10.9.0.10",
-			"10.9.0.10 is on v0 already and not ours (permanent, set by something else): remove it there, or with ip addr del 10.9.0.10/32 dev v0"},
-		{"IPv6", "2001:db8::10/64", "2001:db8::10",
-			"2001:db8::10 is on v0 already and not ours (permanent, set by something else): remove it there, or with ip addr del 2001:db8::10/64 dev v0"},
+		{"in a network", "10.9.0.10/24", "10.9.0.10", "10.9.0.10 is on v0 already and not ours: " + advice},
+		{"in the form of ours", "10.9.0.10/32", "10.9.0.10", "10.9.0.10 is on v0 already and not ours: " + advice},
+		{"IPv6", "2001:db8::10/64", "2001:db8::10", "2001:db8::10 is on v0 already and not ours: " + advice},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			self, _ := pair(t)
 			self.run("ip addr add " + tt.foreign + " dev v0")
 			a := openAddresses(t, t.TempDir())
+			seen, err := a.Foreign(want(time.Minute, tt.ip, "10.9.0.100"))
+			if err != nil || len(seen) != 1 || !errors.Is(seen[0], ErrForeign) || seen[0].Error() != tt.want {
+				t.Errorf("before it is set: %v, %v, want %s", seen, err, tt.want)
+			}
 			failed := a.Set(want(time.Minute, tt.ip, "10.9.0.100"))
 			if len(failed) != 1 || !errors.Is(failed[0], ErrForeign) || failed[0].Error() != tt.want {
 				t.Errorf("got %v, want %s", failed, tt.want)

@@ -104,12 +104,12 @@ func (a *Addresses) target(w Want, x Address, links *indices, present map[place]
 		return target{}, fmt.Errorf("set %s on %q: %w", x.IP, w.on(x), wrong)
 	}
 	if found, there := present[place{base, x.IP}]; there && !a.ours(found) {
-		return target{}, foreign(w.Interface, found)
+		return target{}, a.foreign(w.Interface, found)
 	}
 	p := place{index, x.IP}
 	found, there := present[p]
 	if there && !a.ours(found) {
-		return target{}, foreign(w.on(x), found)
+		return target{}, a.foreign(w.on(x), found)
 	}
 	held := Held{Owner: w.Owner, Interface: w.on(x), Index: index, IP: x.IP, Network: x.Network}
 	if index != base {
@@ -123,15 +123,34 @@ func (a *Addresses) target(w Want, x Address, links *indices, present map[place]
 	}, nil
 }
 
-// foreign says who has an address that is not ours.
-func foreign(ifName string, x address) error {
-	kind := "permanent"
-	if x.valid != forever {
-		kind = fmt.Sprintf("valid for %d s", x.valid)
+// foreign says who has an address that is not ours. It serves where it is: nothing is said that would cut it off.
+func (a *Addresses) foreign(ifName string, x address) error {
+	return fmt.Errorf("%s is on %s already and %w: %s", x.prefix.Addr(), ifName, ErrForeign, a.holders.likely(x))
+}
+
+// Foreign lists those of the wants' addresses that are there and that something else set: to set them would fail. It changes nothing.
+func (a *Addresses) Foreign(wants ...Want) ([]AddressError, error) {
+	present, err := a.present()
+	if err != nil {
+		return nil, err
 	}
-	ip := x.prefix.Addr()
-	return fmt.Errorf("%s is on %s already and %w (%s, set by something else): remove it there, or with ip addr del %s dev %s",
-		ip, ifName, ErrForeign, kind, x.prefix, ifName)
+	var list []AddressError
+	links := newIndices(a)
+	for _, w := range wants {
+		for _, x := range w.Addresses {
+			for _, name := range slices.Compact([]string{w.Interface, w.on(x)}) {
+				index, err := links.of(name)
+				if err != nil {
+					continue // where there is no interface there is no address
+				}
+				if found, there := present[place{index, x.IP}]; there && !a.ours(found) {
+					list = append(list, AddressError{Owner: w.Owner, IP: x.IP, Err: a.foreign(name, found)})
+					break
+				}
+			}
+		}
+	}
+	return list, nil
 }
 
 // leave removes addresses from what had a target's interface's name before. It is gone, and they with it, or was only renamed: then
