@@ -2,7 +2,9 @@ package node
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -163,6 +165,23 @@ func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
 	f.ip = ev.IP
 	f.why = fmt.Sprintf("cannot set %s on %q: %v", ev.IP, i.cfg.Interface, ev.Err)
 	n.settle(now, i.fate)
+}
+
+// barred takes note of what stands in an instance's way, or no longer does. One that holds its addresses goes on.
+func (n *Node) barred(now time.Time, ev Barred) {
+	if ev.Why == "" {
+		delete(n.bars, ev.Instance)
+	} else {
+		n.bars[ev.Instance] = ev.Why
+	}
+	n.named(ev.Instance, func(i *instance) { n.settle(now, i.fate) })
+}
+
+// forgetBars drops what stands in the way of instances that are no longer configured.
+func (n *Node) forgetBars() {
+	maps.DeleteFunc(n.bars, func(name string, _ string) bool {
+		return !slices.ContainsFunc(n.cfg.Instances, func(i Instance) bool { return i.Name == name })
+	})
 }
 
 // addressLost sets an address again that something else removed.

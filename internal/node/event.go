@@ -81,6 +81,10 @@ type (
 		IP       netip.Addr
 		Err      error
 	}
+	// Barred says what else on this host stands in the way of an instance, as long as that holds no addresses: another daemon runs its
+	// virtual router, or has set its addresses. To advertise them would be to speak for that daemon. An empty reason: nothing any more.
+	// It may come before the configuration that has the instance.
+	Barred struct{ Instance, Why string }
 	// Announced says that another host announced one of our addresses or answered for it, by ARP or ND.
 	Announced struct {
 		Interface string
@@ -130,6 +134,7 @@ func (LinkChanged) event()   {}
 func (AddressLost) event()   {}
 func (AddressesSet) event()  {}
 func (AddressFailed) event() {}
+func (Barred) event()        {}
 func (Announced) event()     {}
 func (Resolved) event()      {}
 func (Adopt) event()         {}

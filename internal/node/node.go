@@ -20,6 +20,7 @@ type Node struct {
 	checks    map[string]*verdict
 	drains    map[string]bool
 	names     map[string]*resolved // the peers' names
+	bars      map[string]string    // instance -> what else on this host stands in its way
 	stopping  bool
 	parting   bool // this step parts what hands over alone from what lives on
 	removing  bool // a fate that is no longer configured hands over
@@ -60,6 +61,7 @@ func New(cfg Config, now time.Time) *Node {
 		checks:   map[string]*verdict{},
 		drains:   map[string]bool{},
 		names:    map[string]*resolved{},
+		bars:     map[string]string{},
 		around:   map[string]*around{},
 		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
 	}
@@ -120,6 +122,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.named(ev.Instance, func(i *instance) { n.addressRefused(now, i, ev) })
 	case Stays:
 		n.named(ev.Instance, func(i *instance) { i.stays(ev) })
+	case Barred:
+		n.barred(now, ev)
 	case Announced:
 		n.owners(ev.Interface, ev.IP, func(i *instance) { n.announced(now, i, ev) })
 	case Resolved:

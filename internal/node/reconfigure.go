@@ -33,6 +33,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.instances = append(n.instances, gone...)
 	n.forgetChecks()
 	n.forgetNames()
+	n.forgetBars()
 	n.regroup(now)
 	n.dropReplaced(now)
 	n.reindex()

@@ -114,6 +114,9 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	if s.cannot == "" && i.failure.why != "" {
 		s.cannot = i.failure.why
 	}
+	if s.cannot == "" && !i.holding {
+		s.cannot = n.bars[i.cfg.Name]
+	}
 	if s.cannot == "" && i.mute.why != "" {
 		s.cannot, s.voiceless = i.mute.why, true
 	}

@@ -213,6 +213,9 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		d, err := time.ParseDuration(rest)
 		h.Feed(node.Woke{Gap: d})
 		return err
+	case "barred": // barred a web WHY: something else on its host stands in the instance's way; barred a web: nothing any more
+		instance, why, _ := strings.Cut(rest, " ")
+		h.Feed(node.Barred{Instance: instance, Why: why})
 	case "adopt": // a dead daemon of this host still holds the addresses of web, or of the instance named
 		h.Feed(node.Adopt{Instance: cmp.Or(rest, "web")})
 	case "exchange": // exchange a 80ms: another process goes on for it after that time
