@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	case "exec":
 		fmt.Println(playExec())
 		os.Exit(0)
+	case "squatter":
+		fmt.Println(playSquatter())
+		os.Exit(0)
 	case "trial":
 		fmt.Println(playTrial())
 		os.Exit(0)

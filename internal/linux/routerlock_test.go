@@ -1,0 +1,149 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func router4Of(vrid uint8) Router { return Router{Interface: "v0", VRID: vrid} }
+
+func locks(t *testing.T, inherited ...*os.File) *RouterLocks {
+	t.Helper()
+	l, others := NewRouterLocks(inherited)
+	if len(others) > 0 {
+		t.Errorf("%d files are no locks", len(others))
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// TestRouterLocks: in a network namespace a virtual router has one daemon, each interface, VRID and family by itself.
+func TestRouterLocks(t *testing.T) {
+	pair(t)
+	first, second := locks(t), locks(t)
+	for range 2 { // the second time it has it
+		if err := first.Take(router4Of(71)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := fmt.Sprintf("another understudy on this host (pid %d) runs virtual router 71 on %q already: stop one of the two, or give them different VRIDs and addresses", os.Getpid(), "v0")
+	err := second.Take(router4Of(71))
+	if taken, is := errors.AsType[*TakenError](err); !is || taken.Error() != want {
+		t.Errorf("the second has it, too: %v, want %s", err, want)
+	}
+	if err := second.TakeFree(router4Of(71)); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("it is free: %v", err)
+	}
+	for _, other := range []Router{router4Of(72), {"v0", 71, true}, {"v1", 71, false}} {
+		if err := second.Take(other); err != nil {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+	first.Keep(func(r Router) bool { return r.VRID != 71 })
+	if err := second.Take(router4Of(71)); err != nil {
+		t.Errorf("the first let go of it: %v", err)
+	}
+	pair(t) // another network
+	if err := first.Take(router4Of(71)); err != nil {
+		t.Errorf("in another network: %v", err)
+	}
+}
+
+// TestRouterLocksInherited: another program in the same process goes on with them, and gives the rest back.
+func TestRouterLocksInherited(t *testing.T) {
+	pair(t)
+	first := locks(t)
+	if err := first.Take(router4Of(71)); err != nil {
+		t.Fatal(err)
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := inherited([]int{fds[0], fds[1]})
+	again, err := unix.Dup(int(first.held[router4Of(71)].Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, others := NewRouterLocks(append(inherited([]int{again}), rest...))
+	for _, f := range others {
+		_ = f.Close()
+	}
+	if len(others) != 2 || len(next.held) != 1 {
+		t.Fatalf("%d files are no locks, %d are", len(others), len(next.held))
+	}
+	first.Close()
+	if err := locks(t).TakeFree(router4Of(71)); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("with the first program the lock is gone: %v", err)
+	}
+	next.Close()
+	if err := locks(t).Take(router4Of(71)); err != nil {
+		t.Errorf("the second let go of it: %v", err)
+	}
+}
+
+// playSquatter takes the name of a lock.
+func playSquatter() string {
+	l, _ := NewRouterLocks(nil)
+	if err := l.Take(router4Of(71)); err != nil {
+		return err.Error()
+	}
+	os.Stdout.WriteString("has it\n")
+	_, _ = os.Stdin.Read(make([]byte, 1)) // until the test ends
+	return ""
+}
+
+// TestRouterLocksOfStrangers: a process that may not send VRRP cannot keep a daemon from its work, and one that may is believed, whoever
+// it belongs to.
+func TestRouterLocksOfStrangers(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		ambient []uintptr
+		want    string
+	}{
+		{"a user", nil, "the name @understudy/v0/71/4 belongs to a process that may not send VRRP"},
+		{"a daemon with a user of its own", []uintptr{unix.CAP_NET_RAW}, "another understudy on this host (pid "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			needRoot(t, "go")
+			program := withoutCgo(t)
+			pair(t)
+			cmd := exec.CommandContext(t.Context(), program)
+			cmd.Env, cmd.Dir = append(os.Environ(), role+"=squatter"), "/"
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: tt.ambient}
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			said := make([]byte, 100)
+			n, _ := out.Read(said)
+			if string(said[:n]) != "has it\n" {
+				t.Fatalf("it says %q", said[:n])
+			}
+			if err := locks(t).Take(router4Of(71)); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			_ = in.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			if err := locks(t).Take(router4Of(71)); err != nil {
+				t.Errorf("it has ended: %v", err)
+			}
+		})
+	}
+}
