@@ -110,3 +110,55 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoDaemonsOfARouter: a second daemon with the configuration of the first, by mistake, takes nothing from it and says whom it found.
+// When the first dies, it runs the instance, and then the first is the one that finds it.
+func TestTwoDaemonsOfARouter(t *testing.T) {
+	t.Parallel()
+	first := newSingle(t, 150)
+	second := *first
+	second.run, second.keep = "second", "kept"
+	a := first.start()
+	first.await(exitOK)
+	first.holds(true)
+
+	b := second.start()
+	second.await(exitFault)
+	second.expect(exitFault, fmt.Sprintf("another understudy on this host (pid %d) runs virtual router 71 on \"eth0\" already", first.report().PID), "status", "web")
+	first.expect(exitOK, "MASTER", "status", "web")
+	first.holds(true)
+	second.signal(b, syscall.SIGTERM)
+	if err := second.ends(b); err != nil {
+		t.Error(err)
+	}
+	second.expect(exitOK, "", "cleanup")
+	first.holds(true)
+	b = second.start()
+	second.await(exitFault)
+	for _, bad := range []string{"something else deleted", "ran out", "to=leaving"} {
+		if strings.Contains(a.Output(), bad) {
+			t.Errorf("the first daemon's log tells of %q", bad)
+		}
+	}
+	if strings.Contains(b.Output(), "removed an address") {
+		t.Error("the second daemon removed an address")
+	}
+
+	if err := a.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	second.await(exitOK)
+	second.holds(true)
+	a = first.start()
+	first.await(exitFault)
+	second.expect(exitOK, "MASTER", "status", "web")
+	second.holds(true)
+	if strings.Contains(b.Output(), "something else deleted") {
+		t.Error("the first daemon took the address from the second")
+	}
+	first.signal(a, syscall.SIGTERM)
+	if err := first.ends(a); err != nil {
+		t.Error(err)
+	}
+	second.holds(true)
+}

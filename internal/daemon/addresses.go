@@ -20,6 +20,7 @@ import (
 type addressKernel interface {
 	Set(wants ...linux.Want) []linux.AddressError
 	Missing(ifName string, ips []netip.Addr) ([]netip.Addr, error)
+	Foreign(wants ...linux.Want) ([]linux.AddressError, error)
 	Notice() error
 }
 
@@ -31,9 +32,11 @@ type addressSetter struct {
 	kernel addressKernel
 	post   func(context.Context, node.Event)
 	log    hclog.Logger
-	notice string          // what the kernel's side complained of last
-	stuck  map[string]bool // instances of which the node knows that a release left something
-	again  *time.Timer     // when releases that failed are tried again
+	notice string              // what the kernel's side complained of last
+	again  *time.Timer         // when releases that failed are tried again
+	lookAt func(ifName string) // sees whether somebody else has addresses there
+	stands func(p place) bool  // whether somebody else was seen to have one
+	stuck  map[string]bool     // instances of which the node knows that a release left something
 
 	mu     sync.Mutex // guards what follows; never held during a system call
 	order  []string   // instances with a wish, oldest first
@@ -45,6 +48,8 @@ type addressSetter struct {
 	barred map[place]bool               // what could not be set since somebody else has it, by the instance's interface
 	after  []func()                     // what is done when no wish is left
 	lost   []node.AddressLost           // deletions to look into
+	asked  []question                   // who waits for a look at an interface
+	looks  map[string]bool              // interfaces where somebody else may have set an address, or has let go of one
 	busy   bool
 	wake   chan struct{}
 	idle   chan struct{} // gets a value when there is nothing left to do
@@ -73,9 +78,9 @@ func newAddressSetter(kernel addressKernel, post func(context.Context, node.Even
 	again := time.NewTimer(releaseRetry)
 	again.Stop()
 	return &addressSetter{
-		kernel: kernel, post: post, log: log, again: again, stuck: map[string]bool{},
+		kernel: kernel, post: post, log: log, again: again, stuck: map[string]bool{}, lookAt: func(string) {}, stands: func(place) bool { return false },
 		wishes: map[string]node.SetAddresses{}, newest: map[string]node.SetAddresses{}, wanted: map[place]int{}, bases: map[string]string{},
-		failed: map[string]node.SetAddresses{}, barred: map[place]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		failed: map[string]node.SetAddresses{}, barred: map[place]bool{}, looks: map[string]bool{}, wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
 	}
 }
 
@@ -132,11 +137,37 @@ func (s *addressSetter) then(do func()) {
 func (s *addressSetter) deleted(ev node.AddressLost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if base := s.base(ev.Interface); s.stands(place{base, ev.IP}) {
+		s.looks[base] = true
+		s.poke()
+	}
 	isNews := s.wanted[place{ev.Interface, ev.IP}] > 0 || s.barred[place{s.base(ev.Interface), ev.IP}]
 	if !isNews || len(s.lost) >= maxLost {
 		return
 	}
 	s.lost = append(s.lost, ev)
+	s.poke()
+}
+
+// question is somebody who waits for a look at an interface.
+type question struct {
+	ifName string
+	done   chan<- struct{}
+}
+
+// inspect has an interface looked at before anything else, and closes done then.
+func (s *addressSetter) inspect(ifName string, done chan<- struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, question{ifName, done})
+	s.poke()
+}
+
+// cameOn is the watcher's callback: something may have set an address.
+func (s *addressSetter) cameOn(ifName string, _ netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks[s.base(ifName)] = true
 	s.poke()
 }
 
@@ -185,6 +216,10 @@ func (s *addressSetter) next() func(context.Context) {
 	defer s.mu.Unlock()
 	s.busy = true
 	switch {
+	case len(s.asked) > 0:
+		q := s.asked[0]
+		s.asked = s.asked[1:]
+		return func(context.Context) { s.lookAt(q.ifName); close(q.done) }
 	case len(s.order) > 0:
 		batch := s.batch()
 		return func(ctx context.Context) { s.perform(ctx, batch) }
@@ -192,6 +227,14 @@ func (s *addressSetter) next() func(context.Context) {
 		do := s.after[0]
 		s.after = s.after[1:]
 		return func(context.Context) { do() }
+	case len(s.looks) > 0:
+		looks := slices.Sorted(maps.Keys(s.looks))
+		clear(s.looks)
+		return func(context.Context) {
+			for _, name := range looks {
+				s.lookAt(name)
+			}
+		}
 	case len(s.lost) > 0:
 		lost := s.lost
 		s.lost = nil

@@ -20,11 +20,12 @@ import (
 
 // fakeKernel has addresses, and keeps what was asked of it as the commands that would have done it.
 type fakeKernel struct {
-	has    map[place]bool
-	did    []string
-	refuse map[netip.Addr]error // addresses that cannot be set or removed
-	slow   time.Duration        // how long one Set takes
-	notice error
+	has     map[place]bool
+	did     []string
+	refuse  map[netip.Addr]error // addresses that cannot be set or removed
+	slow    time.Duration        // how long one Set takes
+	notice  error
+	foreign map[place]error // addresses that something else has set
 }
 
 func (f *fakeKernel) Set(wants ...linux.Want) (failed []linux.AddressError) {
@@ -44,6 +45,17 @@ func (f *fakeKernel) Set(wants ...linux.Want) (failed []linux.AddressError) {
 
 func (f *fakeKernel) Missing(ifName string, ips []netip.Addr) ([]netip.Addr, error) {
 	return slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return f.has[place{ifName, ip}] }), nil
+}
+
+func (f *fakeKernel) Foreign(wants ...linux.Want) (list []linux.AddressError, err error) {
+	for _, w := range wants {
+		for _, a := range w.Addresses {
+			if why := f.foreign[place{w.Interface, a.IP}]; why != nil {
+				list = append(list, linux.AddressError{Owner: w.Owner, IP: a.IP, Err: why})
+			}
+		}
+	}
+	return list, nil
 }
 
 func (f *fakeKernel) Notice() error { return f.notice }

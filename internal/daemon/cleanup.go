@@ -58,7 +58,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 
 // cleanUp does it. What to say to the other hosts is not known if the list of instances could not be read.
 func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown error) (string, error) {
-	for _, open := range []func(*config.Config) error{d.rights, d.openAddresses, d.openKernel} {
+	for _, open := range []func(*config.Config) error{d.rights, d.lockRouters, d.openAddresses, d.openKernel} {
 		if err := open(d.cfg.Load()); err != nil {
 			return "", err
 		}
@@ -71,6 +71,7 @@ func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown err
 		d.log.Warn("what authentication remembered is lost", "error", err)
 	}
 	d.recalled = d.names.recall()
+	known = slices.DeleteFunc(slices.Clone(known), func(i node.Instance) bool { return d.bars.othersRun(&i) }) // it is not dead
 	speaking := d.withSecrets(known)
 	if d.left, err = d.remains(speaking); err != nil {
 		return "", err
@@ -155,8 +156,17 @@ func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
 }
 
 // strange says of an address that only the kernel's tag shows to be an understudy's whether it may be another one's: no
-// instance that this one knows has it.
-func (d *Daemon) strange(h linux.Held) bool { return !d.opts.All && h.Owner == "" && !d.virtual(h.IP) }
+// instance that this one knows has it, or another daemon runs that instance.
+func (d *Daemon) strange(h linux.Held) bool {
+	return !d.opts.All && (h.Owner == "" && !d.virtual(h.IP) || d.othersHave(h.IP))
+}
+
+// othersHave says whether an address is of an instance that another daemon of this host runs.
+func (d *Daemon) othersHave(ip netip.Addr) bool {
+	return slices.ContainsFunc(d.cfg.Load().Instances, func(i node.Instance) bool {
+		return slices.ContainsFunc(slices.Concat(i.Addresses, i.Unadvertised), func(a node.Address) bool { return a.IP == ip }) && d.bars.othersRun(&i)
+	})
+}
 
 // remains lists which addresses the kernel still has of each instance; what belongs to none of them is removed.
 func (d *Daemon) remains(known []node.Instance) (map[string][]netip.Addr, error) {

@@ -105,6 +105,7 @@ type Daemon struct {
 	names      *names
 	drains     Drains
 	saver      *drainSaver
+	bars       *bars
 	memory     memories
 	drained    []string // what was saved, at the start
 	remembered node.Remembered
@@ -126,7 +127,7 @@ type Daemon struct {
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
 	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
-	for _, open := range append(d.harmless(), d.openControl, d.openAddresses, d.adoptOrSweep, d.openDrains, d.openMemory) {
+	for _, open := range append(d.harmless(), d.openControl, d.lockRouters, d.openAddresses, d.adoptOrSweep, d.openDrains, d.openMemory) {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err
@@ -172,6 +173,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.memory = newMemories(o.RuntimeDir, o.StateDir, d.log)
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
+	d.bars = newBars()
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
 }
@@ -206,6 +208,7 @@ func (d *Daemon) openAddresses(*config.Config) (err error) {
 		return err
 	}
 	d.addresses = newAddressSetter(d.kernel, d.post, d.log)
+	d.addresses.lookAt, d.addresses.stands = d.lookAt, d.bars.stands
 	return nil
 }
 
@@ -346,6 +349,7 @@ func (d *Daemon) close() {
 	if d.control != nil {
 		errs = append(errs, d.control.Close())
 	}
+	d.bars.close()
 	if err := errors.Join(errs...); err != nil {
 		d.log.Debug("close", "error", err)
 	}

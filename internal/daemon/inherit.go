@@ -48,6 +48,16 @@ func Inherit() (*Inherited, error) {
 	return in, files[0].Close()
 }
 
+// locks are those of the program before, which are no longer to be closed; none where there was none.
+func (in *Inherited) locks() (locks *linux.RouterLocks) {
+	if in == nil {
+		locks, _ = linux.NewRouterLocks(nil)
+		return locks
+	}
+	locks, in.stale = linux.NewRouterLocks(in.stale)
+	return locks
+}
+
 // readState reads a file that a daemon sealed.
 func readState(f *os.File) (*sealedState, error) {
 	text, err := linux.ReadSealed(f, maxSealed)
@@ -141,6 +151,7 @@ func (l *loop) goOn(cfg node.Config) {
 		panic(fmt.Sprintf("daemon: %v", err)) // it was restored a moment ago
 	}
 	l.node, l.suspended = n, s.Suspended
+	l.hearBars() // the program before told another node
 	l.addresses.inherit(&s.Node)
 	for _, i := range n.Status(time.Now()).Instances {
 		l.statuses[i.Name] = string(i.State)

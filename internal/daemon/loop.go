@@ -85,6 +85,9 @@ func (d *Daemon) loop(stop, work context.Context) (failure error) {
 			l.elapsed()
 		case s := <-d.steers:
 			l.steer(s)
+		case <-d.bars.wake:
+			l.wokeUp()
+			l.hearBars()
 		case <-l.due:
 			l.due = nil
 		case <-l.memoryDue:
@@ -142,6 +145,7 @@ func (l *loop) begin() {
 	}
 	l.node = node.New(cfg, time.Now())
 	l.slept()
+	l.hearBars()
 	l.step(l.remembered)
 	for _, who := range l.drained {
 		l.step(node.Drain{Who: who, On: true})
@@ -186,7 +190,14 @@ func (l *loop) take(most int) {
 func (l *loop) step(ev node.Event) {
 	if r, ok := ev.(node.Reconfigured); ok {
 		l.shortest = soonestMissed(r.Config.Instances)
+		l.besideBars(func() { l.feed(ev) })
+		return
 	}
+	l.feed(ev)
+}
+
+// feed does it, whatever the event is.
+func (l *loop) feed(ev node.Event) {
 	for _, a := range l.node.Step(time.Now(), ev) {
 		l.perform(a)
 		l.dirty = l.dirty || tells(a)

@@ -24,6 +24,7 @@ type portChange struct {
 func (l *loop) port(c portChange) {
 	l.wokeUp()
 	l.usePort(c)
+	l.hearBars()
 	l.step(node.LinkChanged{Link: c.link})
 }
 
@@ -71,6 +72,7 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		}
 		d.log.Info("the interfaces can be looked at again")
 	}
+	d.watcher.Came = d.addresses.cameOn
 	watching.Go(func() {
 		err := d.watcher.Run(ctx, func(l linux.Link) {
 			select {
@@ -111,6 +113,7 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 				k.follow(ctx, k.known[name])
 			}
 			k.heal(ctx)
+			k.relock()
 			k.retryDevices(ctx)
 			k.prune(ctx)
 			k.pruneDevices(ctx)
@@ -163,6 +166,7 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	}
 	if c.port != nil {
 		c.port.own.Store(&l.Own)
+		k.inspect(ctx, l.Name)
 	}
 	k.hand(ctx, c)
 }

@@ -168,6 +168,10 @@ func (d *Daemon) accepted() {
 func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	from := d.cfg.Swap(p.cfg)
 	d.watcher.SetInterfaces(d.watched())
+	d.relock()
+	for _, name := range d.wanted() {
+		d.inspect(ctx, name)
+	}
 	if err := d.openUp(ctx); err != nil {
 		return err
 	}

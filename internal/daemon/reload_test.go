@@ -82,6 +82,8 @@ func newReloading(t *testing.T, path string) *reloading {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
+	r.addresses = newAddressSetter(&fakeKernel{}, r.post, log)
+	r.addresses.lookAt = r.lookAt
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { // in the place of the sockets
@@ -94,6 +96,7 @@ func newReloading(t *testing.T, path string) *reloading {
 			}
 		}
 	})
+	tasks.Go(func() { _ = r.addresses.run(ctx) })
 	tasks.Go(func() { _ = r.runReload(ctx) })
 	t.Cleanup(func() {
 		cancel()

@@ -37,6 +37,9 @@ type Watcher struct {
 	// Trouble, if it is set before Run, hears why the kernel could not be asked, and nil once it can be again. What was known
 	// before counts meanwhile.
 	Trouble func(error)
+	// Came, if it is set before Run, hears of each virtual address that is new on an interface and lacks our tag: something else may
+	// have set it. It is called from Run's goroutine.
+	Came func(ifName string, ip netip.Addr)
 
 	// What follows belongs to Run.
 	last    map[string]Link
@@ -215,14 +218,25 @@ func (w *Watcher) address(m syscall.NetlinkMessage) (losses []loss, changed bool
 	ip := a.prefix.Addr()
 	tagged := a.protocol == protocolTag // spares the question
 	if m.Header.Type == unix.RTM_NEWADDR {
+		_, known := w.present[a.at()]
 		w.present[a.at()] = struct{}{}
-		return nil, !tagged && !w.virtual(ip)
+		virtual := tagged || w.virtual(ip)
+		if !tagged && !known && virtual {
+			w.came(name, ip)
+		}
+		return nil, !virtual
 	}
 	delete(w.present, a.at())
 	if !w.virtual(ip) {
 		return nil, !tagged
 	}
 	return []loss{{ifName: name, ip: ip, expired: a.valid == 0}}, false
+}
+
+func (w *Watcher) came(ifName string, ip netip.Addr) {
+	if w.Came != nil {
+		w.Came(ifName, ip)
+	}
 }
 
 // refresh asks the kernel for the state of all watched interfaces and reports those that differ from the last report.
@@ -250,6 +264,13 @@ func (w *Watcher) refresh(report func(Link)) []loss {
 	for _, a := range w.own {
 		if _, watched := w.watched[a.index]; watched {
 			now[a.at()] = struct{}{}
+		}
+	}
+	for _, a := range w.own {
+		if _, known := w.present[a.at()]; w.overrun && !known && a.protocol != protocolTag && w.virtual(a.prefix.Addr()) {
+			if name, watched := w.watched[a.index]; watched {
+				w.came(name, a.prefix.Addr())
+			}
 		}
 	}
 	if !w.overrun {

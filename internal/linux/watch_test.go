@@ -20,6 +20,7 @@ type watched struct {
 	w     *Watcher
 	links chan Link
 	gone  chan string
+	came  chan string
 }
 
 func watch(t *testing.T, names ...string) *watched {
@@ -29,7 +30,8 @@ func watch(t *testing.T, names ...string) *watched {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
-	x := &watched{t: t, w: w, links: make(chan Link, 100), gone: make(chan string, 2000)}
+	x := &watched{t: t, w: w, links: make(chan Link, 100), gone: make(chan string, 2000), came: make(chan string, 2000)}
+	w.Came = func(ifName string, ip netip.Addr) { x.came <- ifName + " " + ip.String() }
 	start(t, func(ctx context.Context) error {
 		return w.Run(ctx, func(l Link) { x.links <- l }, func(ifName string, ip netip.Addr, expired bool) {
 			x.gone <- fmt.Sprintf("%s %s expired=%v", ifName, ip, expired)
@@ -129,6 +131,27 @@ func TestWatcherFollowsANameThroughRenamingAndDeletion(t *testing.T) {
 	}
 	x.w.SetInterfaces([]string{"lan0", "v0"})
 	x.until("v0 is watched too", func(l Link) bool { return l.Name == "v0" && l.Up })
+}
+
+// TestWatcherReportsForeignVirtualAddresses: each that something else sets, once, and none of ours, however often it is renewed.
+func TestWatcherReportsForeignVirtualAddresses(t *testing.T) {
+	t.Parallel()
+	self, _ := pair(t)
+	a := openAddresses(t, t.TempDir())
+	needTags(t, a)
+	x := watch(t, "v0")
+	x.until("it is up", func(l Link) bool { return l.Up })
+	for range 2 {
+		mustSet(t, a, want(time.Minute, "10.9.0.100"))
+	}
+	self.run("ip addr add 10.9.0.9/32 dev v0", "ip addr add 10.9.100.1/32 dev v0", "ip addr change 10.9.100.1/32 dev v0 valid_lft 100 preferred_lft 100",
+		"ip addr del 10.9.100.1/32 dev v0", "ip addr add 10.9.100.1/24 dev v0")
+	for range 2 {
+		if got := receive(t, x.came); got != "v0 10.9.100.1" {
+			t.Errorf("%q came", got)
+		}
+	}
+	mustSet(t, a, want(0))
 }
 
 func TestWatcherReportsLostVirtualAddresses(t *testing.T) {
