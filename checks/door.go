@@ -25,6 +25,8 @@ type Commander interface {
 	Options
 	// RunsAs is the user that it runs as; "" means the daemon's own.
 	RunsAs() string
+	// Names are the files that the command names by their absolute paths.
+	Names() []string
 	// Privileged is the Checker as the helper runs it: as nobody where the options name no user, and only if nobody but
 	// root can replace the program.
 	Privileged() Command

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/understudy-ha/understudy/internal/command"
 )
@@ -52,6 +54,11 @@ func (o *ScriptOptions) spec() command.Spec {
 
 // RunsAs implements Commander.
 func (o *ScriptOptions) RunsAs() string { return o.User }
+
+// Names implements Commander.
+func (o *ScriptOptions) Names() []string {
+	return slices.DeleteFunc(slices.Clone(o.Command), func(word string) bool { return !filepath.IsAbs(word) })
+}
 
 // Privileged implements Commander.
 func (o *ScriptOptions) Privileged() Command {

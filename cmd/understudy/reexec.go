@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -80,9 +79,9 @@ func tryToGoOn(cmd *cobra.Command, args []string) error {
 	if err := run.ParseFlags(args[1:]); err != nil {
 		return fmt.Errorf("the daemon was started with arguments that this version does not know: %w", err)
 	}
-	cfg, diags := config.Load(f.config, f.configOptions())
-	if cfg == nil || diags.HasErrors() {
-		return fmt.Errorf("the configuration is not valid for this version:\n%s", strings.TrimSpace(config.Format(diags)))
+	cfg, found := config.Load(f.config, f.configOptions())
+	if cfg == nil {
+		return fmt.Errorf("the configuration is not valid for this version:\n%s", found.Mistakes())
 	}
 	answer, err := daemon.Trial(os.NewFile(trialState, "state"), cfg, daemon.Options{
 		Paths: f.config, Config: f.configOptions(), RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: hclog.NewNullLogger(),

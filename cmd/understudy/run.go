@@ -83,9 +83,9 @@ func runDaemon(cmd *cobra.Command, f *runFlags) error {
 		return fmt.Errorf("go on for the program before this one: %w", err)
 	}
 	opts := f.configOptions()
-	cfg, diags := config.Load(f.config, opts)
-	fmt.Fprint(cmd.ErrOrStderr(), config.Format(diags))
-	if cfg == nil || diags.HasErrors() {
+	cfg, found := config.Load(f.config, opts)
+	fmt.Fprint(cmd.ErrOrStderr(), found.Text())
+	if cfg == nil {
 		return errors.New("the configuration is not valid; nothing was started")
 	}
 	out := newLogWriter(cmd.ErrOrStderr())

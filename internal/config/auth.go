@@ -146,9 +146,7 @@ func (l *loader) secret(d block, name, path string, read func(path, credentials 
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.Filename), path)
 	}
-	if !slices.Contains(l.secretFiles, path) {
-		l.secretFiles = append(l.secretFiles, path)
-	}
+	l.files.look(path)
 	if !l.here {
 		return path, vrrp.Secret{}
 	}

@@ -41,10 +41,14 @@ func authIn(t *testing.T, text string, files map[string]string) string {
 
 // loadHere loads as run does.
 func loadHere(dir string) (*Config, string) {
-	c, diags := Load([]string{dir}, Options{Node: "lb1", OnThisHost: true, Getenv: func(name string) (string, bool) {
+	c, found := reportHere(dir)
+	return c, found.Text()
+}
+
+func reportHere(dir string) (*Config, Report) {
+	return Load([]string{dir}, Options{Node: "lb1", OnThisHost: true, Getenv: func(name string) (string, bool) {
 		return filepath.Join(dir, "credentials"), name == credentialsVariable
 	}})
-	return c, Format(diags)
 }
 
 func TestLoadAuth(t *testing.T) {
@@ -80,14 +84,14 @@ func TestLoadAuth(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := authIn(t, tt.text, keys)
-			c, said := loadHere(dir)
+			c, found := reportHere(dir)
 			if c == nil {
-				t.Fatalf("Load says\n%s", said)
+				t.Fatalf("Load says\n%s", found.Text())
 			}
 			if diff := cmp.Diff(tt.want(dir), c.Instances[0].Auth); diff != "" {
 				t.Errorf("auth (-want +got):\n%s", diff)
 			}
-			for _, s := range c.Sources {
+			for _, s := range found.Sources {
 				if strings.Contains(string(s.Bytes), keyText) {
 					t.Error("a key is among the sources")
 				}
@@ -193,7 +197,7 @@ func TestDiffSeesAnotherKey(t *testing.T) {
 			t.Errorf("a key is shown: %s", text)
 		}
 	}
-	if diff := cmp.Diff([]string{filepath.Join(dir, "web.key")}, after.SecretFiles); diff != "" {
+	if diff := cmp.Diff([]string{filepath.Join(dir, "understudy.hcl"), filepath.Join(dir, "web.key")}, after.Files); diff != "" {
 		t.Errorf("files to watch (-want +got):\n%s", diff)
 	}
 }

@@ -126,7 +126,14 @@ func (l *loader) preflight(b block, options checks.Options) {
 	}
 	err := p.Preflight()
 	if err == nil {
-		err = l.judgeCheckUser(options)
+		if err = l.judgeCheckUser(options); err != nil && l.hands.socket != "" {
+			l.files.look(l.hands.socket)
+		}
+	}
+	if c, ok := options.(checks.Commander); ok && err != nil {
+		for _, path := range c.Names() {
+			l.files.look(path)
+		}
 	}
 	switch {
 	case err == nil:

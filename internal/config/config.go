@@ -25,10 +25,10 @@ type Config struct {
 	Log       Log
 	// Telemetry is nil without a telemetry block: then nothing listens.
 	Telemetry *Telemetry
-	// Sources are the files that were read, in the order of reading.
-	Sources []Source
-	// SecretFiles are the paths of the keys and passwords; their content is not among the sources.
-	SecretFiles []string
+	// Files are the paths of all that was read or looked for: what changes there may change the configuration.
+	Files []string
+	// Findings are what there is to say of it all the same: warnings and notes.
+	Findings []Finding
 }
 
 // Check is a check block. Its name is unique across kinds.
@@ -68,7 +68,7 @@ type Control struct {
 
 // Reload is the reload block.
 type Reload struct {
-	// Watch makes the daemon reload by itself when a file of Sources changes.
+	// Watch makes the daemon reload by itself when one of Files changes.
 	Watch bool
 }
 

@@ -56,20 +56,20 @@ func TestExpressions(t *testing.T) {
 // What file read belongs to the configuration: a change of it is a change of the configuration.
 func TestAFileThatIsReadIsASource(t *testing.T) {
 	dir := write(t, map[string]string{"web.hcl": strings.Replace(minimal, `"eth0"`, `file("interface")`, 1), "interface": "eth3"})
-	c, diags := Load([]string{filepath.Join(dir, "web.hcl")}, Options{Node: "lb1"})
-	if diags.HasErrors() {
-		t.Fatal(Format(diags))
+	c, found := Load([]string{filepath.Join(dir, "web.hcl")}, Options{Node: "lb1"})
+	if c == nil {
+		t.Fatal(found.Text())
 	}
-	if n := len(c.Sources); n != 2 || c.Sources[1].Path != filepath.Join(dir, "interface") || string(c.Sources[1].Bytes) != "eth3" {
-		t.Errorf("Sources = %q, want the configuration and the file", c.Sources)
+	if n := len(found.Sources); n != 2 || found.Sources[1].Path != filepath.Join(dir, "interface") || string(found.Sources[1].Bytes) != "eth3" {
+		t.Errorf("Sources = %q, want the configuration and the file", found.Sources)
 	}
 }
 
 func TestTheMessageOfAMissingHost(t *testing.T) {
 	path := writeFile(t, with(`dead_adverts = { lb1 = 3, lb2 = 3 }[hostname]`))
-	_, diags := Load([]string{path}, Options{Node: "buildbox"})
+	_, found := Load([]string{path}, Options{Node: "buildbox"})
 	want := path + `:6:36: error: node "buildbox" is not in {lb1, lb2}; use --node NAME` + "\n    6 | dead_adverts = { lb1 = 3, lb2 = 3 }[hostname]\n"
-	if got := Format(diags); got != want {
+	if got := found.Text(); got != want {
 		t.Errorf("Load says %q, want %q", got, want)
 	}
 }

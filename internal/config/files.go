@@ -24,6 +24,8 @@ type files struct {
 	// sources in the order of reading: configuration files first, then what the function file read.
 	sources []Source
 	bodies  []*hcl.File
+	// looked are the paths of these, and of all else that was read or was to be, as for keys: the daemon watches them.
+	looked []string
 	// broken says that a file could not be read or parsed: names that are missing may be in it.
 	broken bool
 	// whole says that a configuration directory was read, not fragments one by one.
@@ -55,6 +57,13 @@ func readTrusted(paths []string, trust func(path string) error) *files {
 		}
 	}
 	return f
+}
+
+// look takes note of a path that is read, or would be if it were there.
+func (f *files) look(path string) {
+	if path = filepath.Clean(path); !slices.Contains(f.looked, path) {
+		f.looked = append(f.looked, path)
+	}
 }
 
 func (f *files) fail(err error) {
@@ -123,6 +132,7 @@ func (f *files) list(dir string) []string {
 			}
 			continue
 		}
+		f.look(path)
 		// A pipe or a device in a directory could block or never end.
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 			continue
@@ -163,6 +173,7 @@ var (
 
 // regular is text for a path that the configuration names: a pipe or a device might never end.
 func (f *files) regular(path string) ([]byte, error) {
+	f.look(path)
 	if info, err := os.Stat(path); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
 		return nil, errIrregular
 	}
@@ -176,6 +187,7 @@ func (f *files) text(path string) ([]byte, error) {
 			return s.Bytes, nil
 		}
 	}
+	f.look(path)
 	if err := f.trusts(path); err != nil {
 		return nil, err
 	}

@@ -60,12 +60,12 @@ func TestWhichFilesAreRead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(write(t, tt.files))
-			c, diags := Load(tt.paths, Options{Node: "lb1"})
-			if len(diags) > 0 {
-				t.Fatalf("Load:\n%s", Format(diags))
+			_, found := Load(tt.paths, Options{Node: "lb1"})
+			if len(found.Findings) > 0 {
+				t.Fatalf("Load:\n%s", found.Text())
 			}
 			var got []string
-			for _, s := range c.Sources {
+			for _, s := range found.Sources {
 				got = append(got, s.Path)
 				if string(s.Bytes) != tt.files[s.Path] {
 					t.Errorf("bytes of %s = %q, want %q", s.Path, s.Bytes, tt.files[s.Path])
@@ -109,8 +109,8 @@ func TestWhatCannotBeRead(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Chdir(write(t, tt.files))
-			_, diags := Load(tt.paths, Options{Node: "lb1"})
-			if diff := cmp.Diff(tt.want, Format(diags)); diff != "" {
+			_, found := Load(tt.paths, Options{Node: "lb1"})
+			if diff := cmp.Diff(tt.want, found.Text()); diff != "" {
 				t.Errorf("Load says (-want +got):\n%s", diff)
 			}
 		})
@@ -123,9 +123,9 @@ func TestADirectoryHoldsAPipe(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(dir, "conf.d", "pipe.hcl"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c, diags := Load([]string{dir}, Options{Node: "lb1"})
-	if len(diags) > 0 || len(c.Sources) != 2 {
-		t.Errorf("Load = %+v, %s; want the two files", c, Format(diags))
+	_, found := Load([]string{dir}, Options{Node: "lb1"})
+	if len(found.Findings) > 0 || len(found.Sources) != 2 {
+		t.Errorf("Load reads %q, %s; want the two files", found.Sources, found.Text())
 	}
 }
 
@@ -191,9 +191,9 @@ func TestAFileThatMayNotBeRead(t *testing.T) {
 	}
 	t.Run("what a value needs is an error to run with", func(t *testing.T) {
 		asNobody(t, dir, func() {
-			_, diags := Load([]string{filepath.Join(dir, "file.hcl")}, Options{Node: "lb1"})
-			if want := "file: " + key + " may not be read: permission denied"; len(diags) != 1 || diags[0].Summary != want {
-				t.Errorf("Load says\n%swant %s", Format(diags), want)
+			_, found := Load([]string{filepath.Join(dir, "file.hcl")}, Options{Node: "lb1"})
+			if want := "file: " + key + " may not be read: permission denied"; len(found.Findings) != 1 || found.Findings[0].Summary != want {
+				t.Errorf("Load says\n%swant %s", found.Text(), want)
 			}
 		})
 	})

@@ -68,25 +68,6 @@ func (fs findings) has(s Severity) bool {
 	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == s })
 }
 
-// diagnostics returns the errors and warnings in the HCL library's form.
-func (fs findings) diagnostics(sources []Source) hcl.Diagnostics {
-	var ds hcl.Diagnostics
-	for _, f := range fs {
-		if f.Severity == Note {
-			continue
-		}
-		d := &hcl.Diagnostic{Severity: hcl.DiagError, Summary: f.Summary, Detail: f.Detail}
-		if f.Severity == Warning {
-			d.Severity = hcl.DiagWarning
-		}
-		if f.Range.Filename != "" {
-			d.Subject, d.Extra = &f.Range, sourceLine(snippet(f.Range, sources))
-		}
-		ds = append(ds, d)
-	}
-	return ds
-}
-
 // sorted orders by place, files in the order in which they were read; what has no place comes first.
 func (fs findings) sorted(sources []Source) findings {
 	order := make(map[string]int, len(sources))

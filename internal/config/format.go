@@ -11,26 +11,7 @@ import (
 // maxSnippet is how many characters of a source line are shown.
 const maxSnippet = 160
 
-// Format writes diagnostics for people, two lines each: "file:line:col: error: summary; detail" and the source line.
-func Format(diags hcl.Diagnostics) string {
-	var b strings.Builder
-	for _, d := range diags {
-		f := Finding{Severity: Error, Summary: d.Summary, Detail: d.Detail}
-		if d.Severity == hcl.DiagWarning {
-			f.Severity = Warning
-		}
-		if d.Subject != nil {
-			f.Range = *d.Subject
-		}
-		line, _ := d.Extra.(sourceLine)
-		f.write(&b, string(line))
-	}
-	return b.String()
-}
-
-// sourceLine goes with a diagnostic as its Extra, since the sources of a configuration that does not load are gone.
-type sourceLine string
-
+// format writes findings for people, two lines each: "file:line:col: error: summary; detail" and the source line.
 func format(fs findings, sources []Source) string {
 	var b strings.Builder
 	for _, f := range fs {

@@ -29,6 +29,7 @@ type hands struct {
 	uid       uint32 // the daemon's user
 	anybody   bool   // the daemon may run commands as any user
 	door      bool   // it has the helper run them
+	socket    string // the helper's; empty: none
 	elsewhere string // why it has not
 }
 
@@ -55,6 +56,7 @@ func (o Options) handsOf(packaged string) hands {
 	case o.Helper == "":
 		h.elsewhere = "no helper is used"
 	default:
+		h.socket = o.Helper
 		h.elsewhere = "no helper listens at " + o.Helper
 		info, err := os.Stat(o.Helper)
 		h.door = err == nil && info.Mode()&fs.ModeSocket != 0 || !o.OnThisHost && slices.ContainsFunc(helperUnits, exists)

@@ -112,7 +112,7 @@ func TestHands(t *testing.T) {
 	if got := offline.handsOf("understudy-no-such"); got != (hands{anybody: true}) {
 		t.Errorf("validate on any machine: %+v", got)
 	}
-	if got, want := offline.handsOf("daemon"), (hands{uid: 1, elsewhere: "no helper listens at " + socket}); got != want {
+	if got, want := offline.handsOf("daemon"), (hands{uid: 1, socket: socket, elsewhere: "no helper listens at " + socket}); got != want {
 		t.Errorf("validate where the package is: %+v, want %+v", got, want)
 	}
 	if got := (Options{}).handsOf("daemon"); got != (hands{anybody: true}) {

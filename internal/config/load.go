@@ -9,19 +9,20 @@ import (
 )
 
 // Load reads the files and directories and returns the configuration that this node runs. The configuration is nil only if
-// the diagnostics hold an error; all mistakes are in them, in the order of the files.
-func Load(paths []string, o Options) (*Config, hcl.Diagnostics) {
+// the report holds an error; all mistakes are in it, in the order of the files.
+func Load(paths []string, o Options) (*Config, Report) {
 	files := read(paths)
 	name, err := o.node()
 	if err != nil {
 		files.fail(err)
 	}
 	v := evaluate(files, loader{node: name, getenv: o.getenv(), here: true, onThisHost: o.OnThisHost, complete: true, hands: o.hands()})
-	found := append(files.found, v.found...).sorted(files.sources)
-	if found.has(Error) {
-		return nil, found.diagnostics(files.sources)
+	r := Report{Nodes: []string{name}, Findings: append(files.found, v.found...).sorted(files.sources), Sources: files.sources, Files: files.looked}
+	if !r.OK(false) {
+		return nil, r
 	}
-	return v.config, found.diagnostics(files.sources)
+	v.config.Files, v.config.Findings = r.Files, r.Findings
+	return v.config, r
 }
 
 func (o Options) node() (string, error) {
@@ -74,8 +75,7 @@ type loader struct {
 	// fragment says that what is referred to may be in files that were not given.
 	fragment bool
 
-	contexts    map[string]*hcl.EvalContext
-	secretFiles []string
+	contexts map[string]*hcl.EvalContext
 	// refused is why the function file could not read its file.
 	refused string
 	found   findings
@@ -115,7 +115,6 @@ func evaluate(files *files, l loader) (v *view) {
 	content, diags := hcl.MergeFiles(files.bodies).Content(topLevel)
 	l.found.add(diags)
 	l.blocks(v, content.Blocks)
-	v.config.Sources, v.config.SecretFiles = files.sources, l.secretFiles
 	return v
 }
 

@@ -54,9 +54,9 @@ func writeFile(t *testing.T, text string) string {
 // load loads a text for lb1, and fails the test if that fails.
 func load(t *testing.T, text string) *Config {
 	t.Helper()
-	c, diags := Load([]string{writeFile(t, text)}, Options{Node: "lb1", Getenv: noEnvironment})
-	if diags.HasErrors() {
-		t.Fatalf("load:\n%s", Format(diags))
+	c, found := Load([]string{writeFile(t, text)}, Options{Node: "lb1", Getenv: noEnvironment})
+	if c == nil {
+		t.Fatalf("load:\n%s", found.Text())
 	}
 	return c
 }
@@ -85,20 +85,17 @@ func TestLoadFillsInDefaults(t *testing.T) {
 		Reload:    Reload{Watch: true},
 		Log:       Log{Level: "info", Format: "text"},
 	}
-	if diff := cmp.Diff(want, got, ignoreAddresses, cmpopts.IgnoreFields(Config{}, "Sources")); diff != "" {
+	if diff := cmp.Diff(want, got, ignoreAddresses, cmpopts.IgnoreFields(Config{}, "Files")); diff != "" {
 		t.Errorf("Load (-want +got):\n%s", diff)
-	}
-	if len(got.Sources) != 1 || string(got.Sources[0].Bytes) != minimal {
-		t.Errorf("Sources = %q, want the one file", got.Sources)
 	}
 }
 
 func TestLoadTheExampleOfTheDesign(t *testing.T) {
 	for _, path := range []string{"testdata/valid/design.hcl", "testdata/valid/design.hcl.json"} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			c, diags := Load([]string{path}, Options{Node: "lb2", Getenv: noEnvironment})
-			if diags.HasErrors() {
-				t.Fatalf("load:\n%s", Format(diags))
+			c, found := Load([]string{path}, Options{Node: "lb2", Getenv: noEnvironment})
+			if c == nil {
+				t.Fatalf("load:\n%s", found.Text())
 			}
 			in := defaultInstance()
 			in.Priority = 100
@@ -268,16 +265,16 @@ func TestManyAddressesHaveNoLeaseByDefault(t *testing.T) {
 }
 
 func TestLoadNeedsAnInstance(t *testing.T) {
-	c, diags := Load([]string{writeFile(t, "log {\n}\n")}, Options{Node: "lb1"})
+	c, found := Load([]string{writeFile(t, "log {\n}\n")}, Options{Node: "lb1"})
 	want := "error: no instance is configured; write an instance block with interface, vrid, priority and addresses\n"
-	if got := Format(diags); c != nil || got != want {
+	if got := found.Text(); c != nil || got != want {
 		t.Errorf("Load = %v, %q; want nil, %q", c, got, want)
 	}
 }
 
 func TestLoadRefusesANodeNameThatNoNodeCanHave(t *testing.T) {
-	_, diags := Load([]string{writeFile(t, minimal)}, Options{Node: "lb/1"})
-	if got, want := Format(diags), `error: node name is "lb/1"; allowed: letters, digits, _ . and -, at most 64 of them; use --node NAME`+"\n"; got != want {
+	_, found := Load([]string{writeFile(t, minimal)}, Options{Node: "lb/1"})
+	if got, want := found.Text(), `error: node name is "lb/1"; allowed: letters, digits, _ . and -, at most 64 of them; use --node NAME`+"\n"; got != want {
 		t.Errorf("Load says %q, want %q", got, want)
 	}
 }
@@ -291,9 +288,9 @@ func TestNodeIsTheHostNameByDefault(t *testing.T) {
 	if err != nil || strings.Contains(name, ".") || !strings.HasPrefix(full, name) {
 		t.Fatalf("HostName = %q of %q (%v), want it up to the first dot", name, full, err)
 	}
-	c, diags := Load([]string{writeFile(t, with(`unadvertised = []`))}, Options{})
-	if diags.HasErrors() || c.Node != name {
-		t.Errorf("Load on %q: %v, %s", name, c, Format(diags))
+	c, found := Load([]string{writeFile(t, with(`unadvertised = []`))}, Options{})
+	if c == nil || c.Node != name {
+		t.Errorf("Load on %q: %v, %s", name, c, found.Text())
 	}
 }
 
@@ -304,17 +301,17 @@ func TestWhatThisMachineLacks(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		here     bool
-		severity hcl.DiagnosticSeverity
+		severity Severity
 		want     string
 	}{
-		{"is an error where it runs", true, hcl.DiagError, "this check cannot run: "},
-		{"is a warning elsewhere", false, hcl.DiagWarning, "this check could not run on this machine: "},
+		{"is an error where it runs", true, Error, "this check cannot run: "},
+		{"is a warning elsewhere", false, Warning, "this check could not run on this machine: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, diags := Load([]string{path}, Options{Node: "lb1", OnThisHost: tt.here})
-			if len(diags) != 1 || diags[0].Severity != tt.severity || !strings.HasPrefix(diags[0].Summary, tt.want) ||
-				!strings.Contains(diags[0].Summary, "/nonexistent/check") {
-				t.Errorf("Load says %q", Format(diags))
+			_, found := Load([]string{path}, Options{Node: "lb1", OnThisHost: tt.here})
+			if f := found.Findings; len(f) != 1 || f[0].Severity != tt.severity || !strings.HasPrefix(f[0].Summary, tt.want) ||
+				!strings.Contains(f[0].Summary, "/nonexistent/check") {
+				t.Errorf("Load says %q", found.Text())
 			}
 		})
 	}
@@ -332,26 +329,26 @@ func TestAKeyThatIsMissing(t *testing.T) {
 	dir := write(t, map[string]string{"understudy.hcl": with("auth {\n  active = 1\n  key \"1\" {\n    file = \"web.key\"\n  }\n}")})
 	want := filepath.Join(dir, "web.key") + " does not exist"
 	for _, here := range []bool{true, false} {
-		_, diags := Load([]string{dir}, Options{Node: "lb1", OnThisHost: here})
-		i := slices.IndexFunc(diags, func(d *hcl.Diagnostic) bool { return d.Summary == want })
-		if i < 0 || (diags[i].Severity == hcl.DiagError) != here {
-			t.Errorf("on this host %v: Load says\n%swant %s", here, Format(diags), want)
+		_, found := Load([]string{dir}, Options{Node: "lb1", OnThisHost: here})
+		i := slices.IndexFunc(found.Findings, func(f Finding) bool { return f.Summary == want })
+		if i < 0 || (found.Findings[i].Severity == Error) != here {
+			t.Errorf("on this host %v: Load says\n%swant %s", here, found.Text(), want)
 		}
 	}
 }
 
 func TestFormatShowsTheLine(t *testing.T) {
 	path := writeFile(t, with(`dead_adverts = 300`))
-	_, diags := Load([]string{path}, Options{Node: "lb1"})
+	_, found := Load([]string{path}, Options{Node: "lb1"})
 	want := path + ":6:16: error: dead_adverts is 300; allowed: 1..100\n    6 | dead_adverts = 300\n"
-	if diff := cmp.Diff(want, Format(diags)); diff != "" {
+	if diff := cmp.Diff(want, found.Text()); diff != "" {
 		t.Errorf("Format (-want +got):\n%s", diff)
 	}
 }
 
 func TestFormatDoesNotLetAFileSteerTheTerminal(t *testing.T) {
-	_, diags := Load([]string{writeFile(t, with("interface = \"\x1b[2Jeth0\"", `dead_adverts = 300`))}, Options{Node: "lb1"})
-	if got := Format(diags); got == "" || strings.ContainsRune(got, '\x1b') {
+	_, found := Load([]string{writeFile(t, with("interface = \"\x1b[2Jeth0\"", `dead_adverts = 300`))}, Options{Node: "lb1"})
+	if got := found.Text(); got == "" || strings.ContainsRune(got, '\x1b') {
 		t.Errorf("Format = %q, want no escape in it", got)
 	}
 }

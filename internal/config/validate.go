@@ -4,18 +4,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// Report is what Validate found.
+// Report is what Validate or Load found.
 type Report struct {
 	// Nodes are those that the files were evaluated for.
 	Nodes    []string
 	Findings []Finding
-	Sources  []Source
+	// Sources are the files that were read, in the order of reading.
+	Sources []Source
+	// Files are the paths of all that was read or looked for.
+	Files []string
 }
 
 // Validate evaluates the files for each of nodes; without any, for this node and every name in an expect block. It looks
@@ -42,7 +46,7 @@ func Validate(paths []string, nodes []string, o Options) Report {
 		merged = append(merged, s.contradictions(nodes)...)
 		merged = append(merged, advice(first)...)
 	}
-	return Report{Nodes: nodes, Findings: merged.sorted(s.files.sources), Sources: s.files.sources}
+	return Report{Nodes: nodes, Findings: merged.sorted(s.files.sources), Sources: s.files.sources, Files: s.files.looked}
 }
 
 // session is one Validate: the files and what each node sees in them.
@@ -240,6 +244,12 @@ func (r Report) OK(strict bool) bool {
 
 // Text writes the findings for people, each with its source line.
 func (r Report) Text() string { return format(r.Findings, r.Sources) }
+
+// Mistakes writes the errors alone: why the configuration cannot be used.
+func (r Report) Mistakes() string {
+	errs := slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Severity != Error })
+	return strings.TrimSpace(format(errs, r.Sources))
+}
 
 // JSON writes the findings for programs.
 func (r Report) JSON() ([]byte, error) {

@@ -121,6 +121,7 @@ type Daemon struct {
 	unwatched atomic.Pointer[string]            // which of the configuration's files are not watched, and why
 	reexeced  atomic.Pointer[node.ReexecReport] // nil: it was not asked for
 	hookRuns  hookRuns
+	looked    []string // what the last reload read or looked for, for runReload
 }
 
 // New opens what the daemon needs of the kernel and removes what a dead one left behind. It starts nothing.

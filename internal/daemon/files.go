@@ -96,7 +96,8 @@ func (d *Daemon) follow(f files) (fresh bool) {
 	return fresh
 }
 
-// directories are those whose changes may concern the configuration: of what was named, of what was read.
+// directories are those whose changes may concern the configuration: of what was named, of what the running one was read from, and
+// of what the newest files refer to, which may be rejected only because something is missing there.
 func (d *Daemon) directories() map[string]bool {
 	dirs := map[string]bool{}
 	for _, path := range d.opts.Paths {
@@ -104,11 +105,7 @@ func (d *Daemon) directories() map[string]bool {
 			onTheWay(dirs, p)
 		}
 	}
-	cfg := d.cfg.Load()
-	for _, s := range cfg.Sources {
-		onTheWay(dirs, s.Path)
-	}
-	for _, path := range cfg.SecretFiles {
+	for _, path := range slices.Concat(d.cfg.Load().Files, d.looked) {
 		onTheWay(dirs, path)
 	}
 	return dirs
@@ -155,7 +152,8 @@ func (d *Daemon) stamps() map[string]string {
 const maxLinks = 40
 
 // onTheWay adds the directories in which a change can put something else at a path: that of each link on the way to it, the
-// one that it is in, itself if it is one, and while it is missing the last one that is there.
+// one that it is in, itself if it is one, and while it is missing the last one that is there, or the one above a directory that may
+// not be searched. One that others may write to is added too: for that a path may be refused, until its mode is another.
 func onTheWay(dirs map[string]bool, path string) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -180,16 +178,24 @@ func onTheWay(dirs map[string]bool, path string) {
 			}
 			rest = append(strings.Split(target, "/"), rest...)
 		case err == nil && info.IsDir():
-			if len(rest) == 0 {
-				dirs[filepath.Dir(next)] = true
+			if len(rest) == 0 || writableByOthers(info.Mode()) {
+				dirs[at] = true
 			}
 			at = next
+		case errors.Is(err, fs.ErrPermission):
+			dirs[filepath.Dir(at)] = true
+			return
 		default: // a file, or nothing
 			dirs[at] = true
 			return
 		}
 	}
 	dirs[at] = true
+}
+
+// writableByOthers leaves out what is a directory for everybody, such as /tmp.
+func writableByOthers(mode fs.FileMode) bool {
+	return mode&0o022 != 0 && mode&fs.ModeSticky == 0
 }
 
 // relevant leaves out what changes no content; but a configuration may be rejected only because others may read a key.

@@ -3,12 +3,16 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/internal/config"
 )
@@ -76,6 +80,51 @@ func TestFilesAreFollowed(t *testing.T) {
 				write(t, filepath.Join(dir, "understudy.hcl"), text(120))
 			},
 		},
+		{
+			"a key whose directory is made later", "etc/understudy.hcl",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), signed(120, "../var/keys/web.key"))
+				time.Sleep(2 * settled) // long enough to be rejected
+				write(t, filepath.Join(dir, "var", "keys", "web.key"), keyText)
+			},
+		},
+		{
+			"a key that others could read at first", "etc/understudy.hcl",
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150))
+				write(t, filepath.Join(dir, "keys", "web.key"), keyText)
+				chmod(t, filepath.Join(dir, "keys", "web.key"), 0o644)
+			},
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), signed(120, "../keys/web.key"))
+				time.Sleep(2 * settled) // long enough to be rejected
+				chmod(t, filepath.Join(dir, "keys", "web.key"), 0o600)
+			},
+		},
+		{
+			"what the function file reads, made later", "etc/understudy.hcl",
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150)) },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), strings.Replace(text(150), "150", `trimspace(file("../var/lib/priority"))`, 1))
+				time.Sleep(2 * settled) // long enough to be rejected
+				write(t, filepath.Join(dir, "var", "lib", "priority"), "120\n")
+			},
+		},
+		{
+			"a fragment's link that leads nowhere at first", "etc",
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "conf.d", "web.hcl"), text(150))
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), tcpCheck)
+				write(t, filepath.Join(dir, "srv", "app", "other"), "")
+			},
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "conf.d", "web.hcl"), text(120))
+				link(t, "../../srv/app/x.hcl", filepath.Join(dir, "etc", "conf.d", "x.hcl"))
+				time.Sleep(2 * settled) // long enough to be rejected
+				write(t, filepath.Join(dir, "srv", "app", "x.hcl"), "# nothing yet\n")
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,11 +139,25 @@ func TestFilesAreFollowed(t *testing.T) {
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
 				path = filepath.Join(path, "understudy.hcl")
 			}
-			if tt.name != "a fragment in a directory that was not there" {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), "conf.d")); err != nil { // else the priority is there
 				write(t, path, text(110))
 				eventually(t, "the next change is followed", func() bool { return r.priority() == 110 })
 			}
 		})
+	}
+}
+
+const keyText = "0123456789abcdef0123456789abcdef\n"
+
+// signed is text with a key.
+func signed(priority int, key string) string {
+	return strings.TrimSuffix(text(priority), "}\n") + "  auth {\n    active = 1\n    key \"1\" {\n      file = \"" + key + "\"\n    }\n  }\n}\n"
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -156,6 +219,44 @@ func TestDirectoriesAndLinksOnTheWayAreFollowed(t *testing.T) {
 		write(t, path, text(120))
 		eventually(t, "the new priority counts", func() bool { return r.priority() == 120 && r.loaded.Load().Rejected == "" })
 	})
+}
+
+// TestOnTheWay: what refuses a path may be a directory's mode, which shows in the directory above.
+func TestOnTheWay(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "opt", "checks", "bin", "check")
+	write(t, path, "")
+	watched := func() (names []string) {
+		dirs := map[string]bool{}
+		onTheWay(dirs, path)
+		for name := range dirs {
+			names = append(names, strings.TrimPrefix(name, dir))
+		}
+		slices.Sort(names)
+		return names
+	}
+	if diff := cmp.Diff([]string{"/opt/checks/bin"}, watched()); diff != "" {
+		t.Errorf("nothing is wrong (-want +got):\n%s", diff)
+	}
+	chmod(t, filepath.Join(dir, "opt", "checks"), 0o777)
+	if diff := cmp.Diff([]string{"/opt", "/opt/checks/bin"}, watched()); diff != "" {
+		t.Errorf("others may write to a directory (-want +got):\n%s", diff)
+	}
+	chmod(t, filepath.Join(dir, "opt", "checks"), 0o700)
+	chmod(t, filepath.Dir(dir), 0o755)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const nobody = 65534
+	if err := unix.Setfsuid(nobody); err != nil {
+		t.Fatal(err)
+	}
+	got := watched()
+	if err := unix.Setfsuid(os.Geteuid()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/opt"}, got); diff != "" {
+		t.Errorf("a directory may not be searched (-want +got):\n%s", diff)
+	}
 }
 
 // What a reload that changes nothing read from other files is watched from then on.

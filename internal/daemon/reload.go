@@ -109,9 +109,10 @@ func (d *Daemon) Reload(ctx context.Context) (node.Reloaded, error) {
 // reload applies the configuration on the disk, whole or not at all.
 func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) {
 	from := d.cfg.Load()
-	to, diags := config.Load(d.opts.Paths, d.opts.Config)
-	if to == nil || diags.HasErrors() {
-		return d.reject(why, errors.New(strings.TrimSpace(config.Format(diags))))
+	to, found := config.Load(d.opts.Paths, d.opts.Config)
+	d.looked = found.Files
+	if to == nil {
+		return d.reject(why, errors.New(found.Mistakes()))
 	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {

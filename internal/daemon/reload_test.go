@@ -60,9 +60,9 @@ type reloading struct {
 func newReloading(t *testing.T, path string) *reloading {
 	t.Helper()
 	opts := config.Options{Node: "lb1", OnThisHost: true}
-	cfg, diags := config.Load([]string{path}, opts)
+	cfg, found := config.Load([]string{path}, opts)
 	if cfg == nil {
-		t.Fatal(diags)
+		t.Fatal(found.Text())
 	}
 	dir, err := os.MkdirTemp("", "rl") // short enough for a socket
 	if err != nil {
