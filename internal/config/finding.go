@@ -35,6 +35,11 @@ type Finding struct {
 	Nodes []string
 }
 
+// Same says whether another finding says the same of the same file, perhaps of another line.
+func (f Finding) Same(g Finding) bool {
+	return f.Severity == g.Severity && f.Summary == g.Summary && f.Detail == g.Detail && f.Range.Filename == g.Range.Filename
+}
+
 // findings collects what one evaluation finds.
 type findings []Finding
 

@@ -130,6 +130,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 		if again || why == askedFor {
 			d.log.Info("configuration unchanged", "why", why)
 		}
+		d.tell(from.Findings, to.Findings)
 		return node.Reloaded{Summary: "unchanged"}, nil
 	}
 	d.tellHelper(ctx, from, to) // before anything that is not named any more lets go
@@ -139,6 +140,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	d.accepted()
 	summary := p.changes.Summary()
 	d.log.Info("configuration reloaded", "why", why, "changes", summary)
+	d.tell(from.Findings, to.Findings)
 	return node.Reloaded{Changed: true, Summary: summary}, nil
 }
 
@@ -157,6 +159,20 @@ func (d *Daemon) reject(why string, err error) (node.Reloaded, error) {
 		d.log.Error("configuration rejected; the running one goes on", "why", why, "error", err)
 	}
 	return node.Reloaded{}, err
+}
+
+// tell logs what there is to say of a valid configuration, less what was said of the one before it, wherever in the file it stood.
+func (d *Daemon) tell(before, now []config.Finding) {
+	for _, f := range now {
+		if slices.ContainsFunc(before, f.Same) {
+			continue
+		}
+		if f.Severity == config.Warning {
+			d.log.Warn("the configuration has a likely mistake", "finding", f.String())
+		} else {
+			d.log.Info("the configuration is worth a note", "finding", f.String())
+		}
+	}
 }
 
 // accepted takes note that files and daemon agree.

@@ -259,6 +259,49 @@ func TestWhoAsksIsToldAgain(t *testing.T) {
 	})
 }
 
+// What there is to say of a valid configuration is logged once, not again because its line moved.
+func TestFindingsOfAReloadAreLogged(t *testing.T) {
+	addresses := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf("\"192.0.2.%d\"", i+1))
+		}
+		return strings.Replace(text(150, noWatch), `"192.0.2.10"`, strings.Join(list, ", "), 1)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "understudy.hcl")
+	write(t, path, addresses(64))
+	write(t, filepath.Join(dir, "conf.d", "empty.hcl"), "")
+	r := newReloading(t, dir)
+	for _, step := range []struct {
+		name, text, more string // more: another file beside the main one
+		notes, warnings  int    // in the log by then
+	}{
+		{"as it was", addresses(64), "", 0, 0},
+		{"one address more", addresses(65), "", 1, 0},
+		{"a line above", "# web\n" + addresses(65), "", 1, 0},
+		{"a file that is not read", "# web\n" + addresses(65), "web.hcl", 1, 1},
+		{"the same again", addresses(65), "", 1, 1},
+		{"without", addresses(64), "", 1, 1},
+		{"and back", addresses(65), "", 2, 1},
+	} {
+		write(t, path, step.text)
+		if step.more != "" {
+			write(t, filepath.Join(dir, step.more), "")
+		}
+		if _, err := r.ask(t); err != nil {
+			t.Fatal(err)
+		}
+		log := r.log.String()
+		if n := strings.Count(log, "has no lease: this host has 65 addresses, more than 64"); n != step.notes {
+			t.Errorf("%s: the lease is told of %d times, want %d:\n%s", step.name, n, step.notes, log)
+		}
+		if n := strings.Count(log, "warning: this file is not read"); n != step.warnings {
+			t.Errorf("%s: the file is told of %d times, want %d:\n%s", step.name, n, step.warnings, log)
+		}
+	}
+}
+
 func TestReloadOfAMissingFileIsRejected(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "understudy.hcl")
 	write(t, path, text(150, noWatch))
