@@ -44,6 +44,12 @@ type Options interface {
 	New() (Checker, error)
 }
 
+// Reader is implemented by options that name files which New reads: what they hold is part of the check.
+type Reader interface {
+	// Reads returns a digest of each file by its path; "" where it cannot be read, of which New says why.
+	Reads() map[string]string
+}
+
 // Preflighter is implemented by options that name something outside the configuration which can be judged before the
 // first run. On the host itself an error means that the check will fail; another host may still have what is missing.
 type Preflighter interface {

@@ -26,12 +26,15 @@ type HTTPOptions struct {
 	FollowRedirects bool              `hcl:"follow_redirects,optional" default:"false" doc:"Follow up to 5 redirects and judge the last answer."`
 	HTTPVersion     string            `hcl:"http_version,optional" doc:"\"1.1\" or \"2\"; an http url with \"2\" means h2c. Default: what the server offers over TLS, else 1.1."`
 	TLSServerName   string            `hcl:"tls_server_name,optional" doc:"Name to ask for (SNI) and to verify. Default: the url's host."`
-	TLSCAFile       string            `hcl:"tls_ca_file,optional" doc:"PEM file of the authorities to trust. Default: the host's."`
+	TLSCAFile       string            `hcl:"tls_ca_file,optional" doc:"PEM file of the authorities to trust. Default: the host's, as they were when the daemon began."`
 	TLSSkipVerify   bool              `hcl:"tls_skip_verify,optional" default:"false" doc:"Accept every certificate."`
 	ExpiryMin       time.Duration     `hcl:"expiry_min,optional" default:"0s" doc:"A certificate that expires sooner is a failure, also with tls_skip_verify."`
 }
 
-var _ Options = (*HTTPOptions)(nil)
+var (
+	_ Options = (*HTTPOptions)(nil)
+	_ Reader  = (*HTTPOptions)(nil)
+)
 
 func newHTTPOptions() Options {
 	o := new(HTTPOptions)
@@ -130,6 +133,9 @@ func compile(option, text string) (*regexp.Regexp, error) {
 	}
 	return re, nil
 }
+
+// Reads implements Reader.
+func (o *HTTPOptions) Reads() map[string]string { return o.tls().reads() }
 
 // Preflight tells whether this host has the CA file, and whether there is a certificate in it.
 func (o *HTTPOptions) Preflight() error { return o.tls().preflight() }

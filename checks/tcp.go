@@ -19,7 +19,7 @@ type TCPOptions struct {
 	Address       string        `hcl:"address" doc:"host:port, or unix:/path for a unix socket."`
 	TLS           bool          `hcl:"tls,optional" default:"false" doc:"Make a TLS handshake."`
 	TLSServerName string        `hcl:"tls_server_name,optional" doc:"Name to ask for (SNI) and to verify. Default: the address's host."`
-	TLSCAFile     string        `hcl:"tls_ca_file,optional" doc:"PEM file of the authorities to trust. Default: the host's."`
+	TLSCAFile     string        `hcl:"tls_ca_file,optional" doc:"PEM file of the authorities to trust. Default: the host's, as they were when the daemon began."`
 	TLSSkipVerify bool          `hcl:"tls_skip_verify,optional" default:"false" doc:"Accept every certificate."`
 	ExpiryMin     time.Duration `hcl:"expiry_min,optional" default:"0s" doc:"A certificate that expires sooner is a failure, also with tls_skip_verify."`
 	Send          string        `hcl:"send,optional" doc:"Text to send once connected."`
@@ -28,6 +28,7 @@ type TCPOptions struct {
 
 var (
 	_ Options  = (*TCPOptions)(nil)
+	_ Reader   = (*TCPOptions)(nil)
 	_ Examiner = (*tcpChecker)(nil)
 )
 
@@ -72,6 +73,9 @@ func splitAddress(s string) (network, address, host string, err error) {
 	}
 	return "tcp", s, host, nil
 }
+
+// Reads implements Reader.
+func (o *TCPOptions) Reads() map[string]string { return o.tls().reads() }
 
 // Preflight tells whether this host has the CA file, and whether there is a certificate in it.
 func (o *TCPOptions) Preflight() error { return o.tls().preflight() }

@@ -1,11 +1,15 @@
 package checks
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -51,11 +55,48 @@ func (s tlsSettings) preflight() error {
 	return err
 }
 
+// maxCA is how much of a file of authorities is read: a distribution's whole bundle is a quarter of a MiB.
+const maxCA = 4 << 20
+
+// readCA reads a file of authorities. A pipe or a device might never end.
+func readCA(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxCA+1))
+	if err == nil && len(text) > maxCA {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxCA)
+	}
+	return text, err
+}
+
+// reads returns a digest of the CA.
+func (s tlsSettings) reads() map[string]string {
+	if s.caFile == "" {
+		return nil
+	}
+	pem, err := readCA(s.caFile)
+	if err != nil {
+		return map[string]string{s.caFile: ""}
+	}
+	sum := sha256.Sum256(pem)
+	return map[string]string{s.caFile: hex.EncodeToString(sum[:])}
+}
+
 // config reads the CA and makes a client configuration.
 func (s tlsSettings) config() (*tls.Config, error) {
 	c := &tls.Config{ServerName: s.serverName, InsecureSkipVerify: s.skipVerify, MinVersion: tls.VersionTLS12}
 	if s.caFile != "" {
-		pem, err := os.ReadFile(s.caFile)
+		pem, err := readCA(s.caFile)
 		if err != nil {
 			return nil, fmt.Errorf("tls_ca_file: %w", err)
 		}

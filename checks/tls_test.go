@@ -10,11 +10,13 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,6 +87,39 @@ func TestTLSOfHTTPAndTCP(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A file that is another by now is another check; what is no file, or too much of one, is not waited for.
+func TestACAIsReadAgain(t *testing.T) {
+	_, ca := certificate(t, time.Hour)
+	_, other := certificate(t, time.Hour)
+	o := &TCPOptions{Address: "127.0.0.1:1", TLS: true, TLSCAFile: ca}
+	before := o.Reads()
+	if again := o.Reads(); before[ca] == "" || !maps.Equal(before, again) {
+		t.Errorf("the same file: %v, then %v", before, again)
+	}
+	if err := os.Rename(other, ca); err != nil {
+		t.Fatal(err)
+	}
+	if after := o.Reads(); len(after) != 1 || after[ca] == "" || maps.Equal(before, after) {
+		t.Errorf("another file: %v, then %v", before, after)
+	}
+	if err := os.Truncate(ca, maxCA+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Preflight(); err == nil || err.Error() != "tls_ca_file: "+ca+" is larger than 4194304 bytes" {
+		t.Errorf("too large: %v", err)
+	}
+	o.TLSCAFile = filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(o.TLSCAFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Preflight(); err == nil || err.Error() != "tls_ca_file: "+o.TLSCAFile+" is not a regular file" {
+		t.Errorf("a pipe: %v", err)
+	}
+	if got := o.Reads(); len(got) != 1 || got[o.TLSCAFile] != "" {
+		t.Errorf("a pipe: %v", got)
 	}
 }
 

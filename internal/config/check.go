@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -50,9 +51,23 @@ func (l *loader) check(b *hcl.Block) (c check, ok bool) {
 	}
 	c.Effect = l.effect(c.block, effect)
 	if len(mistakes) == 0 && c.block.sound() {
+		c.Reads = l.reads(c.Options)
 		l.preflight(c.block, c.Options)
 	}
 	return c, true
+}
+
+// reads looks into the files that options name, on this machine only.
+func (l *loader) reads(options checks.Options) map[string]string {
+	r, ok := options.(checks.Reader)
+	if !ok || !l.here {
+		return nil
+	}
+	digests := r.Reads()
+	for _, path := range slices.Sorted(maps.Keys(digests)) {
+		l.files.look(path)
+	}
+	return digests
 }
 
 func kindNames[T any](kinds []T, name func(T) string) []string {

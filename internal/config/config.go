@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -37,8 +39,20 @@ type Check struct {
 	// Timing is complete: the kind's defaults are filled in.
 	Timing  checks.Timing
 	Options checks.Options
-	Effect  node.Effect
-	Range   hcl.Range
+	// Reads are digests of the files that the options name, by their paths.
+	Reads  map[string]string
+	Effect node.Effect
+	Range  hcl.Range
+}
+
+// LooksAtTheSame says whether another check has its results from the same thing, by whatever means.
+func (c Check) LooksAtTheSame(as Check) bool {
+	return c.Kind == as.Kind && reflect.DeepEqual(c.Options, as.Options)
+}
+
+// RunsAs says whether another check is run in the same way; what being unhealthy does may differ.
+func (c Check) RunsAs(as Check) bool {
+	return c.LooksAtTheSame(as) && c.Timing == as.Timing && maps.Equal(c.Reads, as.Reads)
 }
 
 // Hook is a notify block. Its name is unique across kinds.

@@ -28,6 +28,7 @@ func TestWhatAReloadDoesToAChangedCheck(t *testing.T) {
 		{"its weight", func(c *config.Check) { c.Effect = node.Effect{OnFailure: node.Weigh, Weight: -20} }, false, false},
 		{"its interval", func(c *config.Check) { c.Timing.Interval = 2 * time.Second }, true, true},
 		{"its fall", func(c *config.Check) { c.Timing.Fall = 3 }, true, true},
+		{"what it read", func(c *config.Check) { c.Reads = map[string]string{"/etc/ssl/web.pem": "1"} }, true, true},
 		{"what it looks at", func(c *config.Check) { c.Options = &checks.ProcessOptions{PIDFile: "/run/other.pid"} }, true, false},
 		{"its kind", func(c *config.Check) { c.Kind, c.Options = "tcp", &checks.TCPOptions{Address: "127.0.0.1:80"} }, true, false},
 	}

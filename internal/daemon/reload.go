@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -62,10 +61,8 @@ func planFor(from, to *config.Config, report func(checks.Result), door Door) (*p
 		add(c)
 	}
 	for _, c := range p.changes.Checks.Changed {
-		switch same := c.Old.Kind == c.New.Kind && reflect.DeepEqual(c.Old.Options, c.New.Options); {
-		case same && c.Old.Timing == c.New.Timing: // what being unhealthy does is the node's
-		default:
-			p.goingOn[c.New.Name] = same
+		if !c.Old.RunsAs(c.New) { // else only what being unhealthy does is another, which is the node's
+			p.goingOn[c.New.Name] = c.Old.LooksAtTheSame(c.New)
 			add(c.New)
 		}
 	}
