@@ -127,6 +127,35 @@ func TestHelperAtShutdown(t *testing.T) {
 	}
 }
 
+// TestUnitsMeanOneDaemon: whatever a unit starts is given the daemon's options. One that looks for the daemon elsewhere finds none, and
+// nginx would stop with the addresses still here.
+func TestUnitsMeanOneDaemon(t *testing.T) {
+	units, err := filepath.Glob("systemd/*.service")
+	if err != nil || len(units) < 3 {
+		t.Fatalf("units %q: %v", units, err)
+	}
+	for _, path := range units {
+		lines := strings.Split(read(t, path), "\n")
+		for _, want := range []string{"EnvironmentFile=-/etc/default/understudy", "EnvironmentFile=-/etc/sysconfig/understudy"} {
+			if !slices.Contains(lines, want) {
+				t.Errorf("%s lacks %s", path, want)
+			}
+		}
+		started := 0
+		for _, line := range lines {
+			if strings.HasPrefix(line, "Exec") {
+				started++
+				if !strings.Contains(line, program+" ") || !strings.HasSuffix(line, " $UNDERSTUDY_OPTIONS") {
+					t.Errorf("%s starts something without the daemon's options: %s", path, line)
+				}
+			}
+		}
+		if started == 0 {
+			t.Errorf("%s starts nothing", path)
+		}
+	}
+}
+
 // TestErrorsAreLogged: what a unit's program says of a failure is in the journal. Without a word StandardError= is StandardOutput='s.
 func TestErrorsAreLogged(t *testing.T) {
 	units, err := filepath.Glob("systemd/*.service")

@@ -25,7 +25,6 @@ func cleanupCommand() *cobra.Command {
 			"where no daemon has run with the runtime directory. A daemon that is started meanwhile waits for the end.\n" +
 			"At SIGTERM or SIGINT it releases what is left and ends. Killed, it leaves that for 2 s, or without a lease for as long as it\n" +
 			"might have worked. It is meant for a unit's ExecStopPost.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ignored := make(chan os.Signal, 1) // neither a terminal that is gone nor a log that nobody reads ends a handover
 			signal.Notify(ignored, syscall.SIGHUP, syscall.SIGPIPE)
@@ -54,6 +53,7 @@ func cleanupCommand() *cobra.Command {
 		},
 	}
 	f.addDirs(cmd)
+	f.takeDaemons(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "also remove every address that bears understudy's mark, whatever daemon set it: for when the package goes")
 	return cmd
 }

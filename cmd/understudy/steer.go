@@ -45,10 +45,10 @@ func drainCommand() *cobra.Command {
 			"serves has ended, and nobody has taken over yet, nothing is waited for.\n\n" +
 			"Exits 0 when another host has the addresses (or none was here), 4 when nobody took them, 5 when it is done but\n" +
 			"could not be saved. Without a running daemon it changes the saved set and exits 0.\n\n" + nginxStopHelp,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return drain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)
+	f.takeDaemons(cmd)
 	cmd.Flags().StringVar(&name, "for", defaultDrain, "whose drain it is; each undrain lifts only its own `name`")
 	return cmd
 }
@@ -167,10 +167,10 @@ func undrainCommand() *cobra.Command {
 		Use:   "undrain",
 		Short: "Take part in the election again",
 		Long:  "Lifts one drain. The host takes part in the election again when nobody's drain is left; which are left is said.\n\n" + nginxStopHelp,
-		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return undrain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)
+	f.takeDaemons(cmd)
 	cmd.Flags().StringVar(&name, "for", defaultDrain, "whose drain to lift, by `name`")
 	completeFlag(cmd, "for", f.complete(drains))
 	return cmd
@@ -184,7 +184,6 @@ func reloadCommand() *cobra.Command {
 		Short: "Have the daemon read its configuration again",
 		Long: "Has the daemon read its configuration again. It is applied whole or not at all: a configuration with mistakes leaves\n" +
 			"the running one as it is, and the command exits 1 with the mistakes.",
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 			defer cancel()
@@ -200,5 +199,6 @@ func reloadCommand() *cobra.Command {
 		},
 	}
 	f.addRuntimeDir(cmd)
+	f.takeDaemons(cmd)
 	return cmd
 }
