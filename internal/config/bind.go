@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -97,12 +98,20 @@ func (l *loader) defaultLease(instances []instance) {
 	if count <= leaseAddresses {
 		return
 	}
+	var without []*instance
 	for i := range instances {
-		in := &instances[i]
-		if !in.block.has("lease") {
+		if in := &instances[i]; !in.block.has("lease") {
 			in.Lease = false
-			l.found.notef(in.block.at, "write lease = true to have it all the same", "instance %q has no lease: this host has %d addresses, more than %d",
-				in.Name, count, leaseAddresses)
+			without = append(without, in)
 		}
 	}
+	if len(without) == 0 {
+		return
+	}
+	others := ""
+	if n := len(without) - 1; n > 0 {
+		others = fmt.Sprintf(", nor have %d others", n)
+	}
+	l.found.notef(without[0].block.at, "write lease = true to have it all the same", "instance %q has no lease%s: this host has %d addresses, more than %d",
+		without[0].Name, others, count, leaseAddresses)
 }

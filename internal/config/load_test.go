@@ -260,7 +260,23 @@ func TestManyAddressesHaveNoLeaseByDefault(t *testing.T) {
 			if got := c.Instances[0].Lease; got != tt.want {
 				t.Errorf("Lease = %v, want %v", got, tt.want)
 			}
+			if said := len(c.Findings) == 1 && strings.Contains(c.Findings[0].Summary, `instance "web" has no lease: `); said == tt.want {
+				t.Errorf("Load says %v", c.Findings)
+			}
 		})
+	}
+}
+
+// 255 instances without a lease are one line, not 255.
+func TestTheMissingLeaseIsSaidOnce(t *testing.T) {
+	var text strings.Builder
+	for i := range 65 {
+		text.WriteString(strings.NewReplacer(`"web"`, fmt.Sprintf(`"web%d"`, i), "71", fmt.Sprint(i+1), "192.0.2.10", fmt.Sprintf("10.0.0.%d", i+1)).Replace(minimal))
+	}
+	c := load(t, text.String())
+	want := `instance "web0" has no lease, nor have 64 others: this host has 65 addresses, more than 64`
+	if len(c.Findings) != 1 || c.Findings[0].Summary != want || c.Instances[64].Lease {
+		t.Errorf("Load says %v", c.Findings)
 	}
 }
 
