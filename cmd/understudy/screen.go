@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -12,10 +13,16 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
+// staleReport is how old the picture in a report may be: a daemon that works makes one for who asks, within a second.
+const staleReport = 3 * time.Second
+
 // screen prints a report for people.
 func screen(r node.Report, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: understudy %s, pid %d, running for %s\n", r.Node.Node, r.Version, r.PID, age(now, r.Started))
+	if at := r.Node.At; !at.IsZero() && now.Sub(at) > staleReport {
+		fmt.Fprintf(&b, "NOT OF NOW: the daemon is too busy to say more, or hangs; what follows was so %s ago\n", age(now, r.Node.At))
+	}
 	if r.Node.Shadow {
 		b.WriteString("SHADOW: it sends nothing and sets no address; what follows is what it would be\n")
 	}
@@ -125,7 +132,7 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		tallyLines(b, "refused", m.Refused, now)
 		tallyLines(b, "odd", m.Notices, now)
 	}
-	fmt.Fprintf(b, "  addresses  %s\n", addresses(i))
+	fmt.Fprintf(b, "  addresses  %s\n", addresses(i, now))
 	if c := i.Contention; c != nil {
 		fmt.Fprintf(b, "  contention %s ago: %s\n", age(now, c.At), contention(c))
 	}
@@ -265,8 +272,8 @@ func contrastLines(b *strings.Builder, o *node.OwnAdverts) {
 	}
 }
 
-// addresses says whether the kernel has them.
-func addresses(i node.InstanceStatus) string {
+// addresses says whether the kernel has them, and who took over when this host let go of them.
+func addresses(i node.InstanceStatus, now time.Time) string {
 	where := "not here"
 	switch {
 	case i.Compared != nil && i.State == node.Master:
@@ -277,6 +284,11 @@ func addresses(i node.InstanceStatus) string {
 		where = "here"
 	case i.Holding:
 		where = "being set"
+	case !i.LetGo.At.IsZero():
+		where += fmt.Sprintf(", let go of %s ago: %s had taken over", age(now, i.LetGo.At), cmp.Or(i.LetGo.To, "nobody"))
+	}
+	if now.Before(i.Retry) {
+		where += fmt.Sprintf(", tried again in %s", age(i.Retry, now))
 	}
 	if i.Holding && i.Lease > 0 {
 		where += fmt.Sprintf(", leased for %s", i.Lease)
@@ -329,6 +341,11 @@ func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 		fmt.Fprintf(w, "  %s\t%s\t%s%s\t%s\t%s\n", c.Name, c.Kind, verdict, streak, when, c.Reason)
 	}
 	_ = w.Flush() // to a buffer
+	for _, c := range checks {
+		if c.Warning != "" {
+			fmt.Fprintf(b, "  %s does less than it could: %s\n", c.Name, c.Warning)
+		}
+	}
 }
 
 // lastLine is where a program usually says why it failed.

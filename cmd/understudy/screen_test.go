@@ -30,7 +30,7 @@ func ago(d time.Duration) time.Time { return screenNow.Add(-d) }
 var reports = map[string]node.Report{
 	"master": {
 		Version: "1.2.3", PID: 4711, Started: ago(3 * time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(3 * time.Hour)},
-		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
+		Node: &node.Status{Node: "lb1", At: ago(10 * time.Millisecond), Instances: []node.InstanceStatus{{
 			Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: ago(2 * time.Hour), Why: "no other master", Priority: 90,
 			Terms:     []node.Term{{What: "base", Value: 150}, {What: `check "backends"`, Value: -60}},
 			Addresses: []netip.Addr{ip10, ip6}, Holding: true, Confirmed: true, Lease: 2 * time.Second,
@@ -38,7 +38,7 @@ var reports = map[string]node.Report{
 			LastChange: node.Change{From: node.Backup, To: node.Master, Why: "no other master", At: ago(2 * time.Hour), Took: 2300 * time.Microsecond},
 		}}},
 		Checks: []node.CheckReport{
-			{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: ago(400 * time.Millisecond), Took: 1234 * time.Microsecond},
+			{Name: "nginx", Kind: "http", Known: true, Healthy: true, Reason: "200 OK", At: ago(400 * time.Millisecond), Took: 1234 * time.Microsecond, Warning: "no event tells of a change"},
 			{Name: "backends", Kind: "script", Known: true, Reason: "exit status 2: \x1b[2JCRITICAL", Streak: 1, Need: 2, At: ago(time.Second), Took: time.Second},
 		},
 		Hooks: []node.HookReport{{Name: "tell", Instance: "web", State: "master", At: ago(2 * time.Hour), Took: 12 * time.Millisecond}},
@@ -50,7 +50,7 @@ var reports = map[string]node.Report{
 			Rejected:  "/etc/understudy/understudy.hcl:4:15: error: vrid is 300; allowed: 1..255\n    4 |   vrid      = 300",
 			Unwatched: "watch /etc/understudy/conf.d: no space left on device",
 		},
-		Node: &node.Status{Node: "lb1", Drained: []string{"admin", "nginx-stop"}, Instances: []node.InstanceStatus{
+		Node: &node.Status{Node: "lb1", At: ago(20 * time.Second), Drained: []string{"admin", "nginx-stop"}, Instances: []node.InstanceStatus{
 			{
 				Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(90 * time.Second), Why: "handed over to 10.0.0.12", Priority: 1,
 				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{"drained by admin", "drained by nginx-stop"}, Addresses: []netip.Addr{ip10},
@@ -69,11 +69,12 @@ var reports = map[string]node.Report{
 				Contention: &node.Contention{At: ago(time.Hour), IP: ip10, MAC: "02:00:00:00:00:02"},
 				Leftover:   &node.Leftover{Addresses: []netip.Addr{ip10}, Why: `remove 192.0.2.10 from "eth0": no buffer space available`},
 				LastChange: node.Change{From: node.Leaving, To: node.Backup, Why: "handed over to 10.0.0.12", At: ago(90 * time.Second)},
+				LetGo:      node.LetGo{At: ago(89 * time.Second), To: "10.0.0.12"},
 			},
 			{
 				Name: "mail", Interface: "eth1", VRID: 72, State: node.Fault, Since: ago(time.Minute), Why: `interface "eth1" is down (ip link set eth1 up)`, Priority: 1,
 				Terms: []node.Term{{What: "base", Value: 100}}, Unhealthy: []string{"drained by admin"}, Addresses: []netip.Addr{ip6},
-				Routers: []node.RouterStatus{{Family: "IPv6"}},
+				Routers: []node.RouterStatus{{Family: "IPv6"}}, LetGo: node.LetGo{At: ago(time.Minute)}, Retry: ago(-5 * time.Second),
 			},
 		}, Links: []node.LinkStatus{{Name: "eth0", Overlooked: 99, Stray: node.Tally{
 			"unknown-vrid": {Count: 12, Last: lb2, MAC: "02:00:00:00:00:02", VRID: 9, At: ago(time.Second), Text: vrrp.ErrUnknownVRID.Error()},

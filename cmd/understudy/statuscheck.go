@@ -42,9 +42,6 @@ func statusOfCheck(cmd *cobra.Command, r node.Report, name string, asJSON bool) 
 func checkScreen(c node.CheckReport, now time.Time) string {
 	var b strings.Builder
 	checkLines(&b, []node.CheckReport{c}, now)
-	if c.Warning != "" {
-		fmt.Fprintf(&b, "  warning: %s\n", c.Warning)
-	}
 	for line := range strings.Lines(c.Output) {
 		fmt.Fprintf(&b, "  | %s\n", strings.TrimRight(line, "\n"))
 	}

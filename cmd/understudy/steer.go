@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +23,7 @@ import (
 const (
 	exitNobodyTook = 4
 	exitUnsaved    = 5
+	exitDropped    = 6
 )
 
 // steerBound is how long a steering command may take: two hosts' worth of the longest handover.
@@ -43,8 +47,10 @@ func drainCommand() *cobra.Command {
 		Long: "Hands the addresses to another host and keeps this one from taking them back, also over restarts and reboots, until\n" +
 			"undrain. If no other host takes them this one serves on, and offers them again. Where a process check says that what\n" +
 			"serves has ended, and nobody has taken over yet, nothing is waited for.\n\n" +
-			"Exits 0 when another host has the addresses (or none was here), 4 when nobody took them, 5 when it is done but\n" +
-			"could not be saved. Without a running daemon it changes the saved set and exits 0.\n\n" + nginxStopHelp,
+			"Exits 0 when another host has the addresses (or none was here), 4 when nobody took them and this host serves on, 5 when\n" +
+			"it is done but could not be saved, 6 when this host had to let go of some meanwhile (its interface failed, a check\n" +
+			"releases) and nobody was heard to take over. Of several that hold it is 6, then 5, then 4. Without a running daemon it\n" +
+			"changes the saved set and exits 0.\n\n" + nginxStopHelp,
 		RunE: func(cmd *cobra.Command, _ []string) error { return drain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)
@@ -65,29 +71,52 @@ func drain(cmd *cobra.Command, f *hostFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
-	if len(d.Dead) > 0 {
-		fmt.Fprintf(out, "what serves %s has ended: the handover goes on, and was not waited for\n", strings.Join(d.Dead, ", "))
-	}
-	if len(d.Removed) > 0 {
-		fmt.Fprintf(out, "%s: no longer configured here, and no longer on this host\n", strings.Join(d.Removed, ", "))
-	}
-	switch {
-	case len(d.Kept) > 0:
-		fmt.Fprintf(out, "nobody took over %s: this host serves on, and offers it again\n", strings.Join(d.Kept, ", "))
-	case len(d.Moved) > 0:
-		fmt.Fprintf(out, "drained: another host has %s\n", strings.Join(d.Moved, ", "))
-	case len(d.Dead)+len(d.Removed) == 0:
-		fmt.Fprintln(out, "drained: this host held no address")
+	return drained(cmd, d)
+}
+
+// drained prints how a drain has ended, and returns the exit code for it.
+func drained(cmd *cobra.Command, d node.Drained) error {
+	fmt.Fprint(cmd.OutOrStdout(), drainLines(d))
+	for _, name := range d.Dropped {
+		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: this host has let go of %s, and nobody was heard to take over (%s)\n", name, d.Why[name])
 	}
 	if d.Unsaved != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: not saved, it holds until this daemon ends: %s\n", d.Unsaved)
-		return exitCode(exitUnsaved)
 	}
-	if len(d.Kept)+len(d.Dead) > 0 {
+	switch {
+	case len(d.Dropped) > 0:
+		return exitCode(exitDropped)
+	case d.Unsaved != "":
+		return exitCode(exitUnsaved)
+	case len(d.Kept)+len(d.Dead) > 0:
 		return exitCode(exitNobodyTook)
 	}
 	return nil
+}
+
+// drainLines say what became of each instance; what was dropped is an error, and not among it.
+func drainLines(d node.Drained) string {
+	var b strings.Builder
+	taken := map[string][]string{}
+	for _, name := range d.Moved {
+		taken[d.To[name]] = append(taken[d.To[name]], name)
+	}
+	for _, host := range slices.Sorted(maps.Keys(taken)) {
+		fmt.Fprintf(&b, "drained: %s has %s\n", cmp.Or(host, "another host"), strings.Join(taken[host], ", "))
+	}
+	if len(d.Dead) > 0 {
+		fmt.Fprintf(&b, "what serves %s has ended: the handover goes on, and was not waited for\n", strings.Join(d.Dead, ", "))
+	}
+	if len(d.Removed) > 0 {
+		fmt.Fprintf(&b, "%s: no longer configured here, and no longer on this host\n", strings.Join(d.Removed, ", "))
+	}
+	if len(d.Kept) > 0 {
+		fmt.Fprintf(&b, "nobody took over %s: this host serves on, and offers it again\n", strings.Join(d.Kept, ", "))
+	}
+	if b.Len() == 0 && len(d.Dropped) == 0 {
+		return "drained: this host held no address\n"
+	}
+	return b.String()
 }
 
 // steered asks the daemon. Where none runs it changes the saved set, for the one that is started next, and asks once more: one

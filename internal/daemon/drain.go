@@ -9,20 +9,30 @@ import (
 
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // parted is how a drain ended for an instance.
 type parted int
 
 const (
-	moved   parted = iota // it has let go
-	kept                  // this host serves on, because nobody took over
-	dead                  // it is leaving since what serves has ended
-	removed               // it has let go, and a reload has removed it
+	waits    parted = iota // it has not ended yet
+	moved                  // another host has taken over
+	kept                   // this host serves on, because nobody took over
+	unheard                // it has let go, and listens: nobody is known to have taken over yet
+	orphaned               // it has let go, and nobody is known to have taken over
+	dead                   // it is leaving since what serves has ended
+	removed                // it has let go, and a reload has removed it
 )
 
-// partedPoll is how often a drain looks whether what serves still runs: a verdict that changes nothing publishes nothing.
-const partedPoll = 20 * time.Millisecond
+// Bounds of a drain.
+const (
+	// partedPoll is how often it looks whether what serves still runs, and who is heard: what changes nothing else publishes nothing.
+	partedPoll = 20 * time.Millisecond
+	// unheardBound is how long it waits for word of another host where this one has let go without: within an interval and 100 ms it
+	// hears one, or serves again. Nothing is served here meanwhile, so that little is lost with an interval that is longer.
+	unheardBound = 1500 * time.Millisecond
+)
 
 // Drain yields every instance, and waits until each has left or turned out to be nobody else's.
 func (d *Daemon) Drain(ctx context.Context, name string) (node.Drained, error) {
@@ -45,15 +55,20 @@ func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Dra
 		if !was.Holding {
 			continue
 		}
-		how, err := d.part(ctx, &was)
+		how, words, err := d.part(ctx, &was)
 		if err != nil {
 			return out, fmt.Errorf("wait for %s to be taken over: %w", was.Name, err)
 		}
 		switch how {
 		case moved:
 			out.Moved = append(out.Moved, was.Name)
+			out.To = with(out.To, was.Name, words)
 		case kept:
 			out.Kept = append(out.Kept, was.Name)
+		case orphaned:
+			out.Dropped = append(out.Dropped, was.Name)
+			out.Why = with(out.Why, was.Name, words)
+			d.log.Warn("drained, and nobody was heard to take over", "instance", was.Name, "why", words)
 		case dead:
 			out.Dead = append(out.Dead, was.Name)
 		case removed:
@@ -63,45 +78,90 @@ func (d *Daemon) partAll(ctx context.Context, before *node.Status) (out node.Dra
 	return out, nil
 }
 
-// part waits until an instance has let go, or serves on because nobody took over, or serves nothing: who drains is then on the way
-// to start what ended, and must not be kept from it for as long as others may come.
-func (d *Daemon) part(ctx context.Context, was *node.InstanceStatus) (parted, error) {
+// with adds a word to words that there may be none of yet.
+func with(words map[string]string, name, word string) map[string]string {
+	if words == nil {
+		words = map[string]string{}
+	}
+	words[name] = word
+	return words
+}
+
+// part waits until another host has taken an instance over, or this one serves on because none did, or has let go all the same, or
+// serves nothing: who drains is then on the way to start what ended, and must not be kept from it for as long as others may come. It
+// says who has it, or why it was let go of.
+func (d *Daemon) part(ctx context.Context, was *node.InstanceStatus) (how parted, words string, err error) {
 	poll := time.NewTicker(partedPoll)
 	defer poll.Stop()
+	var late <-chan time.Time
 	for {
 		next := *d.published.Load()
-		if how, ok := d.outcome(d.snapshot.Load(), was); ok {
-			return how, nil
+		switch how, words = d.outcome(d.snapshot.Load(), was); how {
+		case waits:
+			late = nil
+		case unheard:
+			if late == nil {
+				late = time.After(unheardBound)
+			}
+		default:
+			return how, words, nil
 		}
 		select {
 		case <-next:
 		case <-poll.C:
+			if late != nil {
+				_, _ = d.steer(ctx, nil) // for a snapshot: an advert that is heard makes none
+			}
+		case <-late:
+			return orphaned, words, nil
 		case <-d.ended:
-			return 0, errStopping
+			return waits, "", errStopping
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return waits, "", ctx.Err()
 		}
 	}
 }
 
-// outcome is how the drain of an instance has ended, if it has. A reload may give its addresses to another instance of this host
-// meanwhile, one of another name or VRID: as long as this host has them, nobody took over.
-func (d *Daemon) outcome(s *node.Status, was *node.InstanceStatus) (how parted, ok bool) {
+// outcome is how the drain of an instance has ended, as far as it has, and who has it now, or why this host let go. A reload may give
+// its addresses to another instance of this host meanwhile, one of another name or VRID: as long as this host has them, nobody took over.
+func (d *Daemon) outcome(s *node.Status, was *node.InstanceStatus) (how parted, words string) {
 	isIt := func(i node.InstanceStatus) bool { return i.Name == was.Name }
 	at := slices.IndexFunc(s.Instances, func(i node.InstanceStatus) bool {
 		return i.Holding && (isIt(i) || i.Interface == was.Interface && slices.ContainsFunc(i.Addresses, func(ip netip.Addr) bool {
 			return slices.Contains(was.Addresses, ip)
 		}))
 	})
-	switch {
-	case at < 0 && !slices.ContainsFunc(s.Instances, isIt):
-		return removed, true
-	case at < 0:
-		return moved, true
-	case s.Instances[at].State == node.Master:
-		return kept, true
+	if at >= 0 {
+		switch state := s.Instances[at].State; {
+		case state == node.Master:
+			return kept, ""
+		case state == node.Leaving && d.lifeless(was, s.Instances):
+			return dead, ""
+		}
+		return waits, ""
 	}
-	return dead, s.Instances[at].State == node.Leaving && d.lifeless(was, s.Instances)
+	at = slices.IndexFunc(s.Instances, isIt)
+	if at < 0 {
+		return removed, ""
+	}
+	return gone(&s.Instances[at])
+}
+
+// gone is what is known of an instance that this host has no longer.
+func gone(i *node.InstanceStatus) (how parted, words string) {
+	if i.LetGo.To != "" {
+		return moved, i.LetGo.To
+	}
+	for _, r := range i.Routers {
+		if r.PeerPrio != vrrp.PriorityRelease && !r.Heard.IsZero() && !r.Heard.Before(i.LetGo.At) {
+			return moved, r.Peer.String()
+		}
+	}
+	words = fmt.Sprintf("%s: %s", i.State, i.Why)
+	if i.State == node.Fault || i.State == node.Stopped {
+		return orphaned, words // it hears nobody any more
+	}
+	return unheard, words
 }
 
 // lifeless says whether a process has ended without which the instance, or one of its group, may not be master. Another check that

@@ -138,11 +138,7 @@ func (d *Daemon) stamps() map[string]string {
 			}
 		}
 	}
-	cfg := d.cfg.Load()
-	for _, s := range cfg.Sources {
-		stamp(s.Path)
-	}
-	for _, path := range cfg.SecretFiles {
+	for _, path := range d.cfg.Load().Files {
 		stamp(path)
 	}
 	return stamps

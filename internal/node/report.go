@@ -60,9 +60,14 @@ type ConfigReport struct {
 
 // Drained is the end of a drain.
 type Drained struct {
-	// Moved are the instances that another host took; Kept those that nobody took: this host serves on and offers again.
-	Moved []string `json:"moved"`
-	Kept  []string `json:"kept"`
+	// Moved are the instances that another host took, and To says of each which one, as LetGo does; Kept are those that nobody took:
+	// this host serves on and offers again.
+	Moved []string          `json:"moved"`
+	To    map[string]string `json:"to,omitempty"`
+	Kept  []string          `json:"kept"`
+	// Dropped are those that this host has let go of although nobody was heard to take over, and Why says of each what made it.
+	Dropped []string          `json:"dropped,omitempty"`
+	Why     map[string]string `json:"why,omitempty"`
 	// Dead are those whose process has ended, so that they serve nothing: their handover goes on, and was not waited for.
 	Dead []string `json:"dead,omitempty"`
 	// Removed are those that a reload has removed meanwhile: this host has let go of them, whether or not another one took them.
