@@ -73,7 +73,7 @@ func TestChangedAfterTheTrial(t *testing.T) {
 				write(filepath.Join(dir, name), name)
 			}
 			d := newDaemon(&config.Config{
-				Node: "lb1", Sources: []config.Source{{Path: filepath.Join(dir, "elsewhere")}}, SecretFiles: []string{filepath.Join(dir, "key")},
+				Node: "lb1", Files: []string{filepath.Join(dir, "elsewhere"), filepath.Join(dir, "key")},
 			}, Options{Log: hclog.NewNullLogger(), Program: filepath.Join(dir, "understudy"), Paths: []string{etc, filepath.Join(dir, "understudy.hcl")}})
 			tried, err := d.attempt()
 			if err != nil {
