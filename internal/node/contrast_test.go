@@ -308,3 +308,24 @@ func TestOwnVRIDThatNoInstanceHas(t *testing.T) {
 		t.Errorf("said %q of an interface without instances", b.said[len(want):])
 	}
 }
+
+// TestOwnVRIDIsForgottenAtAReload: advice that was followed is not given any more, and what was not followed is found again.
+func TestOwnVRIDIsForgottenAtAReload(t *testing.T) {
+	var cfg node.Instance
+	b := watch(func(c *node.Instance) { cfg = *c }, func(b *beside) { b.advert.VRID, b.mac = 52, mac(1) })
+	b.sends(t, 3)
+	for _, tt := range []struct {
+		vrid   uint8
+		strays int
+	}{{53, 1}, {52, 0}} {
+		cfg.VRID = tt.vrid
+		b.step(node.Reconfigured{Config: node.Config{Name: "a", Shadow: true, Instances: []node.Instance{cfg}}})
+		if links := b.Status(b.now).Links; len(links) > 0 {
+			t.Errorf("vrid %d: after the reload status says %+v", tt.vrid, links)
+		}
+		b.sends(t, 3)
+		if links := b.Status(b.now).Links; len(links) != tt.strays {
+			t.Errorf("vrid %d: status says %+v, want %d strays", tt.vrid, links, tt.strays)
+		}
+	}
+}

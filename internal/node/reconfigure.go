@@ -34,6 +34,7 @@ func (n *Node) reconfigure(now time.Time, cfg Config) {
 	n.forgetChecks()
 	n.forgetNames()
 	n.forgetBars()
+	n.forgetOwn()
 	n.regroup(now)
 	n.dropReplaced(now)
 	n.reindex()

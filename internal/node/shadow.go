@@ -13,6 +13,9 @@ import (
 // implementations act at different instants, most of all where one that is better comes back.
 const shadowPatience = time.Second
 
+// ownUnknown is the reason under which a shadow counts this host's adverts for virtual routers that no instance has.
+const ownUnknown = "own-unknown-vrid"
+
 // OwnAdverts is what another VRRP daemon of this host says for a virtual router. Only a shadow hears it.
 type OwnAdverts struct {
 	From     netip.Addr    `json:"from"`
@@ -94,10 +97,19 @@ func (n *Node) ownStray(now time.Time, key memberKey, ev OwnAdvert) {
 	}
 	text := fmt.Sprintf("this host advertises virtual router %d over %s with %v, %s", key.VRID, key.Family, ev.Advert.Addresses, what)
 	a := n.aroundOf(key.Interface)
-	a.stray.add("own-unknown-vrid", Count{Last: ev.From, MAC: ev.MAC, VRID: key.VRID, At: now}, func() string { return text })
+	a.stray.add(ownUnknown, Count{Last: ev.From, MAC: ev.MAC, VRID: key.VRID, At: now}, func() string { return text })
 	if !a.own[key] {
 		a.own[key] = true
 		n.do(Warned{n.instances[at].cfg.Name, text})
+	}
+}
+
+// forgetOwn forgets what this host was found to advertise and no instance had: the configuration may have it now, and what it has not is
+// found again at the next advert.
+func (n *Node) forgetOwn() {
+	for _, a := range n.around {
+		delete(a.stray, ownUnknown)
+		clear(a.own)
 	}
 }
 
