@@ -108,6 +108,13 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 	}
 	fmt.Fprintf(b, "%s  %s%s for %s  (vrid %d on %s)\n", i.Name, would, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface)
 	fmt.Fprintf(b, "  because    %s\n", i.Why)
+	if i.TwoMasters != "" {
+		seen := ""
+		if i.Contention != nil {
+			seen = fmt.Sprintf(" (seen %s ago)", age(now, i.Contention.At))
+		}
+		fmt.Fprintf(b, "  TWO MASTERS: %s%s\n", i.TwoMasters, seen)
+	}
 	if c := i.Compared; c != nil {
 		fmt.Fprintf(b, "  compared   %s\n", comparison(c, now))
 	}
@@ -133,9 +140,6 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		tallyLines(b, "odd", m.Notices, now)
 	}
 	fmt.Fprintf(b, "  addresses  %s\n", addresses(i, now))
-	if c := i.Contention; c != nil {
-		fmt.Fprintf(b, "  contention %s ago: %s\n", age(now, c.At), contention(c))
-	}
 	if c := i.LastChange; !c.At.IsZero() {
 		took := ""
 		if c.Took > 0 {
@@ -309,14 +313,6 @@ func join(ips []netip.Addr) string {
 		texts[k] = ip.String()
 	}
 	return strings.Join(texts, ", ")
-}
-
-// contention names the other master.
-func contention(c *node.Contention) string {
-	if c.MAC != "" {
-		return fmt.Sprintf("%s announces %s", c.MAC, c.IP)
-	}
-	return fmt.Sprintf("%s advertises priority %d", c.Advertiser, c.Priority)
 }
 
 // checkLines is one line for each check.

@@ -151,6 +151,16 @@ var reports = map[string]node.Report{
 }
 
 func init() {
+	reports["two-masters"] = node.Report{
+		Version: "1.2.3", PID: 4711, Started: ago(time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(time.Hour)},
+		Node: &node.Status{Node: "lb1", Instances: []node.InstanceStatus{{
+			Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: ago(time.Hour), Why: "no other master", Priority: 150,
+			Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{ip10}, Holding: true, Confirmed: true, Lease: 2 * time.Second,
+			Contention: &node.Contention{At: ago(900 * time.Millisecond), IP: ip10, MAC: "02:00:00:00:00:02"},
+			TwoMasters: "02:00:00:00:00:02 answers for 192.0.2.10 while this host is master, and no advert of it is heard: two masters; look on both hosts",
+			Routers:    []node.RouterStatus{{Family: "IPv4", State: "master"}},
+		}}},
+	}
 	instance := func(name, iface string, own uint8, routers ...node.RouterStatus) node.InstanceStatus {
 		return node.InstanceStatus{
 			Name: name, Group: "edge", Interface: iface, VRID: 71, State: node.Backup, Since: ago(time.Minute), Why: "listening", Priority: 100, Own: own,

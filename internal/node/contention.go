@@ -26,6 +26,7 @@ type Contention struct {
 	At         time.Time  `json:"at"`
 	began      time.Time
 	told       bool
+	until      time.Time // as long as this it is believed to last without further evidence, once it was told
 }
 
 // contended is a master that heard another one. Clients may have learned the other's MAC: announce again.
@@ -50,6 +51,9 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	n.lookUp(now, i)
 	c.At, c.began = now, now
+	if old := i.contention; old != nil && !old.At.Before(i.since) {
+		c.until = old.until
+	}
 	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
 		c.began, c.told = old.began, old.told
 		if !c.Advertiser.IsValid() {
@@ -73,7 +77,28 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 			Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
 		})
 	}
+	if c.told || now.Before(c.until) {
+		c.until = c.lasts(i)
+	}
 	i.contention = &c
+}
+
+// lasts is until when a second master is believed in. Where no advert of it is heard its announcements are what there is, and once
+// each has had its say they come no oftener than the addresses are announced again.
+func (c *Contention) lasts(i *instance) time.Time {
+	if c.Advertiser.IsValid() {
+		return i.calm
+	}
+	return c.At.Add(contentionGap + i.cfg.Announce.Refresh)
+}
+
+// twoMasters says that there are two, as long as that is believed; empty: no.
+func (i *instance) twoMasters(now time.Time) string {
+	c := i.contention
+	if c == nil || i.state != Master || c.At.Before(i.since) || !now.Before(c.until) {
+		return ""
+	}
+	return c.describe(i)
 }
 
 // describe is the evidence in words, with what usually causes it.

@@ -59,9 +59,12 @@ type InstanceStatus struct {
 	Routers    []RouterStatus `json:"routers"`
 	LastChange Change         `json:"last_change"`
 	LetGo      LetGo          `json:"let_go,omitzero"`
-	Contention *Contention    `json:"contention,omitempty"`
-	Compared   *Comparison    `json:"compared,omitempty"` // a shadow's
-	Retry      time.Time      `json:"retry,omitzero"`     // when an address that could not be set is tried again
+	// Contention is the newest evidence of a second master, also of one that was on its way out or in. TwoMasters says in words that there are
+	// two now, and where to look.
+	Contention *Contention `json:"contention,omitempty"`
+	TwoMasters string      `json:"two_masters,omitempty"`
+	Compared   *Comparison `json:"compared,omitempty"` // a shadow's
+	Retry      time.Time   `json:"retry,omitzero"`     // when an address that could not be set is tried again
 }
 
 // RouterStatus is one virtual router's part: an instance has one for each family.
@@ -106,7 +109,7 @@ type PeerStatus struct {
 func (n *Node) Status(now time.Time) *Status {
 	s := &Status{Node: n.cfg.Name, Shadow: n.cfg.Shadow, At: now, Stopping: n.stopping, Drained: slices.Sorted(maps.Keys(n.drains)), Links: n.linkStatuses()}
 	for _, i := range n.instances {
-		s.Instances = append(s.Instances, n.instanceStatus(i))
+		s.Instances = append(s.Instances, n.instanceStatus(now, i))
 	}
 	for _, f := range n.fates {
 		if f.group != "" {
@@ -153,12 +156,12 @@ func (f *fate) waiting() (heard []string) {
 }
 
 // instanceStatus copies what readers may keep.
-func (n *Node) instanceStatus(i *instance) InstanceStatus {
+func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 	s := InstanceStatus{
 		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
-		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry,
+		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, TwoMasters: i.twoMasters(now),
 	}
 	if n.cfg.Shadow {
 		s.Holding, s.Confirmed, s.LetGo = false, false, LetGo{}

@@ -478,6 +478,9 @@ func (tr *tracer) status(h *sim.Host) {
 		if c := i.Contention; c != nil {
 			tr.printf("  contention: %s priority %d, %s %s", c.Advertiser, c.Priority, c.IP, c.MAC)
 		}
+		if i.TwoMasters != "" {
+			tr.printf("  two masters: %s", i.TwoMasters)
+		}
 		if c := i.Compared; c != nil {
 			tr.printf("  agrees %t since %s: %s", c.Agrees, c.Since.Sub(tr.c.Now().Add(-tr.c.Since())), c.Why)
 		}
