@@ -54,6 +54,7 @@ func screen(r node.Report, now time.Time) string {
 	if len(r.Checks) > 0 {
 		b.WriteString("\nchecks\n")
 		checkLines(&b, r.Checks, now)
+		hintLines(&b, r.Checks)
 	}
 	if len(r.Hooks) > 0 {
 		b.WriteString("\nhooks\n")
@@ -348,6 +349,17 @@ func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 func lastLine(output string) string {
 	output = strings.TrimSpace(output)
 	return strings.TrimSpace(output[strings.LastIndexByte(output, '\n')+1:])
+}
+
+// hintLines say once what may be behind the failure of several checks.
+func hintLines(b *strings.Builder, checks []node.CheckReport) {
+	told := map[string]bool{"": true}
+	for _, c := range checks {
+		if !told[c.Hint] {
+			told[c.Hint] = true
+			fmt.Fprintf(b, "  hint: %s\n", c.Hint)
+		}
+	}
 }
 
 // hookLines is one line for each hook and instance that it ran for.

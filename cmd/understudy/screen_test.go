@@ -146,7 +146,11 @@ var reports = map[string]node.Report{
 			Name: "web", Interface: "eth0", VRID: 71, State: node.Init, Since: ago(100 * time.Millisecond), Why: `check "nginx" has no result yet`, Priority: 150,
 			Terms: []node.Term{{What: "base", Value: 150}}, Addresses: []netip.Addr{ip10}, Routers: []node.RouterStatus{{Family: "IPv4"}},
 		}}},
-		Checks: []node.CheckReport{{Name: "nginx", Kind: "http"}},
+		Checks: []node.CheckReport{
+			{Name: "nginx", Kind: "http"},
+			{Name: "page", Kind: "http", Known: true, Reason: "refused", At: ago(time.Second), Hint: "net.ipv4.ip_nonlocal_bind is 0"},
+			{Name: "tls", Kind: "tcp", Known: true, Reason: "refused", At: ago(time.Second), Hint: "net.ipv4.ip_nonlocal_bind is 0"},
+		},
 	},
 }
 

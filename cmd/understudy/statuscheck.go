@@ -42,6 +42,7 @@ func statusOfCheck(cmd *cobra.Command, r node.Report, name string, asJSON bool) 
 func checkScreen(c node.CheckReport, now time.Time) string {
 	var b strings.Builder
 	checkLines(&b, []node.CheckReport{c}, now)
+	hintLines(&b, []node.CheckReport{c})
 	for line := range strings.Lines(c.Output) {
 		fmt.Fprintf(&b, "  | %s\n", strings.TrimRight(line, "\n"))
 	}

@@ -11,17 +11,16 @@ import (
 
 // checked takes one run of a check: the node hears of verdicts, of new reasons and of what it asked for, the log of verdicts.
 func (d *Daemon) checked(r checks.Result) {
-	if !r.Healthy {
-		r.Reason += d.nonlocalHint(r)
-	}
 	before, known := d.monitors.results.Swap(r.Check, r)
 	log := d.log.Named("check").With("check", r.Check)
-	if r.Changed {
-		if r.Healthy {
-			log.Info("healthy", "why", r.Reason)
-		} else {
-			log.Warn("unhealthy", "why", r.Reason)
+	if r.Changed && r.Healthy {
+		log.Info("healthy", "why", r.Reason)
+	} else if r.Changed {
+		about := []any{"why", r.Reason}
+		if hint := d.nonlocalHint(r); hint != "" {
+			about = append(about, "hint", hint)
 		}
+		log.Warn("unhealthy", about...)
 	}
 	old, _ := before.(checks.Result)
 	if !known || old.Warning != r.Warning && r.Warning != "" {
@@ -41,7 +40,7 @@ func (d *Daemon) checked(r checks.Result) {
 // cannot start there while the kernel forbids it.
 func (d *Daemon) nonlocalHint(r checks.Result) string {
 	status := d.snapshot.Load()
-	if status == nil || !r.Absent {
+	if status == nil || !r.Absent || r.Healthy {
 		return ""
 	}
 	applies := map[string]bool{}
@@ -60,7 +59,7 @@ func (d *Daemon) nonlocalHint(r checks.Result) string {
 			if ip.Is6() {
 				family = "ipv6"
 			}
-			return fmt.Sprintf(" (this host does not hold %s, and net.%s.ip_nonlocal_bind is 0: an nginx that listens on %s cannot start here; set it to 1 in /etc/sysctl.d)", ip, family, ip)
+			return fmt.Sprintf("this host does not hold %s, and net.%s.ip_nonlocal_bind is 0: an nginx that listens on %s cannot start here; set it to 1 in /etc/sysctl.d", ip, family, ip)
 		}
 	}
 	return ""

@@ -92,7 +92,7 @@ func (d *Daemon) checkReports() []node.CheckReport {
 			r := v.(checks.Result)
 			check = node.CheckReport{
 				Name: c.Name, Kind: c.Kind, Known: true, Healthy: r.Healthy, Reason: r.Reason, Output: r.Output,
-				Streak: r.Streak, Need: r.Need, At: r.At, Took: r.Took, Warning: r.Warning,
+				Streak: r.Streak, Need: r.Need, At: r.At, Took: r.Took, Warning: r.Warning, Hint: d.nonlocalHint(r),
 			}
 		}
 		out = append(out, check)

@@ -35,6 +35,7 @@ type CheckReport struct {
 	At      time.Time     `json:"at,omitzero"`
 	Took    time.Duration `json:"took_ns"`
 	Warning string        `json:"warning,omitempty"`
+	Hint    string        `json:"hint,omitempty"` // what may be behind a failure, and what to do about it
 }
 
 // HookReport is a hook's last run for one instance.
