@@ -127,6 +127,9 @@ func steered(f *hostFlags, name string, on bool, ask func(*control.Client) error
 	}
 	client := control.Dial(f.runtimeDir)
 	err := ask(client)
+	if _, ok := errors.AsType[*control.SilentError](err); ok {
+		return fmt.Errorf("%w; what it had begun to do it does all the same once it goes on: see understudy status then", err)
+	}
 	if !errors.Is(err, control.ErrNotRunning) {
 		return err
 	}
@@ -217,7 +220,7 @@ func reloadCommand() *cobra.Command {
 			ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 			defer cancel()
 			r, err := control.Dial(f.runtimeDir).Reload(ctx)
-			if errors.Is(err, control.ErrNotRunning) {
+			if _, silent := errors.AsType[*control.SilentError](err); silent || errors.Is(err, control.ErrNotRunning) {
 				return err
 			}
 			if err != nil {

@@ -61,6 +61,7 @@ func TestDrained(t *testing.T) {
 // A daemon that starts at that very moment may have read the saved set before it was changed, and is asked then.
 func TestDrainBesideADaemonThatStarts(t *testing.T) {
 	f := &hostFlags{runtimeDir: t.TempDir(), stateDir: t.TempDir()}
+	frozen := &control.SilentError{PID: 1}
 	none := fmt.Errorf("%w (nobody answers)", control.ErrNotRunning)
 	for name, tt := range map[string]struct {
 		answers []error
@@ -70,6 +71,7 @@ func TestDrainBesideADaemonThatStarts(t *testing.T) {
 		"it runs":              {[]error{nil}, false, nil},
 		"it refuses":           {[]error{errors.ErrUnsupported}, false, errors.ErrUnsupported},
 		"it has just started":  {[]error{none, nil}, true, nil},
+		"it is frozen":         {[]error{frozen}, false, frozen},
 		"there is none at all": {[]error{none, none}, true, control.ErrNotRunning},
 	} {
 		asked := 0

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -19,6 +20,18 @@ import (
 // ErrNotRunning says that no daemon answers on the socket.
 var ErrNotRunning = errors.New("understudy is not running")
 
+// SilentError says that a daemon has the socket, and did not answer in time.
+type SilentError struct {
+	PID int // 0: it is not known, as from another container
+}
+
+func (e *SilentError) Error() string {
+	if e.PID == 0 {
+		return "the daemon does not answer: it is stopped, or starved"
+	}
+	return fmt.Sprintf("the daemon (pid %d) does not answer: it is stopped, or starved; look at it with: ps -o pid,stat,wchan:24,args -p %d", e.PID, e.PID)
+}
+
 // maxAnswer bounds what a client reads: the report of thousands of instances is some megabytes.
 const maxAnswer = 64 << 20
 
@@ -26,16 +39,22 @@ const maxAnswer = 64 << 20
 type Client struct {
 	path string
 	http *http.Client
+	pid  atomic.Int64 // of who listened there last
 }
 
 // Dial makes a client of the daemon with that runtime directory; it connects at the first request.
 func Dial(runtimeDir string) *Client {
-	path := filepath.Join(runtimeDir, SocketName)
+	c := &Client{path: filepath.Join(runtimeDir, SocketName)}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		conn, err := d.DialContext(ctx, "unix", c.path)
+		if err == nil {
+			c.pid.Store(int64(peerOf(conn).pid))
+		}
+		return conn, err
 	}
-	return &Client{path, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	return c
 }
 
 // Report asks for the status.
@@ -111,6 +130,8 @@ func (c *Client) once(ctx context.Context, method, path string, query url.Values
 		return fmt.Errorf("%w (nobody answers on %s)", ErrNotRunning, c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("ask the daemon: %s: permission denied: be root, or a member of the socket's group", c.path)
+	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &SilentError{int(c.pid.Load())}
 	case err != nil:
 		return fmt.Errorf("ask the daemon: %w", err)
 	}

@@ -86,7 +86,7 @@ func FuzzAnswer(f *testing.F) {
 		if ok {
 			code = http.StatusOK
 		}
-		c := &Client{"control.sock", &http.Client{Transport: answering{code, body}}}
+		c := &Client{path: "control.sock", http: &http.Client{Transport: answering{code, body}}}
 		r, err := c.Report(t.Context())
 		if err == nil && (!ok || r.Node == nil) {
 			t.Errorf("%d %q is taken for %+v", code, body, r)

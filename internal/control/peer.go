@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,11 @@ import (
 
 // peer is who is at the other end of a connection, by the kernel's word.
 type peer struct {
+	pid    int32 // 0: it is in another namespace of processes
 	uid    uint32
 	groups []uint32
 	err    error
+	conn   syscall.RawConn
 }
 
 // maxGroups bounds the supplementary groups that are asked for; Linux allows 65536.
@@ -53,7 +56,22 @@ func peerOf(c net.Conn) peer {
 	if err := raw.Control(func(fd uintptr) { p = credentials(int(fd)) }); err != nil {
 		return peer{err: err}
 	}
+	p.conn = raw
 	return p
+}
+
+// gone says whether who asked has closed the connection. Then the daemon was frozen for longer than anybody waits, and what was wanted
+// then may be the last thing that is wanted now.
+func (p peer) gone() (gone bool) {
+	if p.conn == nil {
+		return false
+	}
+	_ = p.conn.Control(func(fd uintptr) { // else the server has closed it
+		at := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(at, 0)
+		gone = err == nil && n > 0 && at[0].Revents&unix.POLLHUP != 0
+	})
+	return gone
 }
 
 func credentials(fd int) peer {
@@ -65,7 +83,7 @@ func credentials(fd int) peer {
 	if err != nil {
 		return peer{err: fmt.Errorf("ask for the peer's groups: %w", err)}
 	}
-	return peer{uid: cred.Uid, groups: append(groups, cred.Gid)}
+	return peer{pid: cred.Pid, uid: cred.Uid, groups: append(groups, cred.Gid)}
 }
 
 // peerGroups is getsockopt(SO_PEERGROUPS), which x/sys/unix has no function for.

@@ -206,13 +206,16 @@ func (s slots) work(r *http.Request, do func(*http.Request) (any, error)) (code 
 	return http.StatusOK, answer
 }
 
-// steerBy serves what only some may do.
+// steerBy serves what only some may do, while who asks waits for the answer.
 func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
 	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
 		p := peerIn(r.Context())
 		if err := p.maySteer(*s.steer.Load(), uint32(os.Geteuid())); err != nil {
 			reply(w, http.StatusForbidden, failure{err.Error()})
+			return
+		}
+		if p.gone() {
 			return
 		}
 		serve(w, r)
@@ -226,6 +229,9 @@ func (s *Server) byRoot(do func(*http.Request) (any, error)) http.HandlerFunc {
 		p := peerIn(r.Context())
 		if p.err != nil || p.uid != 0 {
 			reply(w, http.StatusForbidden, failure{"only root may exchange the daemon's program"})
+			return
+		}
+		if p.gone() {
 			return
 		}
 		serve(w, r)
