@@ -129,6 +129,7 @@ func TestHelpNamesTheExitCodes(t *testing.T) {
 		{"status", []string{
 			fmt.Sprintf("%d for master", exitOK), fmt.Sprintf("%d for backup or init", exitBackup),
 			fmt.Sprintf("%d for fault or drained", exitFault), fmt.Sprintf("%d when the daemon does not run", exitNotRunning),
+			fmt.Sprintf("%d when it does not answer", exitSilent), fmt.Sprintf("%d when it goes on and somebody should look", exitLook), fmt.Sprintf("%d when an instance is in fault", exitFault),
 		}},
 		{"drain", []string{fmt.Sprintf("%d when nobody took them", exitNobodyTook), fmt.Sprintf("%d when it is done but", exitUnsaved), fmt.Sprintf("%d when this host had to let go", exitDropped)}},
 		{"validate", []string{"Exits 0 when", "1 when it cannot"}},

@@ -33,10 +33,10 @@ func FuzzScreen(f *testing.F) {
 		for _, c := range r.Checks {
 			harmless(t, checkScreen(c, now))
 		}
-		statusCode(r, false)
+		hostCode(r)
 		if only(r.Node, "web") == nil {
 			harmless(t, screen(r, now))
-			statusCode(r, true)
+			instanceCode(r)
 		}
 	})
 }

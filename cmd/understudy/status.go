@@ -20,6 +20,9 @@ const (
 	exitBackup     = 3
 	exitFault      = 4 // or drained
 	exitNotRunning = 5
+	exitSilent     = 6 // a daemon runs, and does not answer
+	// exitLook is of status without a name: it goes on, and somebody should look.
+	exitLook = 3
 )
 
 // statusBound is how long a daemon may take to answer.
@@ -35,8 +38,10 @@ func statusCommand() *cobra.Command {
 		Short: "Show who holds the addresses, and why",
 		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
 			"checks, and the last change with its cause.\n\n" +
-			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained, 5 when the daemon does not run; without\n" +
-			"it 0 when the daemon runs and nothing is in fault.\n\n" +
+			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained. Without, for monitoring, 4 when an\n" +
+			"instance is in fault, a second master is seen or adverts do not leave, 3 when it goes on and somebody should look (a check is\n" +
+			"unhealthy, a hook's last run failed, the configuration or an exchange of the program was refused, a peer's name has no\n" +
+			"address), else 0. In any case 5 when the daemon does not run, 6 when it does not answer; then nothing is printed, nor by --json.\n\n" +
 			"With --check it shows that check with all that is kept of its last output, and exits 0 if it is healthy, 4 if not, 3 while it\n" +
 			"has no verdict.",
 		Args: cobra.MaximumNArgs(1),
@@ -63,6 +68,10 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, check string, asJSO
 		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
 		return exitCode(exitNotRunning)
 	}
+	if _, ok := errors.AsType[*control.SilentError](err); ok {
+		fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
+		return exitCode(exitSilent)
+	}
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,11 @@ func status(cmd *cobra.Command, f *hostFlags, args []string, check string, asJSO
 	} else {
 		fmt.Fprint(cmd.OutOrStdout(), screen(r, time.Now()))
 	}
-	if code := statusCode(r, len(args) == 1); code != exitOK {
+	code := hostCode(r)
+	if len(args) == 1 {
+		code = instanceCode(r)
+	}
+	if code != exitOK {
 		return exitCode(code)
 	}
 	return nil
@@ -117,14 +130,28 @@ func only(s *node.Status, name string) error {
 	return nil
 }
 
-// statusCode is what scripts and monitoring ask for. A group holds its addresses if any of its instances does.
-func statusCode(r node.Report, one bool) int {
-	if !one {
-		if slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.State == node.Fault }) {
+// hostCode is what monitoring asks for. A drained host is as somebody wants it.
+func hostCode(r node.Report) int {
+	for _, i := range r.Node.Instances {
+		mute := slices.ContainsFunc(i.Routers, func(m node.RouterStatus) bool { return m.SendError != "" })
+		if i.State == node.Fault || i.TwoMasters != "" || mute {
 			return exitFault
 		}
-		return exitOK
 	}
+	missing := func(m node.RouterStatus) bool {
+		return slices.ContainsFunc(m.Peers, func(p node.PeerStatus) bool { return p.Problem != "" })
+	}
+	if r.Config.Rejected != "" || r.Reexec != nil && r.Reexec.Refused != "" ||
+		slices.ContainsFunc(r.Checks, func(c node.CheckReport) bool { return c.Known && !c.Healthy }) ||
+		slices.ContainsFunc(r.Hooks, func(h node.HookReport) bool { return h.Error != "" }) ||
+		slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return slices.ContainsFunc(i.Routers, missing) }) {
+		return exitLook
+	}
+	return exitOK
+}
+
+// instanceCode is what scripts ask for. A group holds its addresses if any of its instances does.
+func instanceCode(r node.Report) int {
 	state := r.Node.Instances[0].State
 	if len(r.Node.Groups) > 0 {
 		state = r.Node.Groups[0].State

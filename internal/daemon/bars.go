@@ -248,16 +248,18 @@ func (l *loop) besideBars(tell func()) {
 	}
 }
 
-// inspect looks which addresses of the instances on an interface something else has set; it waits until that is known.
-func (d *Daemon) inspect(ctx context.Context, ifName string) {
+// inspect has it looked which addresses of the instances on an interface something else has set; wait waits until that is known.
+func (d *Daemon) inspect(ctx context.Context, ifName string) (wait func()) {
 	if d.opts.Shadow {
-		return
+		return func() {}
 	}
 	done := make(chan struct{})
 	d.addresses.inspect(ifName, done)
-	select {
-	case <-done:
-	case <-ctx.Done():
+	return func() {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
 	}
 }
 

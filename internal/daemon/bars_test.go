@@ -41,9 +41,9 @@ func TestBarsTellWhatStands(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", when, diff)
 			}
 		}
-		d.inspect(t.Context(), "eth0")
+		d.inspect(t.Context(), "eth0")()
 		heard("at the start", node.Barred{Instance: "web", Why: "keepalived has it"})
-		d.inspect(t.Context(), "eth0")
+		d.inspect(t.Context(), "eth0")()
 		heard("when nothing has changed")
 		kernel.foreign[place{"eth0", vip2}] = errors.New("somebody set it")
 		d.addresses.cameOn("eth0", vip2)

@@ -142,6 +142,7 @@ func (k *portKeeper) flush(now time.Time) {
 func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	old := k.open[l.Name]
 	c := portChange{link: linkOf(l), port: old}
+	inspected := k.inspect(ctx, l.Name) // while the sockets are opened
 	// A packet socket does not outlive its interface going down: it reports that as an error, once, whenever it is used next.
 	stale := old != nil && (!l.Up || old.index != l.Index || old.mac != l.MAC || old.broken.Load())
 	if stale {
@@ -166,7 +167,7 @@ func (k *portKeeper) follow(ctx context.Context, l linux.Link) {
 	}
 	if c.port != nil {
 		c.port.own.Store(&l.Own)
-		k.inspect(ctx, l.Name)
+		inspected()
 	}
 	k.hand(ctx, c)
 }

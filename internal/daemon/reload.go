@@ -184,7 +184,7 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	d.watcher.SetInterfaces(d.watched())
 	d.relock()
 	for _, name := range d.wanted() {
-		d.inspect(ctx, name)
+		d.inspect(ctx, name)()
 	}
 	if err := d.openUp(ctx); err != nil {
 		return err

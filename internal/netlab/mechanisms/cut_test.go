@@ -179,8 +179,8 @@ func TestDeaf(t *testing.T) {
 		}
 		drops := fmt.Sprintf("adverts of %s reach eth0 and are dropped on this host: look at its firewall (INPUT, protocol 112) and rp_filter", []string{"10.0.0.12", "10.0.0.11"}[n])
 		h.Says(t, regexp.QuoteMeta(drops), moveBound)
-		if out := h.Does(t, 0, "status"); !strings.Contains(out, drops) {
-			t.Errorf("the status of %s does not say that %s:\n%s", h.Name(), drops, out)
+		if out := h.Does(t, 4, "status"); !strings.Contains(out, drops) || !strings.Contains(out, "TWO MASTERS: "+other.MAC().String()) {
+			t.Errorf("the status of %s does not say that there are two masters, or that %s:\n%s", h.Name(), drops, out)
 		}
 	}
 	from := time.Now()
