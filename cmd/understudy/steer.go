@@ -51,6 +51,7 @@ func drainCommand() *cobra.Command {
 			"it is done but could not be saved, 6 when this host had to let go of some meanwhile (its interface failed, a check\n" +
 			"releases) and nobody was heard to take over. Of several that hold it is 6, then 5, then 4. Without a running daemon it\n" +
 			"changes the saved set and exits 0.\n\n" + nginxStopHelp,
+		Args: wholeHost,
 		RunE: func(cmd *cobra.Command, _ []string) error { return drain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)
@@ -139,6 +140,14 @@ func steered(f *hostFlags, name string, on bool, ask func(*control.Client) error
 	return ask(client)
 }
 
+// wholeHost refuses arguments: the name of an instance is the first that people think of.
+func wholeHost(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("a host is drained as a whole, with all that it has; leave %q out (--for NAME says whose drain it is)", args[0])
+	}
+	return nil
+}
+
 // savedDrains is the set that outlives a daemon.
 func savedDrains(f *hostFlags) daemon.Drains {
 	return daemon.Drains{StateDir: f.stateDir, RuntimeDir: f.runtimeDir}
@@ -171,10 +180,22 @@ func shellQuoted(word string) string {
 func undrain(cmd *cobra.Command, f *hostFlags, name string) error {
 	ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 	defer cancel()
-	err := steered(f, name, false, func(c *control.Client) error { return c.Undrain(ctx, name) })
+	saved, loadErr := savedDrains(f).Load()
+	u := node.Undrained{Unknown: loadErr == nil && !slices.Contains(saved, name)}
+	err := steered(f, name, false, func(c *control.Client) error {
+		answer, err := c.Undrain(ctx, name)
+		if err == nil {
+			u = answer
+		}
+		return err
+	})
+	what := ""
+	if u.Unknown {
+		what = fmt.Sprintf(" (there was no drain for %s)", shellQuoted(name))
+	}
 	if errors.Is(err, control.ErrNotRunning) {
 		left, err := savedDrains(f).Load()
-		fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: undrained from its next start%s\n", stillDrained(left))
+		fmt.Fprintf(cmd.OutOrStdout(), "understudy is not running: undrained from its next start%s%s\n", what, stillDrained(left))
 		if err != nil { // of another file than the one that was changed
 			fmt.Fprintf(cmd.ErrOrStderr(), "understudy: %v\n", err)
 		}
@@ -186,6 +207,10 @@ func undrain(cmd *cobra.Command, f *hostFlags, name string) error {
 	var left []string
 	if r, err := control.Dial(f.runtimeDir).Report(ctx); err == nil && r.Node != nil { // undrained it is, whether or not the daemon says more
 		left = r.Node.Drained
+	}
+	if u.Unknown {
+		fmt.Fprintf(cmd.OutOrStdout(), "there was no drain for %s%s\n", shellQuoted(name), stillDrained(left))
+		return nil
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "undrained%s\n", stillDrained(left))
 	return nil
@@ -199,6 +224,7 @@ func undrainCommand() *cobra.Command {
 		Use:   "undrain",
 		Short: "Take part in the election again",
 		Long:  "Lifts one drain. The host takes part in the election again when nobody's drain is left; which are left is said.\n\n" + nginxStopHelp,
+		Args:  wholeHost,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return undrain(cmd, &f, name) },
 	}
 	f.addDirs(cmd)

@@ -15,11 +15,15 @@ const unitHelp = "\n\nAfter -- it takes the options of run, as the units have th
 // directories. Only after --: a person who types --node must not get this host for another.
 func (f *hostFlags) takeDaemons(cmd *cobra.Command) {
 	cmd.Long += unitHelp
+	own := cmd.Args
+	if own == nil {
+		own = cobra.NoArgs
+	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if cmd.ArgsLenAtDash() == 0 {
 			return nil
 		}
-		return cobra.NoArgs(cmd, args)
+		return own(cmd, args)
 	}
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if err := f.goBy(cmd.Flags(), args); err != nil {

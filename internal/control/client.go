@@ -73,8 +73,9 @@ func (c *Client) Drain(ctx context.Context, name string) (d node.Drained, err er
 }
 
 // Undrain lifts one name's drain.
-func (c *Client) Undrain(ctx context.Context, name string) error {
-	return c.do(ctx, http.MethodPost, "/v1/undrain", url.Values{"for": {name}}, nil)
+func (c *Client) Undrain(ctx context.Context, name string) (u node.Undrained, err error) {
+	err = c.do(ctx, http.MethodPost, "/v1/undrain", url.Values{"for": {name}}, &u)
+	return u, err
 }
 
 // Reload has the configuration read again.

@@ -43,7 +43,7 @@ func ask(c *Client, what string) string {
 	case "drain":
 		_, err = c.Drain(context.Background(), "admin")
 	case "undrain":
-		err = c.Undrain(context.Background(), "admin")
+		_, err = c.Undrain(context.Background(), "admin")
 	case "reload":
 		_, err = c.Reload(context.Background())
 	case "reexec":

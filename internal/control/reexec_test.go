@@ -124,7 +124,7 @@ func TestRequestsThatAreCutAreRepeated(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	if err := Dial(dir).Undrain(t.Context(), "admin"); err != nil {
+	if _, err := Dial(dir).Undrain(t.Context(), "admin"); err != nil {
 		t.Errorf("a request that was cut once: %v", err)
 	}
 	_ = cutter.Close()

@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // Bounds of the server.
@@ -143,7 +146,11 @@ func (s *Server) handler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return struct{}{}, s.daemon.Undrain(r.Context(), name)
+		var u node.Undrained
+		if before := s.daemon.Report().Node; before != nil {
+			u.Unknown = !slices.Contains(before.Drained, name)
+		}
+		return u, s.daemon.Undrain(r.Context(), name)
 	}))
 	mux.HandleFunc("POST /v1/reexec", s.byRoot(func(r *http.Request) (any, error) { return nil, s.daemon.Reexec(r.Context()) }))
 	mux.HandleFunc("POST /v1/reload", s.steerBy(func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) }))

@@ -46,6 +46,7 @@ func TestReportArrivesAsItWasMade(t *testing.T) {
 func TestSteeringReachesTheDaemon(t *testing.T) {
 	var asked []string
 	d := &fakeDaemon{
+		report: func() node.Report { return node.Report{Node: &node.Status{Drained: []string{"admin"}}} },
 		drain: func(_ context.Context, name string) (node.Drained, error) {
 			asked = append(asked, "drain "+name)
 			return node.Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, nil
@@ -69,8 +70,10 @@ func TestSteeringReachesTheDaemon(t *testing.T) {
 	if diff := cmp.Diff(node.Drained{Moved: []string{"web"}, Kept: []string{"mail"}, Unsaved: "disk full"}, drained); diff != "" {
 		t.Errorf("drained (-want +got):\n%s", diff)
 	}
-	if err := c.Undrain(t.Context(), "admin"); err != nil {
-		t.Error(err)
+	for _, name := range []string{"admin", "bogus"} {
+		if u, err := c.Undrain(t.Context(), name); err != nil || u.Unknown != (name == "bogus") {
+			t.Errorf("undrain for %s: %+v, %v", name, u, err)
+		}
 	}
 	reloaded, err := c.Reload(t.Context())
 	if err != nil {
@@ -79,7 +82,7 @@ func TestSteeringReachesTheDaemon(t *testing.T) {
 	if diff := cmp.Diff(node.Reloaded{Changed: true, Summary: "check nginx changed"}, reloaded); diff != "" {
 		t.Errorf("reloaded (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"drain a name/with ?&= in it", "undrain admin", "reload"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"drain a name/with ?&= in it", "undrain admin", "undrain bogus", "reload"}, asked); diff != "" {
 		t.Errorf("asked of the daemon (-want +got):\n%s", diff)
 	}
 }
@@ -95,7 +98,8 @@ func TestErrorsOfTheDaemonReachTheClientInItsWords(t *testing.T) {
 	c := Dial(dir)
 	_, drainErr := c.Drain(t.Context(), "admin")
 	_, reloadErr := c.Reload(t.Context())
-	for what, err := range map[string]error{"drain": drainErr, "undrain": c.Undrain(t.Context(), "admin"), "reload": reloadErr} {
+	_, undrainErr := c.Undrain(t.Context(), "admin")
+	for what, err := range map[string]error{"drain": drainErr, "undrain": undrainErr, "reload": reloadErr} {
 		if err == nil || err.Error() != words {
 			t.Errorf("%s: error %q, want %q", what, err, words)
 		}

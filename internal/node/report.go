@@ -77,6 +77,11 @@ type Drained struct {
 	Unsaved string `json:"unsaved,omitempty"`
 }
 
+// Undrained is the end of an undrain.
+type Undrained struct {
+	Unknown bool `json:"unknown,omitempty"` // there was no drain of that name
+}
+
 // Reloaded is the end of a reload.
 type Reloaded struct {
 	Changed bool   `json:"changed"`
