@@ -75,6 +75,25 @@ func (t Transition) arguments() []string {
 	return []string{form, t.Instance, strings.ToUpper(string(t.State)), strconv.Itoa(priority)}
 }
 
+// Variable is one of the environment of a hook.
+type Variable struct{ Name, Doc string }
+
+// Variables are those that say what happened, in the order in which people think of them.
+var Variables = []Variable{
+	{"UNDERSTUDY_INSTANCE", "The instance; empty for a group."},
+	{"UNDERSTUDY_GROUP", "The group, or the one that the instance is in."},
+	{"UNDERSTUDY_STATE", "What it became: master, backup, fault, stop, or contention, which is no change of state."},
+	{"UNDERSTUDY_PREVIOUS", "What it was before: also init or leaving."},
+	{"UNDERSTUDY_PRIORITY", "The effective priority, 1 to 255; of a group the lowest of its instances'."},
+	{"UNDERSTUDY_REASON", "Why, in the words of the log."},
+	{"UNDERSTUDY_ADDRESSES", "The virtual addresses, with spaces between."},
+	{"UNDERSTUDY_INTERFACE", "Their interface."},
+	{"UNDERSTUDY_NODE", "This node's name."},
+	{"UNDERSTUDY_GENERATION", "A number that grows with each change of the instance, to tell an old call from a new one."},
+	{"UNDERSTUDY_PEER", "Of a contention: the address that the other master advertises from, where that is known."},
+	{"UNDERSTUDY_PEER_MAC", "Of a contention: the MAC address that answers for the addresses, where that is known."},
+}
+
 // environment adds the transition to an environment, and replaces what that has under the same names.
 func (t Transition) environment(base []string) []string {
 	addresses := make([]string, 0, len(t.Addresses))
@@ -89,24 +108,14 @@ func (t Transition) environment(base []string) []string {
 	if t.Group {
 		instance, group = "", t.Instance
 	}
-	set := []struct{ name, value string }{
-		{"UNDERSTUDY_INSTANCE", instance},
-		{"UNDERSTUDY_GROUP", group},
-		{"UNDERSTUDY_STATE", string(t.State)},
-		{"UNDERSTUDY_PREVIOUS", string(t.Previous)},
-		{"UNDERSTUDY_PRIORITY", strconv.Itoa(t.Priority)},
-		{"UNDERSTUDY_REASON", t.Reason},
-		{"UNDERSTUDY_ADDRESSES", strings.Join(addresses, " ")},
-		{"UNDERSTUDY_INTERFACE", t.Interface},
-		{"UNDERSTUDY_NODE", t.Node},
-		{"UNDERSTUDY_GENERATION", strconv.FormatUint(t.Generation, 10)},
-		{"UNDERSTUDY_PEER", peer},
-		{"UNDERSTUDY_PEER_MAC", t.PeerMAC},
+	values := [...]string{ // of Variables
+		instance, group, string(t.State), string(t.Previous), strconv.Itoa(t.Priority), t.Reason, strings.Join(addresses, " "), t.Interface, t.Node,
+		strconv.FormatUint(t.Generation, 10), peer, t.PeerMAC,
 	}
 	env := slices.Clone(base)
-	for _, v := range set {
-		env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, v.name+"=") })
-		env = append(env, v.name+"="+oneLine(v.value))
+	for k, v := range Variables {
+		env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, v.Name+"=") })
+		env = append(env, v.Name+"="+oneLine(values[k]))
 	}
 	return env
 }

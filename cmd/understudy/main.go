@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -61,15 +62,19 @@ func rootCommand() *cobra.Command {
 		Short: "Keeps virtual IP addresses on a host whose nginx is healthy",
 		Long: "understudy runs beside nginx on two or more hosts. VRRP elects the one host that holds the virtual addresses,\n" +
 			"health checks move the election, and hooks tell nginx about it.",
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0])}
+				return usageError{fmt.Errorf("unknown command %q%s", args[0], meant(cmd, args[0]))}
 			}
 			return cmd.Help()
 		},
 	}
+	root.SetVersionTemplate(versionLine() + "\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.Args = cobra.ArbitraryArgs // RunE says what is wrong with them
@@ -78,6 +83,15 @@ func rootCommand() *cobra.Command {
 		cmd.Args = asUsage(cmd.Args)
 	}
 	return root
+}
+
+// meant names the commands that a word is close to.
+func meant(root *cobra.Command, word string) string {
+	near := root.SuggestionsFor(word)
+	if len(near) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
 }
 
 // asUsage makes too many or too few arguments a usage error.

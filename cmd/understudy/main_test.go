@@ -27,6 +27,9 @@ func TestUsageErrors(t *testing.T) {
 		want string // on stderr
 	}{
 		{"an unknown command", []string{"bogus"}, `unknown command "bogus"`},
+		{"a slip", []string{"valdate"}, `unknown command "valdate"; did you mean validate?`},
+		{"another", []string{"drian"}, `unknown command "drian"; did you mean drain?`},
+		{"an empty path", []string{"validate", ""}, "validate: one of the paths is empty"},
 		{"an unknown flag", []string{"validate", "--nope"}, "unknown flag: --nope"},
 		{"an unknown flag of no command", []string{"--nope"}, "unknown flag: --nope"},
 		{"a flag without its value", []string{"run", "--node"}, "flag needs an argument: --node"},
@@ -148,9 +151,11 @@ func TestHelpNamesTheExitCodes(t *testing.T) {
 func TestVersion(t *testing.T) {
 	defer func(was string) { release = was }(release)
 	release = "1.2.3"
-	code, stdout, _ := command(t, "version")
-	if want := fmt.Sprintf("understudy 1.2.3 %s linux/%s\n", runtime.Version(), runtime.GOARCH); code != exitOK || stdout != want {
-		t.Errorf("exit code %d, %q, want %q", code, stdout, want)
+	want := fmt.Sprintf("understudy 1.2.3 %s linux/%s\n", runtime.Version(), runtime.GOARCH)
+	for _, how := range []string{"version", "--version"} {
+		if code, stdout, _ := command(t, how); code != exitOK || stdout != want {
+			t.Errorf("%s: exit code %d, %q, want %q", how, code, stdout, want)
+		}
 	}
 	release = ""
 	if v := version(); !strings.HasPrefix(v, "devel") && v != "unknown" {

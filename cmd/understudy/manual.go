@@ -111,9 +111,39 @@ func commandPage(c *cobra.Command, date time.Time) string {
 		r.section("OPTIONS")
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) { r.flag(f) })
 	}
+	if !c.HasParent() {
+		r.daemon()
+	}
 	r.section("SEE ALSO")
 	fmt.Fprintf(&r, "%s\n", escape(seeAlso(c)))
 	return r.String()
+}
+
+// daemon is what the main page says of the daemon, and of all commands.
+func (r *roff) daemon() {
+	r.section("EXIT STATUS")
+	for _, e := range []struct{ status, meaning string }{
+		{"0", "It is done."},
+		{"1", "It is not, and standard error says why."},
+		{"2", "The command line cannot be understood."},
+		{"3 and more", "See the pages of the commands that have them: status and drain."},
+	} {
+		r.item(e.status, "", e.meaning)
+	}
+	r.section("SIGNALS")
+	r.text("Those of the daemon, understudy run:")
+	r.item("SIGHUP", "", "Reads the configuration again, as understudy reload does.")
+	r.item("SIGTERM, SIGINT", "", "Hands the addresses over, releases them, runs the stop hooks and ends. A second one ends it at once.")
+	r.section("FILES")
+	for _, f := range []struct{ path, meaning string }{
+		{defaultConfig + "/understudy.hcl", "The configuration, with checks.d/ and conf.d/ beside it: see understudy.hcl(5)."},
+		{"/etc/default/understudy, /etc/sysconfig/understudy", "UNDERSTUDY_OPTIONS: arguments of the service's understudy run."},
+		{defaultRuntime, "The control socket, and the list of the addresses that are held."},
+		{defaultState, "What outlives a reboot: the drains, and what is known of other hosts' signed adverts."},
+		{defaultHelper, "Where the daemon has hooks run by root."},
+	} {
+		r.item(f.path, "", f.meaning)
+	}
 }
 
 // flag is one option of a command.
@@ -184,6 +214,13 @@ func (r *roff) block(b config.Block, inside string) {
 			what += ", default " + o.Default
 		}
 		r.item(o.Name, " ("+what+")", o.Doc)
+	}
+	if len(b.Variables) > 0 {
+		r.WriteString(".PP\n")
+		r.text("The environment of the program says what happened:")
+	}
+	for _, v := range b.Variables {
+		r.item(v.Name, "", v.Doc)
 	}
 	for _, nested := range b.Nested {
 		r.block(nested, " in "+strings.Fields(b.Header)[0])

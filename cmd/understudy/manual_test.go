@@ -39,13 +39,18 @@ func TestManualPages(t *testing.T) {
 			t.Errorf("%s is another one the second time: %v", file, err)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "man5", "understudy.hcl.5"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"advertise_interval", "expect_status", "pid_file", `announce in instance`} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("understudy.hcl(5) lacks %s", want)
+	for name, wants := range map[string][]string{
+		"man5/understudy.hcl.5": {"advertise_interval", "expect_status", "pid_file", `announce in instance`, "UNDERSTUDY_PEER_MAC", "noprefixroute"},
+		"man8/understudy.8":     {".SH EXIT STATUS", ".SH SIGNALS", "SIGHUP", ".SH FILES", "/run/understudy"},
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %s", name, want)
+			}
 		}
 	}
 }

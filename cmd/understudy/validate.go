@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +28,9 @@ func validateCommand() *cobra.Command {
 					return usageError{fmt.Errorf("write the paths behind validate or with --config, not both")}
 				}
 				paths = args
+			}
+			if slices.Contains(paths, "") {
+				return usageError{errors.New("validate: one of the paths is empty")}
 			}
 			return validate(cmd, paths, nodes, strict, asJSON)
 		},

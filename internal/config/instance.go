@@ -19,7 +19,7 @@ type rawInstance struct {
 	Interface         string        `hcl:"interface" doc:"The network interface of the addresses and the adverts."`
 	VRID              int           `hcl:"vrid" doc:"The virtual router's number, 1..255, the same on all hosts."`
 	Priority          int           `hcl:"priority" doc:"The base priority, 2..255; the highest healthy host has the addresses."`
-	Addresses         []string      `hcl:"addresses" doc:"The virtual addresses, such as [\"192.0.2.10\", \"2001:db8::10\"]."`
+	Addresses         []string      `hcl:"addresses" doc:"The virtual addresses, such as [\"192.0.2.10\", \"2001:db8::10\"]." more:"In the output of ip address each is a /32 (scope host, dynamic, noprefixroute, the lease as valid_lft) or a /128 (deprecated), so that the host's own connections never come from it. One that is written with a prefix, such as 192.0.2.10/24, is so too, and brings a route to that network on the interface (proto 112) where the host has none."`
 	Version           int           `hcl:"version,optional" default:"3" doc:"The VRRP version: 3, or 2 for peers that speak only that."`
 	AdvertiseInterval time.Duration `hcl:"advertise_interval,optional" default:"1s" doc:"The time between two adverts."`
 	DeadAdverts       int           `hcl:"dead_adverts,optional" default:"3" doc:"So many intervals of silence, and the skew time, and a backup takes over."`

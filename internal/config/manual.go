@@ -18,6 +18,8 @@ type Block struct {
 	Options []Option
 	// Nested are the blocks that may stand inside.
 	Nested []Block
+	// Variables are those of the environment of what it runs.
+	Variables []notify.Variable
 }
 
 // Option is one attribute of a block.
@@ -50,7 +52,11 @@ func Manual() []Block {
 	}
 	blocks = append(blocks, Block{Header: `notify "KIND" "NAME"`, Doc: "What every kind of hook takes.", Options: optionsOf(notify.Settings{})})
 	for _, k := range notify.Kinds {
-		blocks = append(blocks, Block{Header: `notify "` + k.Name + `" "NAME"`, Doc: k.Doc, Options: optionsOf(k.New())})
+		b := Block{Header: `notify "` + k.Name + `" "NAME"`, Doc: k.Doc, Options: optionsOf(k.New())}
+		if _, ok := k.New().(*notify.ScriptOptions); ok {
+			b.Variables = notify.Variables
+		}
+		blocks = append(blocks, b)
 	}
 	return append(blocks,
 		Block{Header: "control", Doc: "The control socket.", Options: optionsOf(rawControl{})},
@@ -59,7 +65,7 @@ func Manual() []Block {
 	)
 }
 
-// optionsOf reads the tags of the structs' fields.
+// optionsOf reads the tags of the structs' fields. What is more than an error message needs has a tag of its own.
 func optionsOf(structs ...any) (list []Option) {
 	for _, s := range structs {
 		v := reflect.Indirect(reflect.ValueOf(s))
@@ -71,7 +77,8 @@ func optionsOf(structs ...any) (list []Option) {
 			}
 			name, optional, _ := strings.Cut(tag, ",")
 			list = append(list, Option{
-				Name: name, Type: typeWord(field.Type), Required: optional == "", Default: defaultOf(field), Doc: field.Tag.Get("doc"),
+				Name: name, Type: typeWord(field.Type), Required: optional == "", Default: defaultOf(field),
+				Doc: strings.TrimSpace(field.Tag.Get("doc") + " " + field.Tag.Get("more")),
 			})
 		}
 	}
