@@ -102,7 +102,7 @@ func (g *migration) step(t *testing.T, n int) time.Time {
 	for _, c := range g.steps[n] {
 		t.Logf("%s$ %s", c.on.Name(), c.text)
 		switch c.text {
-		case "systemctl disable --now understudy": // nothing has started it
+		case "systemctl disable --now understudy understudy-nginx": // nothing has started them
 		case "systemctl disable --now keepalived":
 			g.keepalived[c.on].stop(t)
 		case "systemctl reload keepalived":
