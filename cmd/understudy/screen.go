@@ -141,6 +141,9 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		tallyLines(b, "odd", m.Notices, now)
 	}
 	fmt.Fprintf(b, "  addresses  %s\n", addresses(i, now))
+	if i.Beside != "" {
+		fmt.Fprintf(b, "  BESIDE     it could not take part again: %s\n", i.Beside)
+	}
 	if c := i.LastChange; !c.At.IsZero() {
 		took := ""
 		if c.Took > 0 {

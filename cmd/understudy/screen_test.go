@@ -34,6 +34,7 @@ var reports = map[string]node.Report{
 			Name: "web", Interface: "eth0", VRID: 71, State: node.Master, Since: ago(2 * time.Hour), Why: "no other master", Priority: 90,
 			Terms:     []node.Term{{What: "base", Value: 150}, {What: `check "backends"`, Value: -60}},
 			Addresses: []netip.Addr{ip10, ip6}, Holding: true, Confirmed: true, Lease: 2 * time.Second,
+			Beside:     "192.0.2.10 is on eth0 already and not ours: something else set it",
 			Routers:    []node.RouterStatus{{Family: "IPv4", State: "master"}, {Family: "IPv6", State: "master", SendError: "operation not permitted"}},
 			LastChange: node.Change{From: node.Backup, To: node.Master, Why: "no other master", At: ago(2 * time.Hour), Took: 2300 * time.Microsecond},
 		}}},

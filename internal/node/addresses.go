@@ -167,14 +167,20 @@ func (n *Node) addressFailed(now time.Time, i *instance, ev AddressFailed) {
 	n.settle(now, i.fate)
 }
 
-// barred takes note of what stands in an instance's way, or no longer does. One that holds its addresses goes on.
+// barred takes note of what stands in an instance's way, or no longer does. One that holds its addresses goes on, and says so.
 func (n *Node) barred(now time.Time, ev Barred) {
+	isNews := ev.Why != "" && n.bars[ev.Instance] != ev.Why
 	if ev.Why == "" {
 		delete(n.bars, ev.Instance)
 	} else {
 		n.bars[ev.Instance] = ev.Why
 	}
-	n.named(ev.Instance, func(i *instance) { n.settle(now, i.fate) })
+	n.named(ev.Instance, func(i *instance) {
+		if isNews && i.holding {
+			n.do(Warned{i.cfg.Name, "it holds its addresses and goes on, but could not take part again: " + ev.Why})
+		}
+		n.settle(now, i.fate)
+	})
 }
 
 // forgetBars drops what stands in the way of instances that are no longer configured.

@@ -47,15 +47,17 @@ type InstanceStatus struct {
 	Since      time.Time `json:"since"`
 	Why        string    `json:"why"`
 	// Priority is the effective one; Terms are what the instance's own would be the sum of, Unhealthy why it is 1 instead.
-	Priority   uint8          `json:"priority"`
-	Own        uint8          `json:"own_priority"` // without its group and while healthy
-	Terms      []Term         `json:"terms"`
-	Unhealthy  []string       `json:"unhealthy,omitempty"`
-	Addresses  []netip.Addr   `json:"addresses"`
-	Holding    bool           `json:"holding"`            // they are wanted on this host
-	Confirmed  bool           `json:"confirmed"`          // and the kernel has them
-	Lease      time.Duration  `json:"lease_ns"`           // 0: none
-	Leftover   *Leftover      `json:"leftover,omitempty"` // addresses that are still here although they are not wanted
+	Priority  uint8         `json:"priority"`
+	Own       uint8         `json:"own_priority"` // without its group and while healthy
+	Terms     []Term        `json:"terms"`
+	Unhealthy []string      `json:"unhealthy,omitempty"`
+	Addresses []netip.Addr  `json:"addresses"`
+	Holding   bool          `json:"holding"`            // they are wanted on this host
+	Confirmed bool          `json:"confirmed"`          // and the kernel has them
+	Lease     time.Duration `json:"lease_ns"`           // 0: none
+	Leftover  *Leftover     `json:"leftover,omitempty"` // addresses that are still here although they are not wanted
+	// Beside is what else on this host has its addresses, or runs its virtual router, while it holds them.
+	Beside     string         `json:"beside,omitempty"`
 	Routers    []RouterStatus `json:"routers"`
 	LastChange Change         `json:"last_change"`
 	LetGo      LetGo          `json:"let_go,omitzero"`
@@ -167,6 +169,9 @@ func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 		s.Holding, s.Confirmed, s.LetGo = false, false, LetGo{}
 		c := i.compared.Comparison
 		s.Compared = &c
+	}
+	if i.holding {
+		s.Beside = n.bars[i.cfg.Name]
 	}
 	if i.contention != nil {
 		c := *i.contention
