@@ -111,6 +111,7 @@ var ErrNoKey = errors.New("the active key is not known, and nothing is sent with
 // Sign proves an advert: it puts the password into it, or returns the trailer that goes behind it, the same for every
 // destination. Without anything to prove it returns nil.
 func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source netip.Addr) ([]byte, error) {
+	a.look(now)
 	switch {
 	case cfg == nil || cfg.Mode == ReceiveOnly:
 		return nil, nil

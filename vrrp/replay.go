@@ -149,7 +149,8 @@ func passed(now time.Time, mark Mark) Sequence {
 }
 
 // look sees whether this host's clock was set since it looked last: the wall reading of an instant went on by more or less than the
-// monotonic one did.
+// monotonic one did. It is asked with each advert, of others and of this host: a master that hears nobody must not learn of it only by
+// the first advert of another one, who would be early from then on.
 func (a *Authenticator) look(now time.Time) {
 	if by := now.Round(0).Sub(a.began.Round(0)) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > startSlack {
 		a.clockSet(now, by > 0)
@@ -229,6 +230,7 @@ func (a *Authenticator) Deaf(now time.Time, cfg *Auth) {
 	if cfg == nil || len(cfg.Keys) == 0 {
 		return
 	}
+	a.look(now)
 	if began := start(now); began.After(a.floor) || !a.floor.within(cfg.Window, now) {
 		a.floor = began
 	}
