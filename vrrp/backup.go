@@ -59,8 +59,10 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 	m.restart(now)
 }
 
-// listening says whether a router that woke late waits for any advert at all; see StepDown.
-func (m *Machine) listening() bool { return m.pending.why != "" && m.pending.cause == Silence }
+// listening says whether a router that woke late waits for any advert at all; see StepDown. Once it has listened it knows.
+func (m *Machine) listening() bool {
+	return m.ready == nil && m.pending.why != "" && m.pending.cause == Silence
+}
 
 // preemptable says whether a master of that priority is one that we may push aside. Health beats stickiness: one that
 // offers its addresses (priority 1) always is.

@@ -192,7 +192,7 @@ func (r *run) checkEarly(before *Machine, actions []Action) {
 		if len(actions) > 0 || r.m.state != Backup || waits && is.Before(was) && !before.listening() || r.m.ready != nil && before.ready == nil {
 			r.fail("an early advert moved a backup: the wait from %s to %s", was, is)
 		}
-		if moving := before.pending.why != "" && !before.listening(); moving && !reflect.DeepEqual(before, r.m) {
+		if moving := before.pending.why != "" && before.pending.cause != Silence; moving && !reflect.DeepEqual(before, r.m) {
 			r.fail("an early advert ended a handover")
 		}
 	case Master:

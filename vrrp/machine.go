@@ -347,7 +347,7 @@ func (m *Machine) early(now time.Time, ev Early) []Action {
 	quieter := m.state == Leaving
 	switch m.state {
 	case Backup:
-		moving := m.ready != nil && m.ready.cause != Silence || m.pending.why != "" && !m.listening()
+		moving := m.ready != nil && m.ready.cause != Silence || m.pending.why != "" && m.pending.cause != Silence
 		quieter = !moving && !m.preemptable(now, a.Priority)
 	case Master:
 		quieter = m.lastResort() && m.losesTo(a.Priority, ev.From)
