@@ -319,7 +319,7 @@ func check(h *sim.Host, args []string) error {
 		return fmt.Errorf("want: check HOST CHECK ok|fail|unseen|silent")
 	}
 	has := func(i node.Instance) bool { _, ok := i.Checks[args[0]]; return ok }
-	if !slices.ContainsFunc(h.Config().Instances, has) {
+	if !slices.Contains(h.Config().Checks, args[0]) && !slices.ContainsFunc(h.Config().Instances, has) {
 		return fmt.Errorf("host %q has no check %q", h.Name, args[0])
 	}
 	switch args[1] {

@@ -83,6 +83,7 @@ func newHost(c *Cluster, number int, cfg node.Config) *Host {
 			h.checks[name] = &Verdict{Healthy: true}
 		}
 	}
+	h.cfg.Checks = slices.Sorted(maps.Keys(h.checks))
 	return h
 }
 
@@ -259,6 +260,7 @@ func (h *Host) recheck(names []string, began time.Time) {
 
 // Reconfigure gives the process another configuration; a process that starts later has it too.
 func (h *Host) Reconfigure(cfg node.Config) {
+	cfg.Checks = slices.Sorted(maps.Keys(h.checks)) // they are run whoever heeds them
 	h.cfg = cfg
 	h.addDevices(cfg)
 	h.feed(node.Reconfigured{Config: cfg})
