@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"time"
 
 	"github.com/understudy-ha/understudy/checks"
@@ -41,12 +40,9 @@ type sealedState struct {
 // header is the first line of a state that is written down.
 const header = "understudy state, format %d\n"
 
-// encode writes the state. Instants are written by the wall clock as it was when the state was sealed, whatever that clock has
-// shown before: they are as far from each other as they were by the monotonic clock.
+// encode writes the state, its instants by the wall clock as it was when the state was sealed.
 func (s *sealedState) encode() ([]byte, error) {
-	now := s.Node.At
-	wall := now.Round(0)
-	move(reflect.ValueOf(s), func(t time.Time) time.Time { return wall.Add(t.Sub(now)) })
+	node.ToWall(s, s.Node.At)
 	text := bytes.NewBufferString(fmt.Sprintf(header, sealedFormat))
 	err := json.NewEncoder(text).Encode(s)
 	return text.Bytes(), err
@@ -75,8 +71,7 @@ func decodeState(text []byte, clock func() (time.Duration, error)) (*sealedState
 	if passed < 0 || s.Node.At.IsZero() {
 		return nil, errors.New("read the sealed state: it is of another run of this machine")
 	}
-	wall, then := s.Node.At, time.Now().Add(-passed)
-	move(reflect.ValueOf(s), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) })
+	node.FromWall(s, s.Node.At, time.Now().Add(-passed))
 	for k := range s.Node.Config.Instances {
 		i := &s.Node.Config.Instances[k]
 		if err := usable(i); err != nil {
@@ -84,41 +79,6 @@ func decodeState(text []byte, clock func() (time.Duration, error)) (*sealedState
 		}
 	}
 	return s, nil
-}
-
-// move replaces every instant in a value but the zero one, which is no instant, and says whether there was any. What has none is
-// not written to: others may read it.
-func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		return !v.IsNil() && move(v.Elem(), to)
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			moved = move(v.Index(i), to) || moved
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			value := reflect.New(v.Type().Elem()).Elem()
-			value.Set(v.MapIndex(key))
-			if move(value, to) {
-				v.SetMapIndex(key, value)
-				moved = true
-			}
-		}
-	case reflect.Struct:
-		if t, ok := reflect.TypeAssert[time.Time](v); ok {
-			if !t.IsZero() {
-				v.Set(reflect.ValueOf(to(t)))
-			}
-			return !t.IsZero()
-		}
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				moved = move(v.Field(i), to) || moved
-			}
-		}
-	}
-	return moved
 }
 
 // capture takes what the loop and others know. The checks and hooks must rest if it is to be gone on with.

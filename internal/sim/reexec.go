@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/json"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -97,59 +96,18 @@ func (h *Host) Return() {
 	h.replan()
 }
 
-// pack writes a sealed node, as the daemon does: its instants by the wall clock as it is now, whatever that has shown before.
+// pack writes a sealed node, as the daemon does.
 func pack(s node.Sealed) ([]byte, error) {
-	move(reflect.ValueOf(&s), byWall(s.At))
+	node.ToWall(&s, s.At)
 	return json.Marshal(s)
 }
 
-// byWall gives instants the wall reading that they would have if the clock had never been set.
-func byWall(now time.Time) func(time.Time) time.Time {
-	wall := now.Round(0)
-	return func(t time.Time) time.Time { return wall.Add(t.Sub(now)) }
-}
-
-// unpack reads it after a time, and carries the instants over to the clock as it is by then.
+// unpack reads it after a time.
 func unpack(text []byte, now time.Time, passed time.Duration) (*node.Sealed, error) {
 	var s node.Sealed
 	if err := json.Unmarshal(text, &s); err != nil {
 		return nil, err
 	}
-	wall, then := s.At, now.Add(-passed)
-	move(reflect.ValueOf(&s), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) })
+	node.FromWall(&s, s.At, now.Add(-passed))
 	return &s, nil
-}
-
-// move replaces every instant in a value but the zero one, and says whether there was any. What has none is not written to.
-func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		return !v.IsNil() && move(v.Elem(), to)
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			moved = move(v.Index(i), to) || moved
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			value := reflect.New(v.Type().Elem()).Elem()
-			value.Set(v.MapIndex(key))
-			if move(value, to) {
-				v.SetMapIndex(key, value)
-				moved = true
-			}
-		}
-	case reflect.Struct:
-		if t, ok := reflect.TypeAssert[time.Time](v); ok {
-			if !t.IsZero() {
-				v.Set(reflect.ValueOf(to(t)))
-			}
-			return !t.IsZero()
-		}
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				moved = move(v.Field(i), to) || moved
-			}
-		}
-	}
-	return moved
 }

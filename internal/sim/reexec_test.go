@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/json"
-	"reflect"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,7 +69,7 @@ func faithful(h *Host) {
 
 // asText is a status as readers get it, but for what its instants were called before the clock was set.
 func asText(s *node.Status, now time.Time) string {
-	move(reflect.ValueOf(s), byWall(now))
+	node.ToWall(s, now)
 	text, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		panic(err)

@@ -1,0 +1,54 @@
+package node
+
+import (
+	"reflect"
+	"time"
+)
+
+// ToWall makes every instant that a value points to one of the wall clock, for whoever writes the value down: as far from now as it is by the
+// monotonic clock, whatever the wall clock has shown before.
+func ToWall(v any, now time.Time) {
+	wall := now.Round(0)
+	move(reflect.ValueOf(v), func(t time.Time) time.Time { return wall.Add(t.Sub(now)) })
+}
+
+// FromWall makes them instants of the clock of whoever has read the value: by that one it was written then, and wrote that wall reading for
+// now.
+func FromWall(v any, wall, then time.Time) {
+	move(reflect.ValueOf(v), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) })
+}
+
+// move replaces every instant in a value but the zero one, which is no instant, and says whether there was any. What has none is
+// not written to: others may read it.
+func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return !v.IsNil() && move(v.Elem(), to)
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			moved = move(v.Index(i), to) || moved
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.Set(v.MapIndex(key))
+			if move(value, to) {
+				v.SetMapIndex(key, value)
+				moved = true
+			}
+		}
+	case reflect.Struct:
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
+			if !t.IsZero() {
+				v.Set(reflect.ValueOf(to(t)))
+			}
+			return !t.IsZero()
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				moved = move(v.Field(i), to) || moved
+			}
+		}
+	}
+	return moved
+}
