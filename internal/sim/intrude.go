@@ -95,8 +95,8 @@ func difference(path string, a, b reflect.Value) string {
 }
 
 // Replay plays an advert with a good signature to the host, which it was not given when it was sent: it did not listen yet. It may make
-// the host wait for its sender, or one that is unhealthy or leaves let go. It makes nobody master, and nobody speak; a healthy master
-// does not mind.
+// the host wait for its sender, or one that is unhealthy or leaves let go. It makes nobody master, and nobody speak, but for the last
+// advert of an unhealthy master that gives way to its sender: that one may live, and must announce itself. A healthy master does not mind.
 func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	if h.node == nil || h.paused || h.frozen || h.Away() || !h.LinkOn(link).Up {
 		return
@@ -114,7 +114,8 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 		changes := false
 		for _, a := range actions {
 			changed, isChange := a.(node.Changed)
-			_, speaks := a.(node.Send)
+			send, speaks := a.(node.Send)
+			speaks = speaks && (send.Payload[2] != vrrp.PriorityIll || !givesWay(actions, send.Instance))
 			if speaks || isChange && (changed.To == node.Master || serving[changed.Instance]) {
 				h.c.Fault("%s answers an old advert of %s, which somebody played to it, with %T", h.Name, from, a)
 			}
@@ -129,6 +130,14 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	}
 	h.feed(read(link, payload, from, to, vrrp.HopLimit))
 	h.c.Observe = observe
+}
+
+// givesWay says whether an instance ceases to be master, for another one.
+func givesWay(actions []node.Action, instance string) bool {
+	return slices.ContainsFunc(actions, func(a node.Action) bool {
+		c, ok := a.(node.Changed)
+		return ok && c.Instance == instance && c.From == node.Master && c.To == node.Backup
+	})
 }
 
 // read is what the daemon's reader makes of a packet.
