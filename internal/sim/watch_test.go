@@ -105,9 +105,26 @@ func (x *watchedHost) configure(cfg node.Config) {
 			now.told = node.Init
 			delete(x.instances, now.name)
 		}
+		x.part(now.last, i, now)
 		now.name, now.cfg, now.last = i.Name, i, i
 		now.patience = max(now.patience, time.Duration(i.DeadAdverts)*i.Interval)
 		x.instances[i.Name] = now
+	}
+}
+
+// part takes note that an instance goes on without a family, which ends as an instance of its own.
+func (x *watchedHost) part(was, is *node.Instance, from *watched) {
+	if was == nil {
+		return
+	}
+	for _, f := range was.Families() {
+		if slices.Contains(is.Families(), f) {
+			continue
+		}
+		i, left := *from, *was
+		left.Addresses = slices.DeleteFunc(slices.Clone(was.Addresses), func(a node.Address) bool { return vrrp.FamilyOf(a.IP) != f })
+		i.name, i.cfg, i.last, i.told = x.spareName(was.Name+"/"+f.String()), nil, &left, node.Stopped
+		x.instances[i.name] = &i
 	}
 }
 
@@ -384,8 +401,11 @@ func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	if len(x.cfg.Groups) > 0 { // it waits for the timers of all
 		slowest = slowestOf(x.cfg.Instances)
 	}
-	bound := boundsOf(slowest, 0, w.slack).holds(i.state, !i.gaveUp.Before(i.since.Add(-maxLinger)))
-	if held := w.c.now.Sub(i.idle); held > bound && !i.reported {
+	gaveUp, from := !i.gaveUp.Before(i.since.Add(-maxLinger)), i.idle
+	if gaveUp {
+		from = later(from, i.gaveUp) // it may have been heard once more, and given up once more: in a storm all comes late
+	}
+	if held := w.c.now.Sub(from); held > boundsOf(slowest, 0, w.slack).holds(i.state, gaveUp) && !i.reported {
 		i.reported = true
 		w.c.Fault("%s has its addresses for %s in state %s", h.Name, held, i.state)
 	}
