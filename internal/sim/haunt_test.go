@@ -48,8 +48,8 @@ func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 }
 
 // mayStay is for how long a host may have addresses after its last process. Killed, a daemon leaves what it had until the others no longer
-// believe in it, or for the least lease, and a cleanup for that one; where there is no lease, for as long as it might have worked. What it
-// found nobody for stays longer.
+// believe in it, or for the least lease, and a cleanup for that one, unless it is killed before the kernel has done anything for it; where
+// there is no lease, for as long as it might have worked. What it found nobody for stays longer.
 func (s *scenario) mayStay(h *Host) time.Duration {
 	lease := least
 	switch {
@@ -62,8 +62,8 @@ func (s *scenario) mayStay(h *Host) time.Duration {
 			}
 		}
 	}
-	most := lease + s.c.cfg.LeaseLate
-	if !h.cleaning {
+	most := lease + s.c.cfg.LeaseLate + h.lagged
+	if !h.cleaning || !h.kernel.obeyed {
 		most = max(most, s.plights[h].believed.Sub(h.ended))
 	}
 	return s.bounds().drift(most)

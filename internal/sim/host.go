@@ -40,10 +40,11 @@ type Host struct {
 	frozen   bool // the whole host stands still
 	deaf     bool // and what is sent to it is lost
 	froze    time.Time
-	stalled  []func()    // what waits for it to go on
-	begun    node.Config // what the process began with
-	cleaning bool        // the process is a cleanup, or the last one was
-	ended    time.Time   // when the last process did, by the host's clock
+	stalled  []func()      // what waits for it to go on
+	begun    node.Config   // what the process began with
+	cleaning bool          // the process is a cleanup, or the last one was
+	ended    time.Time     // when the last process did, by the host's clock
+	lagged   time.Duration // how late what it asked for last is done
 	remains  remains
 	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
 	sealedAt time.Time
@@ -196,7 +197,7 @@ func (h *Host) Kill() {
 
 // end is a process that is no more; what it asked the kernel for is still done.
 func (h *Host) end() {
-	h.node, h.sealed, h.paused, h.waiting, h.wake, h.ended = nil, nil, false, nil, time.Time{}, h.now()
+	h.node, h.sealed, h.paused, h.waiting, h.wake, h.ended, h.lagged = nil, nil, false, nil, time.Time{}, h.now(), h.Lag
 	h.wakeSeq++
 }
 
@@ -216,11 +217,12 @@ func (h *Host) Resume() {
 		return
 	}
 	h.paused, h.resumed = false, h.c.now
-	events := h.waiting
-	h.waiting = nil
+	events, stalled := h.waiting, h.stalled
+	h.waiting, h.stalled = nil, nil
 	for _, ev := range events {
-		h.feed(ev)
+		h.feed(ev) // of a host that stands still it comes before what came since then
 	}
+	h.stalled = append(h.stalled, stalled...)
 	h.replan()
 }
 

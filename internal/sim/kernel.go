@@ -19,6 +19,7 @@ type kernel struct {
 	newest map[string][]node.Address    // what each instance asked for last
 	busy   bool                         // it is at work, or about to
 	began  int                          // counts the processes; what one asked for is nothing to the next
+	obeyed bool                         // the process of now had something of what it asked for done
 	// refuses are addresses that cannot be set, and why.
 	refuses map[netip.Addr]string
 }
@@ -94,6 +95,9 @@ func (k *kernel) apply(batch []node.SetAddresses) {
 	done := make([]node.Event, len(batch))
 	for i, a := range batch {
 		done[i] = k.grant(a)
+		if _, failed := done[i].(node.AddressFailed); !failed {
+			k.obeyed = true
+		}
 	}
 	for i, a := range batch {
 		if _, failed := done[i].(node.AddressFailed); !failed {
@@ -224,7 +228,7 @@ func (k *kernel) list() []netip.Addr {
 // renew is another process.
 func (k *kernel) renew() {
 	k.forget()
-	k.busy = false
+	k.busy, k.obeyed = false, false
 	k.began++
 }
 
