@@ -96,19 +96,24 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
 	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
+	forgets := func(seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second }
+	for who, seq := range x.early {
+		if forgets(seq) {
+			delete(x.heard, who) // what came before goes with it
+		}
+	}
 	for _, heard := range []map[speaker]uint64{x.heard, x.early, x.saved} {
-		maps.DeleteFunc(heard, func(_ speaker, seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second })
+		maps.DeleteFunc(heard, func(_ speaker, seq uint64) bool { return forgets(seq) })
 	}
 	s.deafen(s.keys.ahead - startSlack)
 	s.greet(h)
 }
 
 // relearn takes note that another process goes on for a host's, with what that one knew of the others' clocks.
+// The keys are none of that: whom the old one had not believed yet is early to the new one, until its clock has passed the exchange.
 func (s *scenario) relearn(h *Host) {
-	if s.keys.set {
-		s.plights[h].sure = s.c.now
-		s.deafen(2 * s.keys.ahead)
-	}
+	s.plights[h].sure = s.c.now
+	s.deafen(s.earliness())
 }
 
 // isOld says whether an advert was certainly signed before a host listened: before its process began, or its clock was set. Where that

@@ -27,7 +27,7 @@ type caught struct {
 	node.Send
 	by  *Host
 	at  time.Time // the cluster's clock,
-	own time.Time // and the sender's, the wall reading
+	own time.Time // and what is signed; the sender's may have been set back since it showed that
 }
 
 // speaker is who signs for a virtual router.
@@ -73,7 +73,7 @@ func (s *scenario) catch() {
 				if len(s.keys.caught) == maxCaught {
 					s.keys.caught = s.keys.caught[1:]
 				}
-				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, h.now().Round(0)})
+				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, signedAt(sequence(a.Payload))})
 				s.plights[h].sent = max(s.plights[h].sent, sequence(a.Payload))
 			}
 		}

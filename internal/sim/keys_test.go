@@ -98,7 +98,8 @@ func (s *scenario) giveKeys(h *Host, step int) {
 	s.c.Note("** keys of %s: step %d", h.Name, step)
 	x := s.plights[h]
 	if had := s.auth(x.step); had == nil || len(s.auth(step).Keys) > len(had.Keys) {
-		x.sure = s.c.now // what the new key signed was refused until now
+		x.sure = s.c.now // what the new key signed was refused until now: who was not believed before is early for a while
+		s.deafen(s.earliness())
 	}
 	x.step = step
 	cfg := h.cfg
@@ -120,11 +121,16 @@ func (s *scenario) hush(h *Host) {
 	x := s.plights[h]
 	x.began, x.sure = s.c.now, s.c.now
 	clear(x.early)
-	wait := s.keys.ahead - startSlack
+	s.deafen(max(s.earliness(), min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
+}
+
+// earliness is how long what another host sends may be early to one that listens anew: until its clock has passed that instant. What is
+// remembered of a clock may be wrong if one was set.
+func (s *scenario) earliness() time.Duration {
 	if s.keys.set {
-		wait = 2 * s.keys.ahead
+		return 2 * s.keys.ahead
 	}
-	s.deafen(max(wait, min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
+	return s.keys.ahead - startSlack
 }
 
 // deafen says that for a while a host may not be believed that should be.
