@@ -97,6 +97,14 @@ func (b bounds) converge(priority uint8) time.Duration {
 	return b.drift(down + b.interval + 200*time.Millisecond + b.delay)
 }
 
+// wakes is how much longer it takes where a host has just stood still: it notices with its next advert, and listens before it waits as any
+// other, if a lower one is master by then.
+func (b bounds) wakes() time.Duration { return b.drift(b.interval + 100*time.Millisecond) }
+
+// keeps is how long a host whose instance gets another VRID keeps the addresses of the old one at most: until the timer of the new one
+// is over, which may ask the link before and after.
+func (b bounds) keeps() time.Duration { return b.drift(b.down + 700*time.Millisecond) }
+
 // holds is how long a host may have addresses after a state that allows it. What its process asked for takes the kernel its
 // time. A backup lingers; when its successor gives up without having served it goes on until its own timer decides.
 func (b bounds) holds(s node.State, successorGaveUp bool) time.Duration {

@@ -152,6 +152,11 @@ func (p *promises) expect(name string, s *lasting, owners []string) {
 	}
 }
 
+// overlaps says whether two hosts have an address.
+func (p *promises) overlaps() bool {
+	return slices.ContainsFunc(p.names, func(name string) bool { return !p.since[name].overlap.IsZero() })
+}
+
 // keep remembers since when something is so.
 func keep(since *time.Time, is bool, now time.Time) {
 	switch {

@@ -27,6 +27,7 @@ type scenario struct {
 	slowest time.Duration  // how long a packet was under way so far, at most
 	noises  map[string]int // by what was wrong with it
 	ended   bool
+	woke    bool // at the end some host had just stood still
 }
 
 // plight is what was done to a host.
@@ -209,8 +210,16 @@ func (s *scenario) bounds() bounds {
 // configure gives a host the newest configuration, or none.
 func (s *scenario) configure(h *Host, absent bool) {
 	x := s.plights[h]
-	if !absent && (x.absent || x.vrid != s.common.VRID || !slices.Equal(x.families, s.common.Families())) {
-		s.hush(h) // some of its virtual routers are new
+	if all := x.absent || x.vrid != s.common.VRID; !absent && (all || !slices.Equal(x.families, s.common.Families())) {
+		began := x.began
+		if s.hush(h); !all { // some of its virtual routers are new, the others have listened all the time
+			x.began = began
+		}
+	}
+	if x.vrid != s.common.VRID && !absent && s.p.overlaps() {
+		// Both keep the addresses of the old virtual router for the new one, and neither says so: they stay two for as long.
+		s.late = later(s.late, s.c.now.Add(s.bounds().keeps()))
+		s.c.after(s.bounds().keeps(), s.p.disturbed)
 	}
 	x.vrid, x.families = s.common.VRID, s.common.Families()
 	x.absent, x.version = absent, s.version
@@ -294,6 +303,7 @@ func (s *scenario) end(d dice) {
 	s.c.Network.Loss, s.c.Network.Duplicates = 0, 0
 	keep := d.IntN(len(s.c.hosts)) // lives on, and is healthy if any is
 	for k, h := range s.c.hosts {
+		s.woke = s.woke || h.Frozen() || h.Paused() || h.Away() || s.c.now.Sub(h.resumed) <= s.bounds().wakes()
 		if h.Frozen() {
 			s.thaw(d, h, s.awakening(d))
 		}

@@ -39,6 +39,9 @@ func (s *scenario) settle() {
 		want = best(want)
 	}
 	bound := b.converge(lowest(want))
+	if s.woke {
+		bound += b.wakes()
+	}
 	s.c.Run(bound)
 	s.judge(bound, want)
 	s.c.Run(b.drift(maxLinger))
