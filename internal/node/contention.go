@@ -24,9 +24,9 @@ type Contention struct {
 	IP         netip.Addr `json:"address,omitzero"` // the address that another MAC announced
 	MAC        string     `json:"mac,omitempty"`
 	At         time.Time  `json:"at"`
-	began      time.Time
-	told       bool
-	until      time.Time // as long as this it is believed to last without further evidence, once it was told
+	Began      time.Time  `json:"began"`
+	Told       bool       `json:"told,omitempty"` // in the log
+	Until      time.Time  `json:"until,omitzero"` // as long as this it is believed to last without further evidence, once it was told
 }
 
 // contended is a master that heard another one. Clients may have learned the other's MAC: announce again.
@@ -50,12 +50,12 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 		return // it holds nothing, and nobody can have heard it
 	}
 	n.lookUp(now, i)
-	c.At, c.began = now, now
+	c.At, c.Began = now, now
 	if old := i.contention; old != nil && !old.At.Before(i.since) {
-		c.until = old.until
+		c.Until = old.Until
 	}
 	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
-		c.began, c.told = old.began, old.told
+		c.Began, c.Told = old.Began, old.Told
 		if !c.Advertiser.IsValid() {
 			c.Advertiser, c.Priority = old.Advertiser, old.Priority
 		}
@@ -68,8 +68,8 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	if !c.Advertiser.IsValid() {
 		lasts = contentionSeen
 	}
-	if !c.told && now.Sub(c.began) >= lasts {
-		c.told = true
+	if !c.Told && now.Sub(c.Began) >= lasts {
+		c.Told = true
 		why := c.describe(i) + n.droppedOn(i.cfg.Interface)
 		i.generation++
 		n.do(Warned{i.cfg.Name, why}, Notify{
@@ -77,8 +77,8 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 			Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
 		})
 	}
-	if c.told || now.Before(c.until) {
-		c.until = c.lasts(i)
+	if c.Told || now.Before(c.Until) {
+		c.Until = c.lasts(i)
 	}
 	i.contention = &c
 }
@@ -95,7 +95,7 @@ func (c *Contention) lasts(i *instance) time.Time {
 // twoMasters says that there are two, as long as that is believed; empty: no.
 func (i *instance) twoMasters(now time.Time) string {
 	c := i.contention
-	if c == nil || i.state != Master || c.At.Before(i.since) || !now.Before(c.until) {
+	if c == nil || i.state != Master || c.At.Before(i.since) || !now.Before(c.Until) {
 		return ""
 	}
 	return c.describe(i)
