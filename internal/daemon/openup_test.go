@@ -30,11 +30,13 @@ func newOpening(t *testing.T, hear, follow time.Duration) *opening {
 	t.Helper()
 	o := &opening{began: time.Now(), Daemon: newDaemon(withPeers("lb2"), Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})}
 	o.watcher = new(linux.Watcher)
+	o.addresses = newAddressSetter(&fakeKernel{}, o.post, o.log)
 	if err := o.prepare(o.cfg.Load()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var tasks sync.WaitGroup
+	tasks.Go(func() { _ = o.addresses.run(ctx) })
 	tasks.Go(func() {
 		for {
 			select {

@@ -45,9 +45,11 @@ func newKeeping(t *testing.T, instances ...node.Instance) *keeping {
 		t.Fatal(err)
 	}
 	d.watcher = new(linux.Watcher)
+	d.addresses = newAddressSetter(&fakeKernel{}, d.post, d.log)
 	k := &keeping{t: t, portKeeper: newPortKeeper(d), peer: peer}
 	ctx, cancel := context.WithCancel(context.Background())
 	var loop sync.WaitGroup
+	loop.Go(func() { _ = d.addresses.run(ctx) })
 	loop.Go(func() {
 		for {
 			select {
