@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,8 @@ const (
 	// lockName is the file whose lock a daemon holds as long as it lives. The socket alone does not show that: a daemon
 	// that is stopped, or whose queue of connections is full, answers nobody and still holds its addresses.
 	lockName = "daemon.lock"
+	// socketMode keeps the socket to the daemon's user and the group that may steer.
+	socketMode = 0o660
 	// maxPath is the longest path of a unix socket (unix(7): 108 bytes with the final zero).
 	maxPath = 107
 )
@@ -99,16 +103,27 @@ func listen(path string) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	old := unix.Umask(0o117) // never open to others, not even for an instant
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	unix.Umask(old)
+	l, err := private.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, socketMode); err != nil { // what the umask took from the group
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	if g, err := user.LookupGroup(socketGroup); err == nil {
 		if gid, err := strconv.Atoi(g.Gid); err == nil {
 			_ = os.Chown(path, -1, gid) // not root: the socket has the daemon's own group already
 		}
 	}
-	return l, nil
+	return l.(*net.UnixListener), nil
 }
+
+// private makes sockets that are never open to others, not even for an instant: unix_bind gives the file the mode that the socket has
+// before. (A umask is the whole process's, whatever else makes files meanwhile.)
+var private = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	var err error
+	if ctlErr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), socketMode) }); ctlErr != nil {
+		return ctlErr
+	}
+	return err
+}}
