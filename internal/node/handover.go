@@ -291,8 +291,9 @@ func (n *Node) afterHeard(now time.Time, m *member, ev Heard) {
 	f := m.of.fate
 	f.hearsAgain()
 	if ev.Advert.Priority != vrrp.PriorityRelease {
-		// Still holding, and nobody to hand to: this is whom.
-		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() {
+		// Still holding, and nobody to hand to: this is whom. Not one that is about to be pushed aside: it is no reason to let go of
+		// addresses that are being set, again and again where its interval is shorter than the kernel's time.
+		if f.linger == nil && m.machine.State() == vrrp.Backup && (f.state == Backup || f.state == Leaving) && f.holding() && !f.pushesOn() {
 			n.lingerFor(now, m, ev.From)
 		}
 		if f.linger != nil {

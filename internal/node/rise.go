@@ -54,6 +54,12 @@ func (n *Node) rise(now time.Time, f *fate) {
 	}
 }
 
+// pushesOn says whether the fate waits for its addresses, and is to rise still.
+func (f *fate) pushesOn() bool {
+	_, _, ready := f.ready()
+	return ready && f.rising()
+}
+
 // serveFirst sets the addresses of an instance that has just become master, or announces those that are there already.
 func (n *Node) serveFirst(now time.Time, i *instance) {
 	waited := !i.rising.IsZero()
