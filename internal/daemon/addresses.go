@@ -295,17 +295,9 @@ func (s *addressSetter) performed(ctx context.Context, w node.SetAddresses, fail
 	for _, f := range failed {
 		s.post(ctx, node.AddressFailed{Instance: w.Instance, IP: f.IP, Err: f.Err})
 	}
-	if len(failed) == 0 && s.isNewest(w) {
-		s.post(ctx, node.AddressesSet{Instance: w.Instance})
+	if len(failed) == 0 {
+		s.post(ctx, node.AddressesSet{Instance: w.Instance, Request: w.Request})
 	}
-}
-
-// isNewest says whether the instance still wants those addresses: after a reload it may be waiting for others.
-func (s *addressSetter) isNewest(w node.SetAddresses) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.newest[w.Instance]
-	return n.Interface == w.Interface && slices.Equal(n.Addresses, w.Addresses)
 }
 
 // tellNotice logs what is wrong with the list of held addresses, once for each thing.

@@ -115,7 +115,7 @@ func TestWishes(t *testing.T) {
 		{
 			"a take is done and told",
 			func(s *setting) { s.set(wish("web", none, vip1)) },
-			[]string{"web on eth0: 192.0.2.10"}, []string{"AddressesSet{Instance:web}"},
+			[]string{"web on eth0: 192.0.2.10"}, []string{"AddressesSet{Instance:web Request:0}"},
 		},
 		{
 			"a release is done and not told",
@@ -139,7 +139,7 @@ func TestWishes(t *testing.T) {
 				s.set(wish("mail", none, vip2))
 				s.set(wish("web", none))
 			},
-			[]string{"web on eth0: ", "mail on eth0: 192.0.2.11"}, []string{"AddressesSet{Instance:mail}"},
+			[]string{"web on eth0: ", "mail on eth0: 192.0.2.11"}, []string{"AddressesSet{Instance:mail Request:0}"},
 		},
 		{
 			"a renewal that comes too late is left out",
@@ -153,7 +153,7 @@ func TestWishes(t *testing.T) {
 				s.set(wish("web", time.Now().Add(time.Millisecond), vip1))
 				s.set(wish("web", time.Now().Add(time.Millisecond), vip1))
 			},
-			[]string{"web on eth0: 192.0.2.10"}, []string{"AddressesSet{Instance:web}"},
+			[]string{"web on eth0: 192.0.2.10"}, []string{"AddressesSet{Instance:web Request:0}"},
 		},
 		{
 			"a release is never stale",
@@ -177,7 +177,7 @@ func TestWishes(t *testing.T) {
 				if diff := cmp.Diff(append([]string{"busy on eth0: 192.0.2.10"}, tt.did...), s.kernel.did); diff != "" {
 					t.Errorf("done (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff(append([]string{"AddressesSet{Instance:busy}"}, tt.events...), s.events); diff != "" {
+				if diff := cmp.Diff(append([]string{"AddressesSet{Instance:busy Request:0}"}, tt.events...), s.events); diff != "" {
 					t.Errorf("told (-want +got):\n%s", diff)
 				}
 			})
@@ -395,22 +395,25 @@ func TestWhatWaitsForTheReleaseComesAfterIt(t *testing.T) {
 	})
 }
 
-// TestOnlyTheNewestWishIsConfirmed: what a reload overtook is set, but says nothing about what is wanted by then.
-func TestOnlyTheNewestWishIsConfirmed(t *testing.T) {
+// TestConfirmationNamesItsWish: what was overtaken is set, and the node can tell that it is not the newest.
+func TestConfirmationNamesItsWish(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		newer node.SetAddresses
-		want  []string
+		name    string
+		newer   node.SetAddresses
+		request uint64
+		want    []string
 	}{
-		{"other addresses", wish("web", time.Time{}, vip1, vip2), []string{"AddressesSet{Instance:web}"}},
-		{"a renewal", wish("web", time.Now().Add(time.Hour), vip1), []string{"AddressesSet{Instance:web}", "AddressesSet{Instance:web}"}},
-		{"a release", wish("web", time.Time{}), nil},
+		{"another wish", wish("web", time.Time{}, vip1, vip2), 2, []string{"AddressesSet{Instance:web Request:1}", "AddressesSet{Instance:web Request:2}"}},
+		{"a renewal", wish("web", time.Now().Add(time.Hour), vip1), 1, []string{"AddressesSet{Instance:web Request:1}", "AddressesSet{Instance:web Request:1}"}},
+		{"a release", wish("web", time.Time{}), 0, []string{"AddressesSet{Instance:web Request:1}"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSetting(t)
 				s.kernel.slow = time.Second
-				s.set(wish("web", time.Time{}, vip1))
+				first := wish("web", time.Time{}, vip1)
+				first.Request, tt.newer.Request = 1, tt.request
+				s.set(first)
 				synctest.Wait()
 				s.set(tt.newer)
 				s.drain(t.Context())

@@ -101,14 +101,14 @@ func newDrainedHost(t *testing.T) *drainedHost {
 
 // step feeds an event, and looks what the drain has come to.
 func (h *drainedHost) step(ev node.Event) {
-	var set []string
+	var set []node.Event
 	for _, a := range h.node.Step(h.now, ev) {
 		if a, ok := a.(node.SetAddresses); ok && len(a.Addresses) > 0 {
-			set = append(set, a.Instance)
+			set = append(set, node.AddressesSet{Instance: a.Instance, Request: a.Request})
 		}
 	}
-	for _, name := range set {
-		h.node.Step(h.now, node.AddressesSet{Instance: name})
+	for _, ev := range set {
+		h.node.Step(h.now, ev)
 	}
 	if h.was != nil && (h.how == waits || h.how == unheard) {
 		h.how, h.words = h.d.outcome(h.node.Status(h.now), h.was)

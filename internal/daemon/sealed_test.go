@@ -91,7 +91,7 @@ func aNode(t testing.TB, now time.Time) *node.Node {
 	}})
 	n.Step(now, node.CheckChanged{Check: "nginx", Healthy: true})
 	n.Step(now.Add(5*time.Second), node.Elapsed{})
-	n.Step(now.Add(5*time.Second), node.AddressesSet{Instance: "web"})
+	n.Step(now.Add(5*time.Second), node.AddressesSet{Instance: "web", Request: 1})
 	return n
 }
 

@@ -98,12 +98,13 @@ func (n *Node) take(now time.Time, i *instance) {
 // setAddresses asks for the addresses, and plans the lease's renewal.
 func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 	want := append(append([]Address(nil), i.cfg.Addresses...), i.cfg.Unadvertised...)
-	lifetime := i.lifetime(now)
-	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
-	planned := i.renewal
-	if until.IsZero() {
-		planned = time.Time{} // it is no renewal
+	lifetime, planned := i.lifetime(now), i.renewal
+	if until.IsZero() { // it is no renewal
+		planned = time.Time{}
+		n.requests++
+		i.request = n.requests
 	}
+	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC(), i.request})
 	i.renewal = time.Time{}
 	if lifetime > 0 {
 		i.renewal = n.nextRenewal(now, i, planned)
@@ -121,8 +122,12 @@ func (n *Node) release(now time.Time, i *instance, to string) {
 	i.holding, i.confirmed = false, false
 }
 
-// addressesSet is the kernel's word that they are there: now they can be announced, and the hooks be told.
-func (n *Node) addressesSet(now time.Time, i *instance) {
+// addressesSet is the kernel's word that they are there: now they can be announced, and the hooks be told. Of an earlier request it says
+// nothing: what that one set may be gone by now.
+func (n *Node) addressesSet(now time.Time, i *instance, request uint64) {
+	if request != i.request {
+		return
+	}
 	if late := i.fate.doubtful(now) || due(now, i.rising); late || !i.holding || i.confirmed { // who woke late does not know whether they are there still
 		return
 	}

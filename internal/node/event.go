@@ -73,8 +73,11 @@ type (
 		IP        netip.Addr
 		Expired   bool // its lease ran out
 	}
-	// AddressesSet says that the addresses of the newest SetAddresses are all there.
-	AddressesSet struct{ Instance string }
+	// AddressesSet says that the addresses of a SetAddresses are all there.
+	AddressesSet struct {
+		Instance string
+		Request  uint64 // the one of SetAddresses
+	}
 	// AddressFailed says that one could not be set.
 	AddressFailed struct {
 		Instance string
@@ -217,6 +220,7 @@ type (
 		Until     time.Time     // past it a renewal is stale; zero for anything else
 		// VirtualMAC is the VRID whose MAC address they have; 0: the interface's own.
 		VirtualMAC uint8
+		Request    uint64 // counts what is asked for; a renewal has the one of what it renews
 	}
 	// Announce wants one round of announcements; past Until it is stale.
 	Announce struct {

@@ -29,6 +29,7 @@ type instance struct {
 	advertised time.Time     // when this host sent its last advert
 	patience   time.Duration // how long an earlier configuration lets it be silent after that; see patienceFor
 	holding    bool          // the addresses are wanted on the interface
+	request    uint64        // the last one for them; see SetAddresses
 	confirmed  bool          // the kernel has them
 	announcer  announcer
 	heralds    map[netip.Addr]sighting // when another host announced an address that this one holds last

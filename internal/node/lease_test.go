@@ -42,7 +42,7 @@ func grants(interval time.Duration, dead, count int, jolt time.Duration) (list [
 		}
 	}
 	step(now, node.LinkChanged{Link: node.Link{Name: "eth0", Up: true, Source4: addresses("10.0.0.1")[0].IP}})
-	step(now, node.AddressesSet{Instance: "web"})
+	step(now, node.AddressesSet{Instance: "web", Request: 1})
 	jolted := now
 	for end := now.Add(max(10*time.Second, 5*interval)); ; {
 		due, ok := n.Deadline()

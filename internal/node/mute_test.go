@@ -45,7 +45,7 @@ func (h *host) step(ev node.Event) {
 			}
 		case node.SetAddresses:
 			if len(a.Addresses) > 0 {
-				h.step(node.AddressesSet{Instance: a.Instance})
+				h.step(node.AddressesSet{Instance: a.Instance, Request: a.Request})
 			}
 		case node.Changed:
 			h.states = append(h.states, string(a.To))

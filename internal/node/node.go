@@ -29,6 +29,7 @@ type Node struct {
 	around    map[string]*around // interface -> what else speaks VRRP there
 	memory    memory
 	news      allowance // of lines about senders
+	requests  uint64    // for addresses; see SetAddresses
 	out       []Action  // what the current step asks for
 }
 
@@ -117,7 +118,7 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 	case AddressLost:
 		n.owners(ev.Interface, ev.IP, func(i *instance) { n.addressGone(now, i, ev) })
 	case AddressesSet:
-		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i) })
+		n.named(ev.Instance, func(i *instance) { n.addressesSet(now, i, ev.Request) })
 	case AddressFailed:
 		n.named(ev.Instance, func(i *instance) { n.addressRefused(now, i, ev) })
 	case Stays:

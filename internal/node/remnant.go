@@ -60,7 +60,7 @@ func (n *Node) remain(now time.Time, i *instance, lifetime time.Duration, until 
 		return false
 	}
 	r.sure = now.Add(lifetime - leaseEarly)
-	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC()})
+	n.do(SetAddresses{i.cfg.Name, i.cfg.Interface, want, lifetime, until, i.virtualMAC(), i.request})
 	return true
 }
 

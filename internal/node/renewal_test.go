@@ -24,7 +24,7 @@ func TestRenewalsAreSpread(t *testing.T) {
 	n := node.New(cfg, now)
 	n.Step(now, node.LinkChanged{Link: node.Link{Name: "eth0", Up: true, Source4: addresses("10.0.0.1")[0].IP}})
 	for k := 1; k <= count; k++ {
-		n.Step(now, node.AddressesSet{Instance: fmt.Sprint("web", k)})
+		n.Step(now, node.AddressesSet{Instance: fmt.Sprint("web", k), Request: uint64(k)})
 	}
 	renewals, most := 0, 0
 	for end := now.Add(10 * interval); ; {

@@ -47,7 +47,7 @@ func TestOverdueUnrest(t *testing.T) {
 		t.Error("its timer is due, and it is called calm")
 	}
 	n.Step(due, node.Elapsed{})
-	n.Step(due, node.AddressesSet{Instance: "web"})
+	n.Step(due, node.AddressesSet{Instance: "web", Request: 1})
 	if why := n.Unrest(due); why != "" {
 		t.Errorf("after its timer: %s", why)
 	}

@@ -383,7 +383,7 @@ func (h *Host) perform(a node.Action) {
 		if !h.cfg.Shadow {
 			h.kernel.set(a)
 		} else if len(a.Addresses) > 0 {
-			h.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance}) })
+			h.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance, Request: a.Request}) })
 		}
 	case node.Announce:
 		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })

@@ -16,7 +16,6 @@ type kernel struct {
 	addrs  map[netip.Addr]*leased
 	wants  map[string]node.SetAddresses // the newest request of each instance that waits
 	order  []string                     // those instances
-	newest map[string][]node.Address    // what each instance asked for last
 	busy   bool                         // it is at work, or about to
 	began  int                          // counts the processes; what one asked for is nothing to the next
 	obeyed bool                         // the process of now had something of what it asked for done
@@ -33,7 +32,7 @@ type leased struct {
 }
 
 func newKernel(h *Host) *kernel {
-	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]node.SetAddresses{}, newest: map[string][]node.Address{}, refuses: map[netip.Addr]string{}}
+	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]node.SetAddresses{}, refuses: map[netip.Addr]string{}}
 }
 
 func (k *kernel) has(ip netip.Addr) bool { return k.addrs[ip] != nil }
@@ -47,7 +46,7 @@ func (k *kernel) set(a node.SetAddresses) {
 	} else if old.Until.IsZero() && len(old.Addresses) > 0 {
 		a.Until = time.Time{}
 	}
-	k.wants[a.Instance], k.newest[a.Instance] = a, a.Addresses
+	k.wants[a.Instance] = a
 	if !k.busy {
 		k.busy = true
 		k.h.after(k.h.Lag, k.worker())
@@ -105,11 +104,9 @@ func (k *kernel) apply(batch []node.SetAddresses) {
 		}
 	}
 	for i, a := range batch {
-		set, ok := done[i].(node.AddressesSet)
-		if ok && (len(a.Addresses) == 0 || !slices.Equal(a.Addresses, k.newest[set.Instance])) {
-			continue
+		if len(a.Addresses) > 0 {
+			k.h.feed(done[i])
 		}
-		k.h.feed(done[i])
 	}
 }
 
@@ -126,7 +123,7 @@ func (k *kernel) grant(a node.SetAddresses) node.Event {
 		}
 		k.addrs[want.IP].iface = a.Interface
 	}
-	return node.AddressesSet{Instance: a.Instance}
+	return node.AddressesSet{Instance: a.Instance, Request: a.Request}
 }
 
 // revoke removes what an instance does not want any more.
