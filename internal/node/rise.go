@@ -65,6 +65,10 @@ func (n *Node) serveFirst(now time.Time, i *instance) {
 	waited := !i.rising.IsZero()
 	began := i.rising.Add(-riseWait)
 	i.rising = time.Time{}
+	if waited && !i.confirmed { // they are being set still: the word about that counts
+		n.setAddresses(now, i, now.Add(staleRenewal))
+		return
+	}
 	if !i.confirmed || !waited && !i.cfg.VirtualMAC {
 		n.take(now, i)
 		return

@@ -133,7 +133,7 @@ func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 			continue
 		}
 		if i.rising.IsZero() {
-			f.probed, i.rising = time.Time{}, now.Add(riseWait)
+			f.probed, i.rising = time.Time{}, f.risesBy(now)
 			n.take(now, i)
 		}
 		waits = waits || now.Before(i.rising) || !f.ticking
@@ -151,6 +151,15 @@ func (f *fate) pushes(now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// risesBy is until when an instance that begins to wait for its addresses waits for them: no longer than one that does already.
+func (f *fate) risesBy(now time.Time) time.Time {
+	by := now.Add(riseWait)
+	for _, i := range f.instances {
+		by = earliest(by, i.rising)
+	}
+	return by
 }
 
 // rising says whether an instance waits for its addresses.
