@@ -48,7 +48,7 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 	m.lastPeer = Peer{ev.From, ev.Advert.Priority, ev.Advert.Interval, now}
 	m.firstRelease = time.Time{}
 	if m.listening() {
-		m.restart(now)
+		m.restart(m.heard) // it has been a backup since it woke: a lower advert prolongs nothing
 	}
 	if m.preemptable(now, ev.Advert.Priority) {
 		m.backupPreempts(now, ev)
