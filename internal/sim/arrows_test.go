@@ -43,7 +43,7 @@ var pure = map[string]bool{"vrrp": true, "internal/node": true}
 
 // computes are the packages of the standard library that have no clock, no I/O, no randomness and no log. time is one of them
 // for its types; its clock is looked for by name.
-var computes = []string{"bytes", "cmp", "container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "net/netip", "slices", "strconv", "strings", "time"}
+var computes = []string{"bytes", "cmp", "container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "net/netip", "reflect", "slices", "strconv", "strings", "time"}
 
 // clock is what time must not be used for.
 var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}

@@ -97,14 +97,14 @@ func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
 	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
 	forgets := func(seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second }
+	newest := maps.Clone(x.heard)
 	for who, seq := range x.early {
-		if forgets(seq) {
-			delete(x.heard, who) // what came before goes with it
-		}
+		newest[who] = max(newest[who], seq)
 	}
-	for _, heard := range []map[speaker]uint64{x.heard, x.early, x.saved} {
-		maps.DeleteFunc(heard, func(_ speaker, seq uint64) bool { return forgets(seq) })
+	for _, heard := range []map[speaker]uint64{x.heard, x.early} { // what came before the newest goes with it
+		maps.DeleteFunc(heard, func(who speaker, _ uint64) bool { return forgets(newest[who]) })
 	}
+	maps.DeleteFunc(x.saved, func(_ speaker, seq uint64) bool { return forgets(seq) })
 	s.deafen(s.keys.ahead - startSlack)
 	s.greet(h)
 }

@@ -47,6 +47,7 @@ type recollection struct {
 	began time.Time          // when the process, or the instance, began to listen
 	noted time.Time          // when what the process has of the one before it was saved; zero: it has nothing
 	sure  time.Time          // what was signed before that, by the host's clock, it may not believe
+	anew  bool               // its next reload may bring an instance that it lacked, which begins to hear anew
 	sent  uint64             // the newest sequence of its own
 	set   time.Time          // when its wall clock was set last
 	sets  []time.Duration    // and by how much it had been set before each time, since the process began
@@ -100,6 +101,10 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	}
 	if !h.memorized.Equal(x.at) {
 		x.at, x.saved = h.memorized, maps.Clone(x.heard)
+	}
+	if _, reloads := ev.(node.Reconfigured); reloads && x.anew {
+		x.anew = false
+		clear(x.early)
 	}
 	heard, ok := ev.(node.Heard)
 	if !ok || heard.Sealed == nil || h.cleaning || !listens(h, speaker{heard.Interface, heard.Advert.VRID, heard.From}) {

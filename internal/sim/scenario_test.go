@@ -222,6 +222,7 @@ func (s *scenario) configure(h *Host, absent bool) {
 		s.c.after(s.bounds().keeps(), s.p.disturbed)
 	}
 	x.vrid, x.families = s.common.VRID, s.common.Families()
+	x.anew = x.anew || x.version == unlike
 	x.absent, x.version = absent, s.version
 	cfg := node.Config{Name: h.Name}
 	if !absent {
