@@ -12,7 +12,7 @@ func (m *Machine) enterBackup(now time.Time) {
 	m.deadline = now.Add(m.masterDown())
 }
 
-// stepBackup is RFC 9568 section 6.4.2, with DESIGN's rules for priority 1.
+// stepBackup is RFC 9568 section 6.4.2, with our rules for priority 1.
 func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
 	switch ev := ev.(type) {
 	case Shutdown:

@@ -306,6 +306,11 @@ func TestHostCode(t *testing.T) {
 		{"a peer without an address", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].Peers = []node.PeerStatus{{Problem: "no"}} }), exitLook},
 		{"adverts that do not leave", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].SendError = "no" }), exitFault},
 		{"two masters", of(func(_ *node.Report, i *node.InstanceStatus) { i.TwoMasters = "two" }), exitFault},
+		{"an address that could not be removed", of(func(_ *node.Report, i *node.InstanceStatus) { i.Leftover = new(node.Leftover) }), exitFault},
+		{"something else has its addresses too", of(func(_ *node.Report, i *node.InstanceStatus) { i.Beside = "keepalived" }), exitFault},
+		{"adverts that this host drops", of(func(r *node.Report, _ *node.InstanceStatus) {
+			r.Node.Links = []node.LinkStatus{{Name: "eth0", Dropped: []node.DroppedStatus{{}}}}
+		}), exitFault},
 		{"one in fault, and a hook failed", of(func(r *node.Report, i *node.InstanceStatus) {
 			i.State, r.Hooks = node.Fault, []node.HookReport{{Error: "exit status 1"}}
 		}), exitFault},

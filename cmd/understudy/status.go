@@ -15,7 +15,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// Exit codes of status INSTANCE (the design's section 7).
+// Exit codes of status INSTANCE.
 const (
 	exitBackup     = 3
 	exitFault      = 4 // or drained
@@ -39,7 +39,8 @@ func statusCommand() *cobra.Command {
 		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
 			"checks, and the last change with its cause.\n\n" +
 			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained. Without, for monitoring, 4 when an\n" +
-			"instance is in fault, a second master is seen or adverts do not leave, 3 when it goes on and somebody should look (a check is\n" +
+			"instance is in fault, a second master is seen, adverts do not leave or are dropped here, or an address is here that should not\n" +
+			"be or that something else has set too, 3 when it goes on and somebody should look (a check is\n" +
 			"unhealthy, a hook's last run failed, the configuration or an exchange of the program was refused, a peer's name has no\n" +
 			"address), else 0. In any case 5 when the daemon does not run, 6 when it does not answer; then nothing is printed, nor by --json.\n\n" +
 			"With --check it shows that check with all that is kept of its last output, and exits 0 if it is healthy, 4 if not, 3 while it\n" +
@@ -134,9 +135,12 @@ func only(s *node.Status, name string) error {
 func hostCode(r node.Report) int {
 	for _, i := range r.Node.Instances {
 		mute := slices.ContainsFunc(i.Routers, func(m node.RouterStatus) bool { return m.SendError != "" })
-		if i.State == node.Fault || i.TwoMasters != "" || mute {
+		if i.State == node.Fault || i.TwoMasters != "" || i.Leftover != nil || i.Beside != "" || mute {
 			return exitFault
 		}
+	}
+	if slices.ContainsFunc(r.Node.Links, func(l node.LinkStatus) bool { return len(l.Dropped) > 0 }) {
+		return exitFault
 	}
 	missing := func(m node.RouterStatus) bool {
 		return slices.ContainsFunc(m.Peers, func(p node.PeerStatus) bool { return p.Problem != "" })

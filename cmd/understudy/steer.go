@@ -19,7 +19,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// Exit codes of drain (the design's section 7).
+// Exit codes of drain.
 const (
 	exitNobodyTook = 4
 	exitUnsaved    = 5

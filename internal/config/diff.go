@@ -171,11 +171,11 @@ func (c Changes) Summary() string {
 
 // routerOf names the virtual router of an instance.
 func routerOf(i *node.Instance) string {
-	text := fmt.Sprintf("%s vrid %d", i.Interface, i.VRID)
+	words := []string{i.Interface, "vrid", fmt.Sprint(i.VRID)}
 	for _, f := range i.Families() {
-		text += " " + f.String()
+		words = append(words, f.String())
 	}
-	return text
+	return strings.Join(words, " ")
 }
 
 func summarize[T any](what string, d Delta[T], name func(T) string) []string {

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite the expected output of testdata
 
 // TestTrace runs the scripts of testdata. Each drives a cluster of internal/sim: blocks of commands, a line of four dashes,
 // and everything that the nodes and their kernels did; a blank line ends a block. Each begins with a comment that says what
-// it proves, and by which sentence of DESIGN.md section 4.
+// it proves, and by which sentence of internal/netlab/STORIES.md.
 func TestTrace(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -14,7 +14,7 @@ import (
 
 const module = "github.com/understudy-ha/understudy/"
 
-// arrows are DESIGN.md section 2: which packages of ours a package may import. checks and notify import internal/command,
+// arrows are which packages of ours a package may import. checks and notify import internal/command,
 // which is how both run programs, and config asks it as whom they can be run: the one deviation. internal/door is what a daemon
 // that is not root has of the helper that is, and the helper. pairtest and bench are for tests alone, and read
 // the daemons' reports. What is below a folder has the folder's arrows, unless it is listed.
@@ -58,7 +58,7 @@ func TestArrows(t *testing.T) {
 		}
 		rule, allowed := arrowsOf(pkg)
 		if rule == "" {
-			t.Errorf("%s: package %s has no arrow in DESIGN.md section 2", file, pkg)
+			t.Errorf("%s: package %s has no entry in arrows", file, pkg)
 			continue
 		}
 		seen[rule] = true

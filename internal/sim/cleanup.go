@@ -8,7 +8,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// unclaimedFor is how long addresses stay after a cleanup that found nobody for them (DESIGN.md section 4, Crash).
+// unclaimedFor is how long addresses stay after a cleanup that found nobody for them (internal/netlab/STORIES.md, "Crash").
 const unclaimedFor = 10 * time.Second
 
 // remains is what a cleanup left for the process that is started next.
