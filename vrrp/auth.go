@@ -101,8 +101,11 @@ func (a *Auth) key(id uint8) (Secret, bool) {
 type Authenticator struct {
 	sent    Sequence
 	senders map[netip.Addr]record
-	floor   Sequence  // what a sender without a record must come after to be believed
-	began   time.Time // when it began to listen, or saw that this host's clock had been set; zero: it does not look
+	floor   Sequence // what a sender without a record must come after to be believed
+	// inherited are the keys of a process before this one, until the configuration brings them.
+	inherited []Fingerprint
+
+	began time.Time // when it began to listen, or saw that this host's clock had been set; zero: it does not look
 }
 
 // ErrNoKey says that an advert cannot be signed; it must not leave without.

@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"cmp"
+	"crypto/hmac"
 	"maps"
 	"net/netip"
 	"slices"
@@ -212,11 +213,59 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors []Floor) {
 	}
 }
 
+// Fingerprint tells whether two processes mean the same key by a number. It is a MAC of the key, as each advert has one.
+type Fingerprint struct {
+	Key uint8
+	MAC []byte
+}
+
+// Fingerprints are those of the keys that verify.
+func (a *Authenticator) Fingerprints(cfg *Auth) []Fingerprint {
+	if cfg == nil || a.inherited != nil {
+		return a.inherited
+	}
+	var prints []Fingerprint
+	for _, k := range cfg.Keys {
+		if !k.Secret.Empty() {
+			prints = append(prints, Fingerprint{k.ID, k.Secret.fingerprint()})
+		}
+	}
+	return prints
+}
+
+// Inherit takes over what a process verified with that was here until a while ago. Its configuration has no secrets; where the next one
+// has these keys, nobody is heard who was not heard before. A while longer than startSlack is another matter: at a start no more
+// is given away.
+func (a *Authenticator) Inherit(away time.Duration, keys []Fingerprint) {
+	if away <= startSlack {
+		a.inherited = keys
+	}
+}
+
+// know gives a configuration without secrets those that are known to be its own.
+func (a *Authenticator) know(was *Config, is *Auth) *Config {
+	known := *was
+	if a.inherited == nil || was.Auth == nil || is == nil {
+		return &known
+	}
+	auth := *was.Auth
+	auth.Keys = slices.Clone(auth.Keys)
+	for i, k := range auth.Keys {
+		secret, ok := is.key(k.ID)
+		if ok && slices.ContainsFunc(a.inherited, func(f Fingerprint) bool { return f.Key == k.ID && hmac.Equal(f.MAC, secret.fingerprint()) }) {
+			auth.Keys[i].Secret = secret
+		}
+	}
+	known.Auth = &auth
+	return &known
+}
+
 // Reconfigure follows a change of what is heard, and of what is verified. Where more is believed than before, no record was kept of
 // what was sent until now and refused, and somebody may have caught it: it is early, as if this Authenticator had begun to hear its
 // sender now. What was heard is refused as ever.
 func (a *Authenticator) Reconfigure(now time.Time, was, is *Config) {
-	senders, everybody := is.hearsMore(was)
+	senders, everybody := is.hearsMore(a.know(was, is.Auth))
+	a.inherited = nil
 	if everybody {
 		a.Deaf(now, is.Auth)
 	}

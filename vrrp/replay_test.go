@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // became says what became of an advert: refused as a replay or as stale, early, or believed.
@@ -223,6 +225,47 @@ func TestReconfigure(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestSameKeysGoOn: a process that goes on for another one gets its keys from its configuration, and what was sent before that is as
+// good as it was; what another key signed, or was sent while nobody was there for long, may have been caught.
+func TestSameKeysGoOn(t *testing.T) {
+	const s = time.Second
+	sealed, other, more, fewer := keyed(Enforce), keyed(Enforce), keyed(Enforce), keyed(Enforce)
+	for k := range sealed.Keys {
+		sealed.Keys[k].Secret = Secret{}
+	}
+	other.Keys[1].Secret = NewSecret([]byte("another one"))
+	more.Keys = append(more.Keys, Key{ID: 9, Secret: NewSecret([]byte("one more"))})
+	fewer.Keys = fewer.Keys[:1]
+	for _, tt := range []struct {
+		name string
+		away time.Duration
+		is   *Auth
+		want string
+	}{
+		{"the same keys", s, keyed(Enforce), "believed"},
+		{"one is another", s, other, "early"},
+		{"one more", s, more, "early"},
+		{"one less", s, fewer, "believed"},
+		{"away for long", s + 1, keyed(Enforce), "early"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before, a := NewAuthenticator(clock), NewAuthenticator(clock)
+			now := clock.Add(10 * s)
+			a.RestoreFloors(now, before.Floors())
+			a.Inherit(tt.away, before.Fingerprints(keyed(Enforce)))
+			if diff := cmp.Diff(before.Fingerprints(keyed(Enforce)), a.Fingerprints(sealed)); tt.away == s && diff != "" {
+				t.Errorf("handed on again (-want +got):\n%s", diff)
+			}
+			a.Reconfigure(now, &Config{Auth: sealed}, &Config{Auth: tt.is})
+			var signer Authenticator
+			caught := signed(t, &signer, tt.is, clock.Add(8*s), sealedVectors()[0].advert, signer4, GroupIPv4)
+			if got := became(t, &a, now, caught); got != tt.want {
+				t.Errorf("what was sent before: %s, want %s", got, tt.want)
+			}
+		})
 	}
 }
 

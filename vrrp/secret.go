@@ -1,6 +1,8 @@
 package vrrp
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 )
@@ -25,6 +27,13 @@ func (s Secret) Empty() bool { return len(s.reveal()) == 0 }
 // Equal compares in constant time.
 func (s Secret) Equal(other Secret) bool {
 	return subtle.ConstantTimeCompare(s.reveal(), other.reveal()) == 1
+}
+
+// fingerprint is a MAC of a text that no advert is.
+func (s Secret) fingerprint() []byte {
+	h := hmac.New(sha256.New, s.reveal())
+	h.Write([]byte("fingerprint"))
+	return h.Sum(nil)[:macLen]
 }
 
 func (s Secret) reveal() []byte {

@@ -153,6 +153,7 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 	}
 	m.awaited = s.Awaited
 	m.auth.RestoreFloors(now, s.Floors)
+	m.auth.Inherit(deaf, s.Keys)
 	m.machine.Step(now, vrrp.Reconfigure{Config: m.routerConfig()}) // with these as its peers
 	if err := m.machine.Restore(s.Machine, deaf); err != nil {
 		return err

@@ -114,6 +114,7 @@ type (
 		Alone    bool
 		Awaited  []string // names
 		Floors   []vrrp.Floor
+		Keys     []vrrp.Fingerprint
 		Machine  vrrp.Sealed
 		Outlets  []SealedOutlet
 		Counters Counters
@@ -274,7 +275,7 @@ func (i *instance) seal() SealedInstance {
 
 func (m *member) seal() SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Keys: m.auth.Fingerprints(m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {
