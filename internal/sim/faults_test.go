@@ -158,10 +158,9 @@ func (s *scenario) kill(d dice, h *Host) {
 	s.then(wait, hard, func() { s.start(h) })
 }
 
-// strike kills a cleanup that is at work still. Where the kernel has not given a lease yet to what had none, that would stay for ever.
+// strike kills a cleanup that is at work still, but for one without which addresses would stay for ever.
 func (s *scenario) strike(h *Host) {
-	forever := !h.kernel.obeyed && slices.ContainsFunc(h.begun.Instances, func(i node.Instance) bool { return !i.Lease })
-	if h.Cleaning() && !forever {
+	if h.Cleaning() && !endless(h) {
 		s.c.Note("** kill the cleanup on %s", h.Name)
 		h.Kill()
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -17,7 +18,7 @@ func (s *scenario) haunt() {
 		observe(h, ev, actions)
 		s.plights[h].believed = later(s.plights[h].believed, s.believed(h, actions))
 		for _, h := range s.c.hosts {
-			if !s.haunted(h) || h.frozen || told[h].Equal(h.ended) {
+			if !s.haunted(h) || h.frozen || told[h].Equal(h.ended) || endless(h) {
 				continue
 			}
 			if left, most := h.now().Sub(h.ended), s.mayStay(h); left > most {
@@ -30,6 +31,11 @@ func (s *scenario) haunt() {
 
 // haunted says whether a host without a process has addresses.
 func (s *scenario) haunted(h *Host) bool { return h.node == nil && len(h.kernel.addrs) > 0 }
+
+// endless says whether a host has addresses without a lease, to which the kernel did not give one for the cleanup either.
+func endless(h *Host) bool {
+	return h.cleaning && !h.kernel.obeyed && slices.ContainsFunc(h.begun.Instances, func(i node.Instance) bool { return !i.Lease })
+}
 
 // believed is until when the others wait at least, without their skew, because of what a host says: until then it may have its addresses.
 // What a host does late it says late.
