@@ -23,6 +23,8 @@ SIMTIME ?= 4h
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 # The version comes from here, so that the owner of the checkout need not be who builds.
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
+# With the race detector every program of a test would sleep for a second before it ends.
+export GORACE := $(GORACE) atexit_sleep_ms=0
 
 .PHONY: all build demo test test-interop packages test-packages check race seeds sim stories fuzz bench bench-quick fmt clean
 
@@ -59,7 +61,11 @@ seeds:
 sim:
 	go test -timeout 0 -count 1 ./internal/sim -run 'TestRandom(Groups)?$$' -v -runs $(SIMSEEDS) -seed $(SIMFROM) -budget $(SIMTIME) $(if $(filter file,$(origin SIMTIME)),,-part)
 
+# The daemon is built once for all of them, as it is shipped and with the race detector.
+stories: export UNDERSTUDY := $(CURDIR)/bin/understudy
+stories: export UNDERSTUDY_RACE := $(CURDIR)/bin/understudy-race
 stories: build
+	go build -race -o $(UNDERSTUDY_RACE) ./cmd/understudy
 	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP) $(MACHINES))")
 
 # Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.

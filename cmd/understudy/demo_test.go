@@ -190,7 +190,7 @@ func TestDemoWithADaemonThatDoesNotRunSaysSo(t *testing.T) {
 func TestDemoNeedsRoot(t *testing.T) {
 	dir := commandtest.Dir(t) // open to nobody
 	cmd := exec.CommandContext(t.Context(), copyOfSelf(t, dir), "demo")
-	cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), asCommand+"=1")
 	if os.Geteuid() == 0 {
 		const nobody = 65534
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -226,7 +226,7 @@ func TestHelperIsPassedAConnection(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=`+tt.listen+` exec "$0" helper --daemon-user root`, self)
-			cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+			cmd.Env = append(os.Environ(), asCommand+"=1")
 			cmd.ExtraFiles = []*os.File{tt.file}
 			out, err := cmd.CombinedOutput()
 			if cmd.ProcessState.ExitCode() != tt.code || !strings.Contains(string(out), tt.want) {

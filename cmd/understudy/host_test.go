@@ -24,6 +24,9 @@ import (
 // labsAtOnce is how many labs run at a time, on any machine: their hosts mostly wait.
 const labsAtOnce = "3"
 
+// endAtOnce is the race detector's setting for this program as a command: else each would sleep for a second before it ends.
+const endAtOnce = "atexit_sleep_ms=0"
+
 // asCommand makes this test program understudy itself, so that its commands are real processes.
 const asCommand = "UNDERSTUDY_TEST_AS_COMMAND"
 
@@ -32,7 +35,7 @@ func TestMain(m *testing.M) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", labsAtOnce); err != nil {
+	if err := errors.Join(flag.Set("test.parallel", labsAtOnce), os.Setenv("GORACE", endAtOnce)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -94,7 +97,7 @@ func (s *single) argv(args ...string) []string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	argv := append([]string{"env", asCommand + "=1", "GORACE=atexit_sleep_ms=0", self}, args...)
+	argv := append([]string{"env", asCommand + "=1", self}, args...)
 	return append(argv, "--runtime-dir", filepath.Join(s.host.Dir(), s.run), "--state-dir", filepath.Join(s.host.Dir(), s.keep))
 }
 
@@ -317,7 +320,7 @@ func TestRunWithoutRights(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), copyOfSelf(t, dir), "run", "--config", conf, "--node", "lb1",
 		"--runtime-dir", filepath.Join(dir, "run"), "--state-dir", filepath.Join(dir, "state"))
-	cmd.Env = []string{asCommand + "=1"}
+	cmd.Env = []string{asCommand + "=1", "GORACE=" + endAtOnce}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	e, ok := errors.AsType[*exec.ExitError](err)

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,18 +14,23 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // built is the daemon as users get it, without the race detector.
-func built(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "understudy")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "../../../cmd/understudy")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build, which has compiled all that it is made of
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+var built string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	path, remove, err := pairtest.Build(false)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitError
 	}
-	return binary
+	defer remove()
+	built = path
+	return m.Run()
 }
 
 // benched runs the benchmark, and returns its results and what it printed.
@@ -48,7 +52,7 @@ func benched(t *testing.T, args ...string) (r results, out string) {
 func TestTakingOver(t *testing.T) {
 	labtest.Root(t)
 	labtest.Require(t, "nginx", "tcpdump")
-	r, out := benched(t, "-understudy", built(t), "-daemons", "understudy", "-faults", "none", "-check")
+	r, out := benched(t, "-understudy", built, "-daemons", "understudy", "-faults", "none", "-check")
 	t.Log(out)
 	if len(r.Takeovers) != 2 || len(r.Targets) != 6 || r.Takeovers[0].Runs != takeovers || r.Takeovers[1].Addresses != manyAddresses {
 		t.Errorf("want both cases and six targets: %+v", r)
@@ -60,7 +64,7 @@ func TestTakingOver(t *testing.T) {
 func TestBench(t *testing.T) {
 	labtest.Root(t)
 	labtest.Require(t, "nginx", "keepalived", "nft", "curl")
-	common := []string{"-understudy", built(t), "-faults", "stop", "-interval", "100ms", "-takeover=false"}
+	common := []string{"-understudy", built, "-faults", "stop", "-interval", "100ms", "-takeover=false"}
 	r, out := benched(t, append(common, "-daemons", "understudy,keepalived", "-runs", "1", "-trace")...)
 	more, _ := benched(t, append(common, "-daemons", "understudy", "-runs", "2")...)
 	r.Samples = append(r.Samples, more.Samples...)
@@ -127,7 +131,7 @@ func TestPairThatDoesNotRecover(t *testing.T) {
 	labtest.Root(t)
 	labtest.Require(t, "nginx")
 	ctx := t.Context()
-	u, err := newUnderstudy(built(t))
+	u, err := newUnderstudy(built)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,17 @@ import (
 // endAtOnce is the race detector's setting for daemons and commands: else each of them would sleep for a second before it ends.
 const endAtOnce = "atexit_sleep_ms=0"
 
+// The environment variables that name a daemon that is there already: as it is shipped, and with the race detector.
+const shipped, raced = "UNDERSTUDY", "UNDERSTUDY_RACE"
+
 // Build builds the daemon for tests, with the race detector where they have it, and returns the way to it and what removes it.
-// The environment variable UNDERSTUDY names one that is there already. Without root, which its hosts need, it builds nothing.
+// Without root, which its hosts need, it builds nothing.
 func Build(race bool) (program string, remove func(), err error) {
-	if program = os.Getenv("UNDERSTUDY"); program != "" || os.Geteuid() != 0 {
+	ready := shipped
+	if race {
+		ready = raced
+	}
+	if program = os.Getenv(ready); program != "" || os.Geteuid() != 0 {
 		return program, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "understudy-pairtest-")
