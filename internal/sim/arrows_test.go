@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"internal/command/commandtest": {},
 	"internal/linux":               {},
 	"internal/netlab":              {},
-	"internal/netlab/pairtest":     {"internal/netlab", "internal/netlab/labtest", "internal/control", "internal/node"},
+	"internal/netlab/pairtest":     {"internal/netlab", "internal/netlab/labtest", "internal/control", "internal/node", "vrrp"},
 	"internal/netlab/bench":        {"internal/netlab", "internal/netlab/labtest", "internal/control", "internal/node"},
 	"checks":                       {"internal/command"},
 	"notify":                       {"internal/command"},

@@ -117,10 +117,16 @@ func cluster(t *testing.T, hosts []string, config string, vips ...netip.Addr) *p
 // begin starts every daemon; the first host has everything in the end.
 func begin(t *testing.T, c *pairtest.Cluster) {
 	t.Helper()
-	for _, h := range c.Hosts {
-		h.Start(t)
-	}
-	c.Settled(t, c.Hosts[0].Name())
+	c.Begin(t, c.Hosts[0].Name())
+}
+
+// beginAlone starts the first host's daemon.
+func beginAlone(t *testing.T, c *pairtest.Cluster) {
+	t.Helper()
+	lb1 := c.Hosts[0]
+	lb1.Start(t)
+	c.Farewell(t)
+	c.Settled(t, lb1.Name())
 }
 
 // status is the instance web on a host.

@@ -34,8 +34,7 @@ func TestFRRSucceeds(t *testing.T) {
 	pairtest.RequireFRR(t)
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+page+switched("app", "")+switched("site", `on_failure = "release"`))
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
-	lb1.Start(t)
-	c.Settled(t, "lb1")
+	beginAlone(t, c)
 	o := pairtest.FRROptions{VRID: 71, Priority: 100, VIP: web4}
 	p := pairtest.StartFRR(t, lb2.Host, o)
 	var paid costs

@@ -176,8 +176,7 @@ func TestGroupToSyncGroup(t *testing.T) {
 	t.Parallel()
 	c := grouped(t)
 	lb1 := c.Get("lb1")
-	lb1.Start(t)
-	c.Settled(t, "lb1")
+	beginAlone(t, c)
 	pairtest.StartKeepalived(t, c.Get("lb2").Host, syncGroup(100))
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 	for _, w := range ways(t, lb1)[:2] {

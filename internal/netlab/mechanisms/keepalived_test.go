@@ -184,8 +184,7 @@ func TestKeepalivedHeedsWeights(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+page+switched("big", "weight = -60"))
 	lb1 := c.Get("lb1")
-	lb1.Start(t)
-	c.Settled(t, "lb1")
+	beginAlone(t, c)
 	pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedConfig)
 	pairtest.Until(t, time.Now().Add(time.Second)) // until it listens; a backup shows nothing
 	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
@@ -208,8 +207,7 @@ func TestKeepalivedThatKeepsToItsPlace(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, []string{"lb1", "lb2"}, instance("")+page+switched("app", ""))
 	lb1 := c.Get("lb1")
-	lb1.Start(t)
-	c.Settled(t, "lb1")
+	beginAlone(t, c)
 	wire := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
 	from := pairtest.Step(t, func() error { return sick(lb1, "app", true) })
 

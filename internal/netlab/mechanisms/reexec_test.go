@@ -64,6 +64,7 @@ func upgradable(t *testing.T, config string, start func(*pairtest.Server), vips 
 	for _, h := range u.Hosts {
 		start(h)
 	}
+	u.Farewell(t)
 	u.Settled(t, "lb1")
 	return u
 }

@@ -385,8 +385,7 @@ func TestVirtualMACAndKeepalived(t *testing.T) {
 			t.Parallel()
 			c := cluster(t, []string{"lb1", "lb2"}, instanceOf(`"10.0.0.100", "fe80::100", "fd00::100"`, tt.mine)+page, web4, web6)
 			lb1 := c.Get("lb1")
-			lb1.Start(t)
-			c.Settled(t, "lb1")
+			beginAlone(t, c)
 			pairtest.StartKeepalived(t, c.Get("lb2").Host, keepalivedVirtual(tt.theirs))
 			pairtest.Until(t, time.Now().Add(2*time.Second)) // until it listens; a backup shows nothing
 			c.Only(t, "lb1", time.Second)
@@ -418,8 +417,7 @@ func TestVirtualMACAndFRR(t *testing.T) {
 	pairtest.RequireFRR(t)
 	c := cluster(t, []string{"lb1", "lb2"}, instance(`mac = "virtual"`)+page)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
-	lb1.Start(t)
-	c.Settled(t, "lb1")
+	beginAlone(t, c)
 	o := pairtest.FRROptions{VRID: 71, Priority: 100, VIP: web4}
 	pairtest.StartFRR(t, lb2.Host, o)
 	for range 3 {
