@@ -9,7 +9,7 @@ import (
 )
 
 // labsAtOnce is how many labs run at a time.
-const labsAtOnce = 4
+const labsAtOnce = 6
 
 // program is the daemon, shipped the same without the race detector, which cannot change the capabilities of all threads.
 var program, shipped string
