@@ -12,6 +12,8 @@ HOSTS := ./internal/netlab/... ./cmd/...
 INTEROP := ./internal/netlab/interop
 # And what boots whole machines.
 MACHINES := ./internal/netlab/machines
+# What measures little, and mostly waits for commands and whole elections: two of these packages run at a time.
+PATIENT := ./internal/netlab ./internal/netlab/examples ./internal/netlab/pairtest ./cmd/...
 FUZZTIME ?= 4s
 # Seeds of the simulator: make test runs SEEDS of them, and a tenth as many with groups; make sim SIMSEEDS, from SIMFROM on. It
 # fails where SIMTIME is over before that, unless that time was given by hand.
@@ -66,7 +68,8 @@ stories: export UNDERSTUDY := $(CURDIR)/bin/understudy
 stories: export UNDERSTUDY_RACE := $(CURDIR)/bin/understudy-race
 stories: build
 	go build -race -o $(UNDERSTUDY_RACE) ./cmd/understudy
-	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(INTEROP) $(MACHINES))")
+	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 2 -timeout 12m $(PATIENT)
+	AGAIN='-race -count=1' .ci/gotest -race -count=1 -p 1 -timeout 12m $$(go list $(HOSTS) | grep -vxF "$$(go list $(PATIENT) $(INTEROP) $(MACHINES))")
 
 # Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.
 test-interop:
