@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,6 +54,9 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
+// waitAtOnce is how many of the parallel tests run at a time, on any machine: they mostly wait.
+const waitAtOnce = "4"
+
 // roleDir holds the program that buildWithoutCgo builds.
 var roleDir string
 
@@ -63,6 +67,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(roleDir)
+	flag.Parse()
+	if err := flag.Set("test.parallel", waitAtOnce); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 

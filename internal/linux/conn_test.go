@@ -34,12 +34,25 @@ var wires = []wire{
 // onWires runs a test body on a pair of hosts for each family.
 func onWires(t *testing.T, body func(t *testing.T, w wire, peer *host)) {
 	for _, w := range wires {
+		t.Run(w.name, func(t *testing.T) { onWire(t, w, body) })
+	}
+}
+
+// onWiresAtOnce is onWires for a test that mostly waits.
+func onWiresAtOnce(t *testing.T, body func(t *testing.T, w wire, peer *host)) {
+	t.Parallel()
+	for _, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
-			self, peer := pair(t)
-			withIPv6(self, peer)
-			body(t, w, peer)
+			t.Parallel()
+			onWire(t, w, body)
 		})
 	}
+}
+
+func onWire(t *testing.T, w wire, body func(t *testing.T, w wire, peer *host)) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	body(t, w, peer)
 }
 
 func open(t *testing.T, ifName string, v6 bool, vrids ...uint8) *Conn {

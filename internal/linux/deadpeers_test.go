@@ -10,7 +10,7 @@ import (
 // shortest interval nothing that is for a living one is refused for that, and each of it arrives.
 func TestConnDeadPeersHoldUpNone(t *testing.T) {
 	const interval, lasts = 10 * time.Millisecond, 4 * time.Second
-	onWires(t, func(t *testing.T, w wire, peer *host) {
+	onWiresAtOnce(t, func(t *testing.T, w wire, peer *host) {
 		dead := ips("10.9.0.66", "10.9.0.67")
 		if w.v6 {
 			dead = ips("fe80::66", "fe80::67")

@@ -39,7 +39,7 @@ func lookOut(t *testing.T, w wire, accepts ...Accept) (seen <-chan Sighting, mis
 var peerMAC = net.HardwareAddr{2, 0, 0, 0, 0, 2}
 
 func TestLookoutSeesWhatTheSocketDrops(t *testing.T) {
-	onWires(t, func(t *testing.T, w wire, peer *host) {
+	onWiresAtOnce(t, func(t *testing.T, w wire, peer *host) {
 		open(t, "v0", w.v6, 7) // joins the group
 		seen, _ := lookOut(t, w, Accept{VRID: 7}, Accept{VRID: 6, Unicast: true, MinTTL: 254, Peers: []netip.Addr{w.peer}}, Accept{VRID: 5, Version: 3, Signed: true},
 			Accept{VRID: 4, Unicast: true, MinTTL: 255, Peers: []netip.Addr{w.self}})
@@ -143,7 +143,7 @@ func TestLookoutRests(t *testing.T) {
 
 // Of many virtual routers the adverts that the socket has anyway are a sample; all that it drops is seen.
 func TestLookoutSamplesWhatTheSocketHas(t *testing.T) {
-	onWires(t, func(t *testing.T, w wire, peer *host) {
+	onWiresAtOnce(t, func(t *testing.T, w wire, peer *host) {
 		open(t, "v0", w.v6, 7)
 		var accepts []Accept
 		for vrid := range 254 {

@@ -115,6 +115,7 @@ func onPeer() Want {
 // TestMacvlanOfABackupIsMute tells that nothing is sent from a virtual MAC without an address: neither what IPv6 says when
 // groups are joined and left, nor an advert.
 func TestMacvlanOfABackupIsMute(t *testing.T) {
+	t.Parallel()
 	self, peer := pair(t)
 	withIPv6(self, peer)
 	listener := must(packet.Listen(must(interfaceByName("v0")), packet.Raw, unix.ETH_P_ALL, nil))
