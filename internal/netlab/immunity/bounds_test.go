@@ -116,7 +116,7 @@ func (f *field) cutOff(t *testing.T) {
 func (f *field) inTime(t *testing.T, w way, vrid uint8, cut time.Time) {
 	t.Helper()
 	var last time.Time // advert that lb2 can have heard
-	for _, at := range adverts(f.beats)[vrid] {
+	for _, at := range f.beats.adverts()[vrid] {
 		if at.Before(cut) {
 			last = at
 		}

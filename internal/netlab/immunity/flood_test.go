@@ -31,7 +31,7 @@ const (
 	// lasts is how long a flood of one kind goes on that the kernel drops.
 	lasts = 300 * time.Millisecond
 	// calm is for how long a flood of all kinds goes on before the master is cut off, and cutLasts how long in all.
-	calm, cutLasts = 200 * time.Millisecond, 2300 * time.Millisecond
+	calm, cutLasts = 200 * time.Millisecond, 1800 * time.Millisecond
 	// toldBound is how long it may take until a packet that the kernel drops is counted.
 	toldBound = 3 * time.Second
 	// few is of how many packets the daemon sees one, at most, of a kind that the kernel drops.
@@ -42,7 +42,7 @@ const (
 // which hears none of its master's would rise.
 func (w way) readLasts() time.Duration {
 	interval, _ := w.beat()
-	return w.down() + 2*interval
+	return w.down() + interval
 }
 
 // TestFlood tells of a stranger who floods a pair of ten instances, with one kind of packets after another: the masters stay
@@ -123,7 +123,7 @@ func evil(t *testing.T, c *pairtest.Cluster) *netlab.Host {
 type field struct {
 	c               *pairtest.Cluster
 	evil            *netlab.Host
-	beats           *netlab.Proc      // lb1's adverts
+	beats           *voice            // lb1's adverts
 	queues          map[string]*queue // where each host's daemon waits for a processor
 	rates           []int             // that reached the victims
 	flooded, waited time.Duration     // of all floods: how long they went on, and how long they had no processor

@@ -125,7 +125,7 @@ func TestKeepalivedIsMuted(t *testing.T) {
 // rival is a pair with keepalived: ka1, which is master of everything, and ka2.
 type rival struct {
 	ka1, ka2       *netlab.Host
-	master, backup *netlab.Proc // what they send
+	master, backup *voice
 }
 
 func newRival(t *testing.T, c *pairtest.Cluster) *rival {
@@ -210,7 +210,7 @@ func (r *rival) suffers(t *testing.T, f *field, tr trifle) map[string]outcome {
 	begin := time.Now()
 	startFlood(t, f.evil, trickle*len(frames), trickles, frames).end(t)
 	now := time.Now()
-	master, backup, got := adverts(r.master), adverts(r.backup), map[string]outcome{}
+	master, backup, got := r.master.adverts(), r.backup.adverts(), map[string]outcome{}
 	for _, w := range theirWays {
 		if tr.outcomes[w.name] == "" {
 			continue
@@ -251,7 +251,7 @@ func (r *rival) misled(t *testing.T, evil *netlab.Host) func(*testing.T) {
 	wave := startFlood(t, evil, trickle, settleBound, [][]byte{packet.frame()})
 	return func(t *testing.T) {
 		taken := next(t, r.backup, passwordVRID, begin, passwordDown+pairtest.Noise)
-		if heard := between(adverts(r.master)[passwordVRID], begin.Add(2*interval), taken); heard > 0 {
+		if heard := between(r.master.adverts()[passwordVRID], begin.Add(2*interval), taken); heard > 0 {
 			t.Errorf("keepalived's master advertised %d times before its backup took the address", heard)
 		}
 		t.Logf("keepalived's backup took the address after %s", taken.Sub(begin))

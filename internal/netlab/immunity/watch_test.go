@@ -18,8 +18,15 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// watch prints the adverts that a host sends, each with its time, and not what is sent to it.
-func watch(t *testing.T, h *netlab.Host) *netlab.Proc {
+// voice is the adverts that a host sends.
+type voice struct {
+	proc *netlab.Proc // prints them, each with its time
+	last string       // line that was read
+	at   map[uint8][]time.Time
+}
+
+// watch begins to record the adverts that a host sends, and not what is sent to it.
+func watch(t *testing.T, h *netlab.Host) *voice {
 	t.Helper()
 	labtest.Require(t, "tcpdump")
 	p, err := h.Start("tcpdump", "-ttlnn", "--immediate-mode", "-i", netlab.Interface, fmt.Sprintf("ether src %s and (ip proto 112 or ip6 proto 112)", h.MAC()))
@@ -29,13 +36,18 @@ func watch(t *testing.T, h *netlab.Host) *netlab.Proc {
 	labtest.Eventually(t, 5*time.Second, func() (bool, string) {
 		return strings.Contains(p.Output(), "listening on"), "tcpdump says " + p.Output()
 	})
-	return p
+	return &voice{proc: p, at: map[uint8][]time.Time{}}
 }
 
-// adverts are when those of each virtual router went out.
-func adverts(p *netlab.Proc) map[uint8][]time.Time {
-	at := map[uint8][]time.Time{}
-	for line := range strings.Lines(p.Output()) {
+// adverts are when those of each virtual router went out. Only what is new is read: a test asks often, and of much.
+func (v *voice) adverts() map[uint8][]time.Time {
+	text := v.proc.Output()
+	text = text[:strings.LastIndexByte(text, '\n')+1]
+	if n := strings.LastIndex(text, v.last); v.last != "" && n >= 0 {
+		text = text[n+len(v.last):]
+	}
+	for line := range strings.Lines(text) {
+		v.last = line
 		var sec, micro int64
 		var vrid uint8
 		_, rest, _ := strings.Cut(line, ", vrid ")
@@ -43,17 +55,17 @@ func adverts(p *netlab.Proc) map[uint8][]time.Time {
 			continue
 		}
 		if n, _ := fmt.Sscanf(rest, "%d,", &vrid); n == 1 {
-			at[vrid] = append(at[vrid], time.Unix(sec, micro*1000))
+			v.at[vrid] = append(v.at[vrid], time.Unix(sec, micro*1000))
 		}
 	}
-	return at
+	return v.at
 }
 
 // next waits for the first advert of a virtual router after an instant.
-func next(t *testing.T, p *netlab.Proc, vrid uint8, from time.Time, bound time.Duration) (first time.Time) {
+func next(t *testing.T, v *voice, vrid uint8, from time.Time, bound time.Duration) (first time.Time) {
 	t.Helper()
 	labtest.Eventually(t, bound, func() (bool, string) {
-		for _, at := range adverts(p)[vrid] {
+		for _, at := range v.adverts()[vrid] {
 			if at.After(from) {
 				first = at
 				return true, ""
@@ -70,10 +82,10 @@ type silence struct{ from, to time.Time }
 func (s silence) lasts() time.Duration { return s.to.Sub(s.from) }
 
 // silences are a virtual router's from one instant to the first advert after another.
-func silences(t *testing.T, p *netlab.Proc, vrid uint8, from, to time.Time) (all []silence) {
+func silences(t *testing.T, v *voice, vrid uint8, from, to time.Time) (all []silence) {
 	t.Helper()
-	end, last := next(t, p, vrid, to, settleBound), from
-	for _, at := range adverts(p)[vrid] {
+	end, last := next(t, v, vrid, to, settleBound), from
+	for _, at := range v.adverts()[vrid] {
 		if at.After(from) && !at.After(end) {
 			all = append(all, silence{last, at})
 			last = at
