@@ -47,7 +47,7 @@ func (c *cloud) hook(t *testing.T, m *machine) string {
 	return m.sh(t, "{ "+by+" && echo status 0; } || echo status $?")
 }
 
-// TestCloud moves the address with nginx's death, and has the API fail in its ways.
+// TestCloud moves the address with nginx's death, and back by a drain.
 func TestCloud(t *testing.T) {
 	t.Parallel()
 	c := newCloud(t)
@@ -77,7 +77,16 @@ func TestCloud(t *testing.T) {
 	})
 	c.lb2.sh(t, "understudy drain")
 	c.api.has(t, "server-1")
-	c.lb2.sh(t, "understudy undrain")
+	c.servedBy(t, c.vip, "lb1")
+}
+
+// TestCloudFails has the API fail in its ways.
+func TestCloudFails(t *testing.T) {
+	t.Parallel()
+	c := newCloud(t)
+	c.lb1.Start(t)
+	c.Only(t, "lb1", pairtest.SettleBound)
+	c.api.has(t, "server-1")
 	for _, tt := range []struct {
 		name         string
 		do           func()
