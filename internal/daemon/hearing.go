@@ -11,9 +11,11 @@ import (
 
 const (
 	// A sender's adverts are dropped on this host if the lookout saw so many of them in a row, over this time at least, and the VRRP socket
-	// was given none meanwhile: the two are read in turn, and one of them may be late.
+	// was given none meanwhile. The two are read in turn, and one of them may be late: what was seen right after the socket was given it
+	// counts, and of a burst, such as that of a host which comes back, no more than one does.
 	dropProof = 3
 	dropTime  = 1500 * time.Millisecond
+	dropBurst = 250 * time.Millisecond
 	// dropAgain is how often that is told while it lasts.
 	dropAgain = time.Second
 )
@@ -27,8 +29,8 @@ type hearing struct {
 
 // unsaid is what was seen of a sender since something of it was given to the socket last.
 type unsaid struct {
-	since, told time.Time
-	adverts     int
+	since, last, told time.Time
+	adverts           int // those of a burst are one
 }
 
 func newHearing() *hearing { return &hearing{unsaid: map[netip.Addr]*unsaid{}} }
@@ -52,6 +54,10 @@ func (h *hearing) saw(at time.Time, from netip.Addr) bool {
 		u = &unsaid{since: at}
 		h.unsaid[from] = u
 	}
+	if at.Sub(u.last) < dropBurst {
+		return false
+	}
+	u.last = at
 	u.adverts++
 	if u.adverts < dropProof || at.Sub(u.since) < dropTime || at.Sub(u.told) < dropAgain {
 		return false

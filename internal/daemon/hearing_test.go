@@ -22,8 +22,9 @@ func TestHearing(t *testing.T) {
 		name  string
 		steps []step
 	}{
-		{"dropped, one a second", []step{{at: 0}, {at: 1000 * ms}, {at: 2000 * ms, told: true}, {at: 2900 * ms}, {at: 3000 * ms, told: true}}},
-		{"dropped, many a second", []step{{at: 0}, {at: 10 * ms}, {at: 20 * ms}, {at: 1490 * ms}, {at: 1500 * ms, told: true}, {at: 1510 * ms}}},
+		{"dropped, one a second", []step{{at: 0}, {at: 1000 * ms}, {at: 2000 * ms, told: true}, {at: 2600 * ms}, {at: 3000 * ms, told: true}}},
+		{"dropped, many a second", []step{{at: 0}, {at: 10 * ms}, {at: 20 * ms}, {at: 500 * ms}, {at: 510 * ms}, {at: 1500 * ms, told: true}, {at: 1510 * ms}}},
+		{"a host comes back with a burst", []step{{at: 0, given: true}, {at: 0}, {at: 3500 * ms}, {at: 3501 * ms}, {at: 3502 * ms}, {at: 3503 * ms, given: true}, {at: 4500 * ms}}},
 		{"too few for a verdict", []step{{at: 0}, {at: 40 * time.Second}}},
 		{"given after it was seen", []step{{at: 0}, {at: 1000 * ms}, {at: 1001 * ms, given: true}, {at: 2000 * ms}, {at: 3000 * ms}}},
 		{"given again", []step{{at: 0}, {at: 1000 * ms}, {at: 2000 * ms, told: true}, {at: 3000 * ms, given: true}, {at: 4000 * ms}}},

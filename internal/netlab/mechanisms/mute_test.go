@@ -76,7 +76,7 @@ func TestMute(t *testing.T) {
 			return i.State == node.Master && strings.Contains(i.Routers[0].SendError, "operation not permitted") && i.Routers[0].Counters.SendFailures > 0
 		})
 		c.Rests(t, from, time.Now().Add(1500*time.Millisecond))
-		if out := lb1.Does(t, 0, "status"); !strings.Contains(out, "operation not permitted") {
+		if out := lb1.Does(t, 4, "status"); !strings.Contains(out, "operation not permitted") {
 			t.Errorf("status says nothing of the adverts that do not leave:\n%s", out)
 		}
 		pairtest.Step(t, pass)

@@ -132,7 +132,7 @@ func broken(t *testing.T, r *reloading) {
 	pairtest.Step(t, func() error { r.lb1.Configure(t, r.config+"\ninstance \"half\" {\n"); return nil })
 	where := r.lb1.ConfigFile() + ":"
 	r.lb1.Says(t, `(?s)configuration rejected; the running one goes on.*`+where+`\d+`, moveBound)
-	if out := r.lb1.Does(t, 0, "status"); !strings.Contains(out, where) {
+	if out := r.lb1.Does(t, 3, "status"); !strings.Contains(out, where) {
 		t.Errorf("status does not show where the file is broken:\n%s", out)
 	}
 	if out := r.lb1.Does(t, 1, "reload"); !strings.Contains(out, where) || !strings.Contains(out, "goes on") {
