@@ -3,12 +3,14 @@ package machines
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
+	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -77,10 +79,17 @@ func credentials(t *testing.T, p *pair) {
 	p.rests(t, func() { p.lb2.do(t, restart) })
 	p.abroad(t, func() { p.lb1.do(t, restart) })
 	p.rests(t, func() {
-		for _, s := range p.servers() {
+		enforce := func(s *server) {
 			s.sign(t, vrrp.Enforce.String())
 			s.do(t, "systemctl reload understudy")
 		}
+		enforce(p.lb1)
+		// What lb1 sent without a signature has to be read before lb2 demands one: its lookout rests now and then.
+		labtest.Eventually(t, pairtest.SettleBound, func() (bool, string) {
+			routers := p.lb2.report(t).Node.Instances[0].Routers
+			return !slices.ContainsFunc(routers, func(r node.RouterStatus) bool { return r.Counters.Signed == 0 }), "lb2 hears nothing signed by lb1"
+		})
+		enforce(p.lb2)
 	})
 	labtest.Eventually(t, pairtest.SettleBound, func() (bool, string) {
 		for _, r := range p.lb2.report(t).Node.Instances[0].Routers {
