@@ -151,7 +151,7 @@ func (p *pair) perform(ctx context.Context, client *netlab.Client, s step) (samp
 	r.KeepAlive, r.Downloads = open[0].since(before[0]), open[1].since(before[1])
 	history := p.owners.History()
 	r.own(history, from, to)
-	if s.about == contention {
+	if s.about == contention || s.about == rareContention {
 		r.contend(history, saw)
 	}
 	if err := r.attempts(saw); err != nil {

@@ -200,9 +200,15 @@ func targetTitle(row string) string {
 // nothing says why a row's figures are of nothing, "" when they are not.
 func (s *summary) nothing() string {
 	if _, step := findStep(s.Row); s.Happened == 0 && step != nil && step.about != nil {
-		return step.about.absent
+		return step.about.absent // "" of what is rare
 	}
 	return ""
+}
+
+// mostlyNothing says that a median of the runs is of nothing: in most of them what the row is about did not happen, and should have.
+func (s *summary) mostlyNothing() bool {
+	_, step := findStep(s.Row)
+	return 2*s.Happened <= s.Runs && (step == nil || step.about == nil || !step.about.rare)
 }
 
 // happened says how often happened what the row is about, "" where that goes without saying.
@@ -213,7 +219,7 @@ func (s *summary) happened() string {
 		return ""
 	case s.Contentions > 0:
 		return fmt.Sprintf("%s in %d of %d runs", several(s.Contentions, step.about.name), s.Happened, s.Runs)
-	case s.Happened < s.Runs || step.about == contention: // which nobody counted
+	case s.Happened < s.Runs || step.about == contention || step.about == rareContention: // which nobody counted
 		return fmt.Sprintf("a %s in %d of %d runs", step.about.name, s.Happened, s.Runs)
 	default:
 		return ""

@@ -136,7 +136,7 @@ func moveOf(row string, interval milliseconds, edit func(s *sample)) sample {
 
 // TestNothingIsMetByTooLittle judges runs that are too few, or in which nothing happened.
 func TestNothingIsMetByTooLittle(t *testing.T) {
-	contended := func(s *sample) { s.TwoOwners, s.Contentions, s.Returned = 12, 4, 30 }
+	contend := func(s *sample) { s.TwoOwners, s.Contentions, s.Returned = 12, 4, 30 }
 	tests := []struct {
 		name    string
 		samples []sample
@@ -148,12 +148,16 @@ func TestNothingIsMetByTooLittle(t *testing.T) {
 		{"fewer than planned, and one too long", []sample{moveOf("killed", 1000, func(s *sample) { s.Outage, s.Felt = 9000, 9000 })}, "outage, maximum", unmet},
 		{"taken back", []sample{moveOf("thawed", 1000, nil), moveOf("thawed", 1000, nil)}, "outage, median", met},
 		{"never taken back", []sample{moveOf("thawed", 1000, func(s *sample) { s.Moves = 0 }), moveOf("thawed", 1000, nil)}, "outage, median", unmeasured},
-		{"contentions", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, contended)}, "outage, median", met},
-		{"contentions, and the client comes back", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, contended)}, figureReturned, met},
-		{"contentions, and the client stays", []sample{moveOf("advert-loss", 100, contended), moveOf("advert-loss", 100, func(s *sample) { contended(s); s.Returned = 51 })},
+		{"contentions", []sample{moveOf("advert-loss", 100, contend), moveOf("advert-loss", 100, contend)}, "outage, median", met},
+		{"contentions, and the client comes back", []sample{moveOf("advert-loss", 100, contend), moveOf("advert-loss", 100, contend)}, figureReturned, met},
+		{"contentions, and the client stays", []sample{moveOf("advert-loss", 100, contend), moveOf("advert-loss", 100, func(s *sample) { contend(s); s.Returned = 51 })},
 			figureReturned, unmet},
 		{"contentions that nobody counted", []sample{moveOf("advert-loss", 100, func(s *sample) { s.TwoOwners = 12 })}, figureReturned, unmeasured},
 		{"no contention", []sample{moveOf("advert-loss", 100, nil), moveOf("advert-loss", 100, nil)}, "outage, maximum", unmeasured},
+		{"rare contentions", []sample{moveOf("advert-loss-1s", 1000, contend), moveOf("advert-loss-1s", 1000, nil)}, figureReturned, met},
+		{"rare contentions, and the client stays", []sample{moveOf("advert-loss-1s", 1000, func(s *sample) { contend(s); s.Returned = 51 }), moveOf("advert-loss-1s", 1000, nil)},
+			figureReturned, unmet},
+		{"rare contentions, and none came", []sample{moveOf("advert-loss-1s", 1000, nil), moveOf("advert-loss-1s", 1000, nil)}, "outage, median", met},
 		{"an outage without a contention", []sample{moveOf("advert-loss", 100, func(s *sample) { s.Outage, s.Felt = 101, 101 })}, "outage, maximum", unmet},
 	}
 	for _, tt := range tests {
