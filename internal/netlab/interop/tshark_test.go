@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// spoken is one instance of both families, and one that speaks VRRPv2.
+// spoken is one instance of both families, and one of each other form that an advert can have.
 const spoken = `
 instance "web" {
   interface = "eth0"
@@ -31,6 +32,62 @@ instance "old" {
   version   = 2
   priority  = { lb1 = 150, lb2 = 100 }[hostname]
   addresses = ["10.0.0.102"]
+}
+
+instance "password" {
+  interface = "eth0"
+  vrid      = 74
+  version   = 2
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["10.0.0.104"]
+  auth {
+    password = "moving"
+  }
+}
+
+instance "rfc" {
+  interface = "eth0"
+  vrid      = 75
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["10.0.0.105"]
+  checksum  = "rfc9568"
+}
+
+instance "signed" {
+  interface = "eth0"
+  vrid      = 76
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["fd00::106"]
+  auth {
+    active = 1
+    key "1" {
+      file = "LAB/${hostname}/key"
+    }
+  }
+}
+
+instance "virtual" {
+  interface = "eth0"
+  vrid      = 77
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["10.0.0.107", "fd00::107"]
+  mac       = "virtual"
+}
+
+instance "unicast" {
+  interface = "eth0"
+  vrid      = 78
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["10.0.0.108"]
+  peers     = ["10.0.0.11", "10.0.0.12"]
+}
+
+instance "unicast6" {
+  interface = "eth0"
+  vrid      = 79
+  priority  = { lb1 = 150, lb2 = 100 }[hostname]
+  addresses = ["fd00::109"]
+  peers     = ["fd00::11", "fd00::12"]
 }
 
 check "script" "app" {
@@ -48,6 +105,20 @@ var kinds = []struct {
 }{
 	{"VRRPv2", func(f fields) bool { return f["vrrp.version"] == "2" && f["vrrp.prio"] == "150" }},
 	{"VRRPv2, given up", func(f fields) bool { return f["vrrp.version"] == "2" && f["vrrp.prio"] == "0" }},
+	{"VRRPv2 with a password", func(f fields) bool { return f.router("74") && f["vrrp.auth_string"] == "moving" }},
+	{"the RFC's checksum", func(f fields) bool { return f.router("75") && f.v3("4") }},
+	{"the RFC's checksum, given up", func(f fields) bool { return f.router("75") && f["vrrp.prio"] == "0" }},
+	{"signed, over IPv6", func(f fields) bool { return f.router("76") && f.v3("6") }},
+	{"from the virtual MAC, over IPv4", func(f fields) bool { return f.router("77") && f.v3("4") && f["eth.src"] == virtualMACs[0] }},
+	{"from the virtual MAC, over IPv6", func(f fields) bool { return f.router("77") && f.v3("6") && f["eth.src"] == virtualMACs[1] }},
+	{"to a peer, over IPv4", func(f fields) bool { return f.router("78") && f["ip.dst"] == "10.0.0.12" }},
+	{"to a peer, over IPv6", func(f fields) bool { return f.router("79") && f["ipv6.dst"] == "fd00::12" }},
+	{"ARP, an announcement of the virtual MAC", func(f fields) bool {
+		return f["arp.opcode"] != "" && f["eth.src"] == virtualMACs[0] && f["arp.src.proto_ipv4"] == "10.0.0.107"
+	}},
+	{"ND, an advertisement of the virtual MAC", func(f fields) bool {
+		return f["icmpv6.type"] == "136" && f["eth.src"] == virtualMACs[1] && f["icmpv6.nd.na.target_address"] == "fd00::107"
+	}},
 	{"VRRPv3 over IPv4", func(f fields) bool { return f.v3("4") && f["vrrp.prio"] == "150" && f["vrrp.short_adver_int"] == "100" }},
 	{"VRRPv3 over IPv4, unhealthy", func(f fields) bool { return f.v3("4") && f["vrrp.prio"] == "1" }},
 	{"VRRPv3 over IPv4, an offer", func(f fields) bool { return f.v3("4") && f["vrrp.prio"] == "150" && f["vrrp.short_adver_int"] == "1" }},
@@ -70,7 +141,7 @@ var kinds = []struct {
 // judged are the fields that are asked for: those above, and tshark's verdicts.
 var judged = []string{
 	"frame.number", "vrrp.version", "vrrp.prio", "vrrp.short_adver_int", "ip.version", "ipv6.version", "arp.opcode", "arp.src.proto_ipv4", "arp.dst.proto_ipv4",
-	"icmpv6.type", "icmpv6.nd.na.target_address", "icmpv6.nd.ns.target_address", "ip.ttl", "ipv6.hlim",
+	"eth.src", "vrrp.virt_rtr_id", "vrrp.auth_string", "ip.dst", "ipv6.dst", "icmpv6.type", "icmpv6.nd.na.target_address", "icmpv6.nd.ns.target_address", "ip.ttl", "ipv6.hlim",
 	"vrrp.checksum.status", "icmpv6.checksum.status", "ip.checksum.status", "_ws.malformed", "_ws.expert.message",
 }
 
@@ -80,6 +151,8 @@ type fields map[string]string
 func (f fields) v3(family string) bool {
 	return f["vrrp.version"] == "3" && (f["ip.version"] == family || f["ipv6.version"] == family)
 }
+
+func (f fields) router(vrid string) bool { return f["vrrp.virt_rtr_id"] == vrid }
 
 func (f fields) arp(opcode string) bool {
 	return f["arp.opcode"] == opcode && (f["arp.dst.proto_ipv4"] == "10.0.0.100" || f["arp.dst.proto_ipv4"] == "10.0.0.102")
@@ -116,8 +189,14 @@ func TestTsharkAgrees(t *testing.T) {
 	c := pairtest.New(t, pairtest.Shape{
 		Program: program, Hosts: []string{"lb1", "lb2"}, Config: spoken, VIPs: map[string]time.Duration{"10.0.0.100": 0, "fd00::100": 0, "10.0.0.102": 0},
 	})
+	for _, h := range c.Hosts {
+		if err := os.WriteFile(filepath.Join(h.Dir(), "key"), []byte("a key that is as long as it must be\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	file := filepath.Join(c.Lab.Dir(), "sent.pcap")
-	dump, err := c.User.Start("tcpdump", "-U", "--immediate-mode", "-Z", "root", "-i", netlab.Interface, "-w", file, "arp or proto 112 or ip6")
+	// lb2 sees its own packets, and lb1's to the group and to itself.
+	dump, err := c.Get("lb2").Host.Start("tcpdump", "-U", "--immediate-mode", "-Z", "root", "-i", netlab.Interface, "-w", file, "arp or proto 112 or ip6")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +208,10 @@ func TestTsharkAgrees(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := map[string]int{}
-	for _, f := range dissect(t, c, file) {
+	// tshark knows one form of VRRPv3's checksum over IPv4 at a time.
+	const other = "vrrp.virt_rtr_id == 75"
+	packets := slices.Concat(dissect(t, c, file, "FALSE", "!("+other+")"), dissect(t, c, file, "TRUE", other))
+	for _, f := range packets {
 		if err := f.wrong(); err != nil {
 			t.Errorf("packet %v: %v", f, err)
 		}
@@ -170,12 +252,17 @@ func speak(t *testing.T, c *pairtest.Cluster) {
 	lb2.Stop(t)
 }
 
-// dissect has tshark read what the two hosts sent of these protocols.
-func dissect(t *testing.T, c *pairtest.Cluster, file string) []fields {
+// virtualMACs are those of the instance that has them, of both families (RFC 9568 section 7.3).
+var virtualMACs = [2]string{"00:00:5e:00:01:4d", "00:00:5e:00:02:4d"}
+
+// dissect has tshark read what the two hosts sent of these protocols: those packets that a filter takes, with VRRPv3's checksum as in
+// VRRPv2 or not.
+func dissect(t *testing.T, c *pairtest.Cluster, file, asInV2, filter string) []fields {
 	t.Helper()
 	argv := []string{
-		"tshark", "-r", file, "-o", "vrrp.v3_checksum_as_in_v2:FALSE", "-o", "ip.check_checksum:TRUE",
-		"-Y", fmt.Sprintf("eth.src in {%v, %v} && (vrrp || arp || icmpv6.type in {135, 136})", c.Get("lb1").MAC(), c.Get("lb2").MAC()),
+		"tshark", "-r", file, "-o", "vrrp.v3_checksum_as_in_v2:" + asInV2, "-o", "ip.check_checksum:TRUE",
+		"-Y", fmt.Sprintf("eth.src in {%v, %v, %s, %s} && (vrrp || arp || icmpv6.type in {135, 136}) && %s", c.Get("lb1").MAC(), c.Get("lb2").MAC(),
+			virtualMACs[0], virtualMACs[1], filter),
 		"-T", "fields", "-E", "separator=/t", "-E", "occurrence=a",
 	}
 	for _, name := range judged {
