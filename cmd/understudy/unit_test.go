@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/daemon"
 )
 
@@ -70,6 +71,49 @@ func TestUnitsFindTheDaemonOfTheOptions(t *testing.T) {
 	for _, verb := range []string{"run", "helper", "drain", "undrain", "reload", "cleanup"} {
 		if !seen[verb] {
 			t.Errorf("no unit starts %s", verb)
+		}
+	}
+}
+
+// TestUnitsStartWithWhatTheDaemonReads: systemd passes over a unit whose condition does not hold without a word, so it must hold for
+// whatever the daemon would read, and for nothing else.
+func TestUnitsStartWithWhatTheDaemonReads(t *testing.T) {
+	for _, unit := range []string{"understudy.service", "understudy-nginx.service"} {
+		text, err := os.ReadFile("../../packaging/systemd/" + unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conditions := regexp.MustCompile(`(?m)^ConditionPathExistsGlob=\|`+defaultConfig+`/(.*)$`).FindAllStringSubmatch(string(text), -1)
+		for name, reads := range map[string]bool{
+			"understudy.hcl": true, "understudy.hcl.json": true, "web.hcl": true, "web.hcl.json": true,
+			"checks.d/nginx.hcl": true, "checks.d/nginx.hcl.json": true, "conf.d/web.hcl": true, "conf.d/web.hcl.json": true,
+			"understudy.hcl.example": false, ".web.hcl": false, "web.key": false, "README": false, "notify.d/web.hcl": false,
+			"conf.d/.web.hcl": false, "conf.d/web.conf": false, "conf.d/web.hcl.dpkg-old": false, "conf.d/old/web.hcl": false,
+		} {
+			dir := t.TempDir()
+			for _, sub := range []string{"checks.d", "conf.d", filepath.Dir(name)} {
+				if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("{}"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, found := config.Load([]string{dir}, config.Options{Node: "lb1"})
+			if got := len(found.Sources) > 0; got != reads {
+				t.Errorf("the daemon reads %s: %t, want %t", name, got, reads)
+			}
+			starts := slices.ContainsFunc(conditions, func(c []string) bool {
+				matches, err := filepath.Glob(filepath.Join(dir, c[1]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Unlike a shell's and systemd's, an asterisk of Go's matches a dot in front.
+				return slices.ContainsFunc(matches, func(path string) bool { return !strings.HasPrefix(filepath.Base(path), ".") })
+			})
+			if starts != reads {
+				t.Errorf("%s starts with %s: %t, want %t", unit, name, starts, reads)
+			}
 		}
 	}
 }
