@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -171,12 +170,12 @@ func (b *bars) close() {
 }
 
 // found takes note of which addresses of an interface something else has set.
-func (b *bars) found(ifName string, foreign map[netip.Addr]string) {
+func (b *bars) found(ifName string, foreign []linux.AddressError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	maps.DeleteFunc(b.foreign, func(p place, _ string) bool { return p.ifName == ifName })
-	for ip, why := range foreign {
-		b.foreign[place{ifName, ip}] = why
+	for _, f := range foreign[:min(len(foreign), maxBarred)] {
+		b.foreign[place{ifName, f.IP}] = f.Error()
 	}
 	b.poke()
 }
@@ -263,9 +262,8 @@ func (d *Daemon) inspect(ctx context.Context, ifName string) (wait func()) {
 	}
 }
 
-// lookAt has the kernel asked about an interface; it runs in the goroutine that sets addresses.
-func (d *Daemon) lookAt(ifName string) {
-	var wants []linux.Want
+// wantsOn is what the instances on an interface want to set there.
+func (d *Daemon) wantsOn(ifName string) (wants []linux.Want) {
 	for _, i := range d.cfg.Load().Instances {
 		if i.Interface == ifName {
 			vrid := uint8(0)
@@ -275,14 +273,15 @@ func (d *Daemon) lookAt(ifName string) {
 			wants = append(wants, wantOf(node.SetAddresses{Instance: i.Name, Interface: ifName, Addresses: slices.Concat(i.Addresses, i.Unadvertised), VirtualMAC: vrid}))
 		}
 	}
-	list, err := d.addresses.kernel.Foreign(wants...)
+	return wants
+}
+
+// lookAt has the kernel asked about an interface; it runs in the goroutine that sets addresses.
+func (d *Daemon) lookAt(ifName string) {
+	list, err := d.addresses.kernel.Foreign(d.wantsOn(ifName)...)
 	if err != nil {
 		d.log.Warn("it cannot be seen whether something else has set the addresses", "interface", ifName, "error", err)
 		return
 	}
-	foreign := map[netip.Addr]string{}
-	for _, f := range list[:min(len(list), maxBarred)] {
-		foreign[f.IP] = f.Error()
-	}
-	d.bars.found(ifName, foreign)
+	d.bars.found(ifName, list)
 }

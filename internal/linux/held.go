@@ -56,9 +56,22 @@ type heldContent struct {
 	Addresses []Held `json:"addresses"`
 }
 
-// load reads the file. A file that is damaged is moved aside, and the error says so beside an empty list: it can only
+// load reads the file. A file that is damaged is moved aside, and the notice says so beside an empty list: it can only
 // come from a crash of the host, after which the kernel holds nothing of ours, or from another hand.
 func (f *heldFile) load() (list []Held, notice, err error) {
+	list, damage, err := f.read()
+	if damage != nil {
+		aside := f.path + ".damaged"
+		if err := os.Rename(f.path, aside); err != nil {
+			return nil, nil, err
+		}
+		return nil, fmt.Errorf("%s was damaged (%w) and is now %s: look for addresses that an earlier daemon left", f.path, damage, aside), nil
+	}
+	return list, nil, err
+}
+
+// read reads the file and leaves it as it is.
+func (f *heldFile) read() (list []Held, damage, err error) {
 	b, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -68,11 +81,7 @@ func (f *heldFile) load() (list []Held, notice, err error) {
 	}
 	var content heldContent
 	if err := json.Unmarshal(b, &content); err != nil {
-		aside := f.path + ".damaged"
-		if err := os.Rename(f.path, aside); err != nil {
-			return nil, nil, err
-		}
-		return nil, fmt.Errorf("%s was damaged (%w) and is now %s: look for addresses that an earlier daemon left", f.path, err, aside), nil
+		return nil, err, nil
 	}
 	boot, err := bootID()
 	if err != nil {

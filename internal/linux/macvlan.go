@@ -118,8 +118,8 @@ func (s *Macvlans) close() { s.kernel.close() }
 func (s *Macvlans) Ensure(m Macvlan) (MacvlanState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := obstacle(m); err != nil {
-		return MacvlanState{}, fmt.Errorf("virtual MAC on %q: %w", m.Parent, err)
+	if err := m.Obstacle(); err != nil {
+		return MacvlanState{}, err
 	}
 	state, err := s.ensure(m)
 	if err != nil {
@@ -244,7 +244,7 @@ func (m Macvlan) Settled() bool {
 	if m.V6 {
 		return true // it answers no ARP
 	}
-	if obstacle(m) != nil {
+	if m.Obstacle() != nil {
 		return false
 	}
 	for name, want := range map[string]int{"rp_filter": 0, "arp_filter": 0, "arp_ignore": 1} {
@@ -418,8 +418,8 @@ func remedy(key string, value int) error {
 	return fmt.Errorf(`put "%s = %d" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`, key, value)
 }
 
-// obstacle looks for settings for all interfaces that keep a virtual MAC from working.
-func obstacle(m Macvlan) error {
+// Obstacle looks for settings for all interfaces that keep a virtual MAC from working.
+func (m Macvlan) Obstacle() error {
 	if m.V6 {
 		return nil
 	}
@@ -434,12 +434,11 @@ func obstacle(m Macvlan) error {
 		{"arp_ignore", func(v int) bool { return v > 1 }, 1, "keeps a virtual MAC from answering ARP"},
 	} {
 		v, err := sysctlNumber("ipv4", "conf", "all", o.name)
-		if err != nil {
-			return err
+		if key := "net.ipv4.conf.all." + o.name; err == nil && o.bad(v) {
+			err = fmt.Errorf("%s = %d %s: %w", key, v, o.what, remedy(key, o.want))
 		}
-		if o.bad(v) {
-			key := "net.ipv4.conf.all." + o.name
-			return fmt.Errorf("%s = %d %s: %w", key, v, o.what, remedy(key, o.want))
+		if err != nil {
+			return fmt.Errorf("virtual MAC on %q: %w", m.Parent, err)
 		}
 	}
 	return nil
