@@ -91,7 +91,7 @@ func (l *loader) fileFunc(dir string) function.Function {
 func (l *loader) addEvaluation(diags hcl.Diagnostics) {
 	for _, d := range diags {
 		if keys, ok := hostsIn(d); ok {
-			l.found.errorf(*d.Subject, "use --node NAME", "node %q is not in {%s}", l.node, keys)
+			l.found.errorf(*d.Subject, l.remedyForHost(), "node %q is not in {%s}", l.node, keys)
 			continue
 		}
 		if extra, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && extra.FunctionCallError() != nil {
@@ -100,6 +100,14 @@ func (l *loader) addEvaluation(diags hcl.Diagnostics) {
 		}
 		l.found.add(hcl.Diagnostics{d})
 	}
+}
+
+// remedyForHost says what to do about a map of hosts that lacks this one: an example has names that no host of one's own has.
+func (l *loader) remedyForHost() string {
+	if l.here || l.complete {
+		return "write this host's name there, or say which of them it is: --node NAME (UNDERSTUDY_OPTIONS of the units)"
+	}
+	return "add it there, or mend the name"
 }
 
 // hostsIn recognises MAP[hostname] where MAP has no such key, and returns the keys that there are.

@@ -68,7 +68,7 @@ func TestAFileThatIsReadIsASource(t *testing.T) {
 func TestTheMessageOfAMissingHost(t *testing.T) {
 	path := writeFile(t, with(`dead_adverts = { lb1 = 3, lb2 = 3 }[hostname]`))
 	_, found := Load([]string{path}, Options{Node: "buildbox"})
-	want := path + `:6:36: error: node "buildbox" is not in {lb1, lb2}; use --node NAME` + "\n    6 | dead_adverts = { lb1 = 3, lb2 = 3 }[hostname]\n"
+	want := path + `:6:36: error: node "buildbox" is not in {lb1, lb2}; write this host's name there, or say which of them it is: --node NAME (UNDERSTUDY_OPTIONS of the units)` + "\n    6 | dead_adverts = { lb1 = 3, lb2 = 3 }[hostname]\n"
 	if got := found.Text(); got != want {
 		t.Errorf("Load says %q, want %q", got, want)
 	}

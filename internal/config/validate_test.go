@@ -61,7 +61,7 @@ instance "web" {
 	}
 	t.Run("a host that no map knows", func(t *testing.T) {
 		r := Validate([]string{writeFile(t, text)}, nil, Options{Node: "buildbox"})
-		if r.OK(false) || r.Count(Error) != 1 || !strings.Contains(r.Text(), `5:49: error: on buildbox: node "buildbox" is not in {lb1, lb2, lb3}; use --node NAME`) {
+		if r.OK(false) || r.Count(Error) != 1 || !strings.Contains(r.Text(), `5:49: error: on buildbox: node "buildbox" is not in {lb1, lb2, lb3}; write this host's name there, or say which of them it is: --node NAME (UNDERSTUDY_OPTIONS of the units)`) {
 			t.Errorf("validate says\n%s", r.Text())
 		}
 	})
