@@ -27,6 +27,8 @@ type Commander interface {
 	RunsAs() string
 	// Names are the files that the command names by their absolute paths.
 	Names() []string
+	// As judges the command as that of another user, who is the daemon's.
+	As(user string) Preflighter
 	// Privileged is the Checker as the helper runs it: as nobody where the options name no user, and only if nobody but
 	// root can replace the program.
 	Privileged() Command

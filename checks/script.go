@@ -60,6 +60,11 @@ func (o *ScriptOptions) Names() []string {
 	return slices.DeleteFunc(slices.Clone(o.Command), func(word string) bool { return !filepath.IsAbs(word) })
 }
 
+// As implements Commander.
+func (o *ScriptOptions) As(user string) Preflighter {
+	return &scriptChecker{spec: command.Spec{Argv: o.Command, User: user}}
+}
+
 // Privileged implements Commander.
 func (o *ScriptOptions) Privileged() Command {
 	return &scriptChecker{spec: command.Spec{Argv: o.Command, User: cmp.Or(o.User, unprivileged), OnlyRoot: true}}

@@ -228,6 +228,8 @@ func TestValidate(t *testing.T) {
 		{"a warning, strictly", []string{warned, "--node", "lb1", "--strict"}, exitError, []string{"not valid for [lb1]: 0 errors, "}},
 		{"a broken file", []string{bad, "--node", "lb1"}, exitError, []string{
 			bad + ":4:", "vrid is 300", bad + ":5:", "prioritty", `Did you mean "priority"`, "not valid for [lb1]: "}},
+		{"a host that is not in it", []string{valid, "--node", "buildbox", "--node", "lb1"}, exitError, []string{
+			`error: on buildbox: node "buildbox" is not in {lb1, lb2}; `, "not valid for [buildbox] of [buildbox lb1]: 1 error, 0 warnings"}},
 		{"a file that is not there", []string{"/nonexistent/x.hcl", "--node", "lb1"}, exitError, []string{"/nonexistent/x.hcl does not exist"}},
 		{"JSON", []string{bad, "--node", "lb1", "--json"}, exitError, []string{`"error"`, "vrid is 300", `"line"`}},
 		{"JSON of a valid file", []string{valid, "--node", "lb1", "--json"}, exitOK, []string{"{"}},

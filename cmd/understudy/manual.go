@@ -187,11 +187,12 @@ func configPage(blocks []config.Block, date time.Time) string {
 	r.text("/etc/understudy/understudy.hcl\n\n/etc/understudy/checks.d/*.hcl\n\n/etc/understudy/conf.d/*.hcl")
 	r.section("DESCRIPTION")
 	r.text(`All files are read in this order and merged as if they were one, in HCL or, with names that end in .hcl.json, in JSON. A directory
-that has none of them may have other *.hcl files, such as web.hcl, which are read then. One identical file can serve all hosts: the variable hostname is the node's name (--node, else the host's name up to the first dot), and the
-functions env, file, lookup and try are there beside conditionals, maps and templates. Durations are written as "250ms" or "1h30m".
+that has none of them may have other *.hcl files, such as web.hcl, which are read then. One identical file can serve all hosts: the
+variable hostname is the node's name (--node, else the host's name up to the first dot), and the functions env, file, lookup and try
+are there beside conditionals, maps and templates. Durations are written as "250ms" or "1h30m".
 
 A changed file is applied within a second, whole or not at all. understudy validate says what is wrong, with file, line and column,
-and proves that each failing check can move the addresses.`)
+and proves that each failing check can move the addresses; with --here it fails for what this host lacks, too.`)
 	r.section("BLOCKS")
 	for _, b := range blocks {
 		r.block(b, "")

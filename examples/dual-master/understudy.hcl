@@ -4,7 +4,7 @@
 # The same on both hosts:
 #
 #   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: understudy drain on lb2, and both addresses are on lb1; understudy undrain, and one goes back.
 # One host alone must be able to carry the load of both.

@@ -3,7 +3,7 @@
 #
 # The same on both hosts, whose eth0 needs a link-local IPv6 address, as every interface has where IPv6 is on:
 #
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # nginx listens on both families with: listen 80; listen [::]:80;
 # Try it: drop IPv6 adverts (meta nfproto ipv6 meta l4proto 112) on the backup. Nothing moves, and its status says who is still

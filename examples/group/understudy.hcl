@@ -4,7 +4,7 @@
 # The same on both hosts:
 #
 #   install -D -m 755 ../pair/tell /etc/understudy/notify.d/tell
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: pull the inner cable of the master.
 

@@ -1,7 +1,7 @@
 # haproxy instead of nginx. The same on both hosts, and then systemctl restart haproxy:
 #
 #   install -m 644 haproxy.cfg /etc/haproxy/ && haproxy -c -f /etc/haproxy/haproxy.cfg
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: systemctl stop haproxy on the master.
 

@@ -5,7 +5,7 @@
 #
 #   install -D -m 755 tell /etc/understudy/notify.d/tell
 #   install -m 644 nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: kill nginx on lb1, or understudy drain, and look at understudy status on lb2.
 

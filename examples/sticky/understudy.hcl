@@ -4,7 +4,7 @@
 # The same on both hosts:
 #
 #   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: understudy drain on the master, understudy undrain, and the address stays. To move it back: drain the other one.
 

@@ -4,7 +4,7 @@
 # The same on all hosts:
 #
 #   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: stop the daemon on lb1, kill nginx on lb2, and lb3 serves.
 

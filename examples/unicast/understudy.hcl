@@ -2,7 +2,7 @@
 # accepted from these addresses alone. A firewall must let IP protocol 112 pass between them.
 #
 #   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
-#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate
+#   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #
 # Try it: stop the daemon on the master. More hosts: more addresses in peers, on all of them.
 

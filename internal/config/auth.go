@@ -112,7 +112,11 @@ func (l *loader) credential(d block, name string) (string, vrrp.Secret) {
 		return l.secret(d, "credential", filepath.Join(dir, name), readKey)
 	}
 	if l.here {
-		l.amiss(d.place("credential"), fmt.Sprintf("systemd sets it: write LoadCredential=%s:PATH into the unit", name),
+		say := l.found.warnf // it is set for the daemon alone: what validate lacks says nothing of this machine
+		if l.onThisHost {
+			say = l.found.errorf
+		}
+		say(d.place("credential"), fmt.Sprintf("systemd sets it: write LoadCredential=%s:PATH into the unit", name),
 			"credential %q cannot be read: %s is not set", name, credentialsVariable)
 	}
 	return "", vrrp.Secret{}
@@ -154,21 +158,13 @@ func (l *loader) secret(d block, name, path string, read func(path, credentials 
 	secret, err := read(path, credentials)
 	switch {
 	case err == nil:
+		l.judgeReader(at, path, "chown USER FILE")
 	case errors.Is(err, fs.ErrPermission) && !l.complete:
-		l.found.warnf(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
+		l.warnHere(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
 	default:
 		l.amiss(at, "", "%v", err)
 	}
 	return path, secret
-}
-
-// amiss reports what keeps a secret from being read: an error on the host that runs it.
-func (l *loader) amiss(at hcl.Range, detail, format string, args ...any) {
-	if l.onThisHost {
-		l.found.errorf(at, detail, format, args...)
-		return
-	}
-	l.found.warnf(at, detail, format, args...)
 }
 
 // judgeSharedKeys warns of two instances that cannot be told apart by their signatures: neither the interface nor the

@@ -144,9 +144,13 @@ func TestSecretFiles(t *testing.T) {
 			if c != nil || !strings.Contains(said, "error: "+want) || strings.Contains(said, "secret") {
 				t.Errorf("Load says\n%swant an error %s", said, want)
 			}
-			elsewhere := Validate([]string{dir}, []string{"lb1"}, Options{})
-			if !elsewhere.OK(false) || !strings.Contains(elsewhere.Text(), "warning: "+want) {
-				t.Errorf("Validate says\n%swant a warning", elsewhere.Text())
+			doubt := Validate([]string{dir}, nil, Options{Node: "lb1"})
+			if !doubt.OK(false) || !strings.Contains(doubt.Text(), "warning: on this host: "+want) {
+				t.Errorf("Validate says\n%swant a warning", doubt.Text())
+			}
+			elsewhere := Validate([]string{dir}, []string{"lb1"}, Options{Node: "buildbox"})
+			if !elsewhere.OK(true) {
+				t.Errorf("Validate says of another host\n%s", elsewhere.Text())
 			}
 		})
 	}
@@ -168,8 +172,11 @@ func TestCredentialsOfAServiceUser(t *testing.T) {
 // TestOtherHostsKeysAreNotLookedAt: this machine has its own.
 func TestOtherHostsKeysAreNotLookedAt(t *testing.T) {
 	dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `file = "${hostname}.key"`, `}`), map[string]string{"lb1.key": keyText})
-	if r := Validate([]string{dir}, []string{"lb1", "lb2"}, Options{OnThisHost: true}); !r.OK(false) || strings.Contains(r.Text(), "lb2.key") {
-		t.Errorf("Validate says\n%s", r.Text())
+	for _, this := range []string{"lb1", "lb2"} {
+		r := Validate([]string{dir}, []string{"lb1", "lb2"}, Options{Node: this, Here: true})
+		if lacks := strings.Contains(r.Text(), "lb2.key does not exist"); lacks != (this == "lb2") || lacks == r.OK(false) {
+			t.Errorf("Validate on %s says\n%s", this, r.Text())
+		}
 	}
 }
 

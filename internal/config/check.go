@@ -52,7 +52,7 @@ func (l *loader) check(b *hcl.Block) (c check, ok bool) {
 	c.Effect = l.effect(c.block, effect)
 	if len(mistakes) == 0 && c.block.sound() {
 		c.Reads = l.reads(c.Options)
-		l.preflight(c.block, c.Options)
+		l.preflight(c)
 	}
 	return c, true
 }
@@ -126,38 +126,39 @@ func (l *loader) effect(b block, raw rawEffect) node.Effect {
 	return node.Effect{OnFailure: effects[raw.OnFailure]}
 }
 
-// preflight asks the options what can be known on this very machine.
-func (l *loader) preflight(b block, options checks.Options) {
-	if !l.here {
+// preflight asks a check's options what can be known on this very machine.
+func (l *loader) preflight(c check) {
+	p, ok := c.Options.(checks.Preflighter)
+	if !ok || !l.here {
 		return
 	}
-	p, ok := options.(checks.Preflighter)
-	if !ok {
-		return
-	}
-	command, asked := l.asksHelper(options)
-	if asked {
+	command, asked := l.asksHelper(c.Options)
+	switch own, ok := c.Options.(checks.Commander); {
+	case asked:
 		p = command
+	case ok && own.RunsAs() == "" && l.hands.another():
+		p = own.As(l.hands.name())
 	}
 	err := p.Preflight()
 	if err == nil {
-		if err = l.judgeCheckUser(options); err != nil && l.hands.socket != "" {
+		if err = l.judgeCheckUser(c.Options); err != nil && l.hands.socket != "" {
 			l.files.look(l.hands.socket)
 		}
 	}
-	if c, ok := options.(checks.Commander); ok && err != nil {
+	if c, ok := c.Options.(checks.Commander); ok && err != nil {
 		for _, path := range c.Names() {
 			l.files.look(path)
 		}
 	}
-	switch {
+	switch at := c.block.at; {
 	case err == nil:
+		for _, path := range slices.Sorted(maps.Keys(c.Reads)) {
+			l.judgeReader(at, path, "chmod a+r FILE")
+		}
 	case errors.Is(err, fs.ErrPermission) && asked: // root sees what this user does not
 	case errors.Is(err, fs.ErrPermission) && !l.onThisHost:
-		l.found.warnf(b.at, "", "not checked: %v", err)
-	case l.onThisHost:
-		l.found.errorf(b.at, "", "this check cannot run: %v", err)
+		l.warnHere(at, "", "this check is not checked: %v", err)
 	default:
-		l.found.warnf(b.at, "", "this check could not run on this machine: %v", err)
+		l.amiss(at, "", "this check cannot run: %v", err)
 	}
 }

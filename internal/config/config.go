@@ -117,6 +117,12 @@ type Options struct {
 	// OnThisHost makes what can be known on this very machine (a script that does not exist) an error, as run wants it;
 	// otherwise it is a warning.
 	OnThisHost bool
+	// Here makes what this machine lacks an error for Validate, which is told by it that the machine is to run the configuration: as the
+	// node that has its name, or as the first one.
+	Here bool
+	// Judge says why instances of a configuration could not take part on this machine, by their names, so that Validate can; nil:
+	// nobody asks.
+	Judge func(*Config) (map[string]string, error)
 	// Getenv is what the function env asks; nil: os.LookupEnv.
 	Getenv func(string) (string, bool)
 	// Helper is the socket of the helper that a daemon which is not root asks to run commands as other users; empty: none.

@@ -33,6 +33,8 @@ type Finding struct {
 	Range hcl.Range
 	// Nodes are the nodes for which it holds; empty: for all that were looked at.
 	Nodes []string
+	// Here says that it is about this machine and not about the text: another one may have what this one lacks.
+	Here bool
 }
 
 // Same says whether another finding says the same of the same file, perhaps of another line.

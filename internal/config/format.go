@@ -34,7 +34,10 @@ func (f Finding) String() string {
 		fmt.Fprintf(&b, "%s:%d:%d: ", f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column)
 	}
 	fmt.Fprintf(&b, "%s: ", f.Severity)
-	if len(f.Nodes) > 0 {
+	switch {
+	case f.Here:
+		b.WriteString("on this host: ")
+	case len(f.Nodes) > 0:
 		fmt.Fprintf(&b, "on %s: ", strings.Join(f.Nodes, ", "))
 	}
 	b.WriteString(f.Summary)

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/command"
 )
@@ -77,10 +75,10 @@ func (l *loader) judgeHookUser(b block, name string) {
 	switch h := l.hands; {
 	case h.door:
 	case name == "" && h.uid != 0:
-		l.found.warnf(b.at, fmt.Sprintf("%s, or write user = %q", h.remedy(), nameOf(h.uid)),
+		l.warnHere(b.at, fmt.Sprintf("%s, or write user = %q", h.remedy(), h.name()),
 			"this hook runs as %s and not as root: the daemon is not root, and %s", command.UserName(h.uid), h.elsewhere)
 	case name != "" && !l.mayBecome(name):
-		l.found.warnf(b.at, h.remedy(), "this hook cannot run as %q: the daemon is %s, and %s", name, command.UserName(h.uid), h.elsewhere)
+		l.warnHere(b.at, h.remedy(), "this hook cannot run as %q: the daemon is %s, and %s", name, command.UserName(h.uid), h.elsewhere)
 	}
 }
 
@@ -118,23 +116,26 @@ func (l *loader) judgeTrust(list []check, hooks []hook) {
 		_, asked := l.asksHelper(c.Options)
 		return asked
 	})
-	if !l.onThisHost || !l.hands.door || !asked && len(hooks) == 0 {
+	if !l.onThisHost && !l.inPlace || !l.hands.door || !asked && len(hooks) == 0 {
 		return
 	}
-	say := l.found.warnf
+	say := l.warnHere
 	if asked {
-		say = l.found.errorf
+		say = l.amiss
 	}
 	for _, s := range l.files.sources {
 		if err := command.OnlyRoot(s.Path); err != nil && !errors.Is(err, fs.ErrPermission) {
-			say(hcl.Range{Filename: s.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "", "the helper runs nothing while this is so: %v", err)
+			say(startOf(s), "", "the helper runs nothing while this is so: %v", err)
 		}
 	}
 }
 
-// nameOf is a user as it is written in the configuration.
-func nameOf(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
+// another says that the daemon is known to be another user than this process: then validate looks for that one.
+func (h hands) another() bool { return !h.anybody && h.uid != uint32(os.Geteuid()) }
+
+// name is the daemon's user as it is written in a configuration.
+func (h hands) name() string {
+	id := strconv.FormatUint(uint64(h.uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username
 	}

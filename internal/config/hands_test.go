@@ -40,8 +40,8 @@ notify "script" "same" {
 // TestWhoRunsCommands: what is said of hooks and checks that the daemon cannot run as it is written.
 func TestWhoRunsCommands(t *testing.T) {
 	const (
-		hook  = `16:1: warning: this hook runs as daemon (uid 1) and not as root: the daemon is not root, and no helper listens at /s; run: systemctl start understudy-helper.socket, or write user = "daemon"`
-		nginx = `20:1: warning: this hook cannot run as "games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl start understudy-helper.socket`
+		hook  = `this hook runs as daemon (uid 1) and not as root: the daemon is not root, and no helper listens at /s; run: systemctl start understudy-helper.socket, or write user = "daemon"`
+		nginx = `this hook cannot run as "games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl start understudy-helper.socket`
 		check = `"games": the daemon is daemon (uid 1), and no helper listens at /s; run: systemctl start understudy-helper.socket`
 	)
 	alone := hands{uid: 1, elsewhere: "no helper listens at /s"}
@@ -59,9 +59,11 @@ func TestWhoRunsCommands(t *testing.T) {
 			`20:1: warning: this hook cannot run as "games": the daemon is root (uid 0), and it lacks CAP_SETUID and CAP_SETGID; give the daemon these capabilities`,
 			`25:1: warning: this hook cannot run as "daemon": the daemon is root (uid 0), and it lacks CAP_SETUID and CAP_SETGID; give the daemon these capabilities`,
 		}},
-		{"a daemon without one", alone, true, []string{"12:1: error: this check cannot run: not as " + check, hook, nginx}},
-		{"a daemon that may become anybody", able, true, []string{hook}},
-		{"validate where it was installed", alone, false, []string{"12:1: warning: this check could not run on this machine: not as " + check, hook, nginx}},
+		{"a daemon without one", alone, true, []string{"12:1: error: this check cannot run: not as " + check, "16:1: warning: " + hook, "20:1: warning: " + nginx}},
+		{"a daemon that may become anybody", able, true, []string{"16:1: warning: " + hook}},
+		{"validate where it was installed", alone, false, []string{
+			"12:1: warning: on this host: this check cannot run: not as " + check, "16:1: warning: on this host: " + hook, "20:1: warning: on this host: " + nginx,
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,13 +161,13 @@ notify "script" "shell" {
 	refused := script + " is unsafe to run: " + script + " (mode 0755) belongs to games, not to root; only what nobody else can replace is run through the helper; chown root " + script
 	for door, want := range map[bool][]string{
 		false: {
-			"18:1: warning: this hook could not run on this machine: " + strings.Replace(refused, "not to root; only what nobody else can replace is run through the helper",
+			"18:1: warning: this hook cannot run: " + strings.Replace(refused, "not to root; only what nobody else can replace is run through the helper",
 				"who is neither root nor the user that runs it (root)", 1),
 		},
 		true: {
 			"9:1: error: this check cannot run: " + refused,
-			"13:1: warning: this hook could not run on this machine: " + refused,
-			"18:1: warning: this hook could not run on this machine: " + refused,
+			"13:1: warning: this hook cannot run: " + refused,
+			"18:1: warning: this hook cannot run: " + refused,
 		},
 	} {
 		v := evaluate(read([]string{path}), loader{node: "lb1", getenv: noEnvironment, here: true, onThisHost: true, hands: hands{uid: 1, anybody: !door, door: door}})

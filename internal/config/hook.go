@@ -47,7 +47,7 @@ func (l *loader) hook(b *hcl.Block) (h hook, ok bool) {
 	return h, true
 }
 
-// verify says what would keep the hook from running on this very machine. It is a warning on every host: it moves no
+// verify says what would keep the hook from running on this very machine. To the daemon it is a warning: it moves no
 // address, and the hook is run all the same when its time comes.
 func (l *loader) verify(h hook) {
 	ready, err := h.Build()
@@ -63,9 +63,9 @@ func (l *loader) verify(h hook) {
 	case err == nil:
 	case errors.Is(err, fs.ErrPermission) && l.hands.door: // root sees what this user does not
 	case errors.Is(err, fs.ErrPermission) && !l.onThisHost:
-		l.found.warnf(h.block.at, "", "not checked: %v", err)
+		l.warnHere(h.block.at, "", "this hook is not checked: %v", err)
 	default:
-		l.found.warnf(h.block.at, "", "this hook could not run on this machine: %v", err)
+		l.warnHere(h.block.at, "", "this hook cannot run: %v", err)
 	}
 }
 

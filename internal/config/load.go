@@ -65,9 +65,9 @@ type loader struct {
 	files  *files
 	node   string
 	getenv func(string) (string, bool)
-	// here says that this machine is the node, so that what it has may be looked at; onThisHost that what is missing is an
-	// error.
-	here, onThisHost bool
+	// here says that this machine is the node, so that what it has may be looked at; onThisHost that this process is the daemon, for
+	// which what is missing is an error; inPlace that the files are where the daemon will read them.
+	here, onThisHost, inPlace bool
 	// hands says who runs commands here.
 	hands hands
 	// complete wants every file readable, as a daemon does.
@@ -150,6 +150,7 @@ func (l *loader) blocks(v *view, blocks hcl.Blocks) {
 	l.judgeGroups(v.groups, v.instances)
 	l.judgeHooks(hooks, v.instances, v.groups)
 	l.judgeTrust(v.checks, hooks)
+	l.judgeReaders()
 	l.defaultLease(v.instances)
 	if !l.fragment && len(v.instances) == 0 && !l.files.broken {
 		l.found.errorf(hcl.Range{}, "write an instance block with interface, vrid, priority and addresses", "no instance is configured")

@@ -318,15 +318,14 @@ func TestWhatThisMachineLacks(t *testing.T) {
 		name     string
 		here     bool
 		severity Severity
-		want     string
 	}{
-		{"is an error where it runs", true, Error, "this check cannot run: "},
-		{"is a warning elsewhere", false, Warning, "this check could not run on this machine: "},
+		{"is an error where it runs", true, Error},
+		{"is a warning elsewhere", false, Warning},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, found := Load([]string{path}, Options{Node: "lb1", OnThisHost: tt.here})
-			if f := found.Findings; len(f) != 1 || f[0].Severity != tt.severity || !strings.HasPrefix(f[0].Summary, tt.want) ||
-				!strings.Contains(f[0].Summary, "/nonexistent/check") {
+			if f := found.Findings; len(f) != 1 || f[0].Severity != tt.severity || f[0].Here == tt.here ||
+				f[0].Summary != "this check cannot run: /nonexistent/check: no such file or directory" {
 				t.Errorf("Load says %q", found.Text())
 			}
 		})

@@ -23,7 +23,7 @@ type Report struct {
 }
 
 // Validate evaluates the files for each of nodes; without any, for this node and every name in an expect block. It looks
-// at this machine (scripts, keys) only for the first of them, and proves that each failing check can move the addresses. A
+// at this machine (scripts, keys, interfaces) where it is one of them, and proves that each failing check can move the addresses. A
 // fragment, with no instance or no checks in it, is valid.
 func Validate(paths []string, nodes []string, o Options) Report {
 	s := session{files: read(paths), options: o, views: map[string]*view{}}
@@ -31,16 +31,23 @@ func Validate(paths []string, nodes []string, o Options) Report {
 		nodes = s.allNodes()
 	}
 	nodes = s.fit(nodes)
+	s.home = s.homeAmong(nodes)
 	perNode := make([]findings, len(nodes))
 	for i, name := range nodes {
-		v := s.view(name, i == 0)
+		v := s.view(name)
 		perNode[i] = append(slices.Clone(v.found), v.prove(func(in *instance) ([]rival, bool) { return s.rivals(name, in, nodes) })...)
+		if name == s.home {
+			perNode[i] = append(perNode[i], s.judgeInstances(v)...)
+		}
 	}
 	merged := append(s.files.found, merge(nodes, perNode)...)
+	if o.Here {
+		merged.insist()
+	}
 	if len(nodes) > 0 {
-		first := s.view(nodes[0], true)
+		first := s.view(nodes[0])
 		for _, name := range nodes[1:] {
-			merged = append(merged, compare(first, s.view(name, false))...)
+			merged = append(merged, compare(first, s.view(name))...)
 		}
 		merged = append(merged, s.unjudged(first, nodes)...)
 		merged = append(merged, s.contradictions(nodes)...)
@@ -53,15 +60,18 @@ func Validate(paths []string, nodes []string, o Options) Report {
 type session struct {
 	files   *files
 	options Options
+	home    string // which node this machine is; empty: none
 	views   map[string]*view
 }
 
-func (s *session) view(name string, here bool) *view {
+func (s *session) view(name string) *view {
 	if v, ok := s.views[name]; ok {
 		return v
 	}
+	here := name == s.home
 	v := evaluate(s.files, loader{
-		node: name, getenv: s.options.getenv(), here: here, onThisHost: s.options.OnThisHost, hands: s.options.hands(), fragment: !s.files.whole,
+		node: name, getenv: s.options.getenv(), here: here, inPlace: here && s.options.Here && s.files.whole, hands: s.options.hands(),
+		fragment: !s.files.whole,
 	})
 	s.views[name] = v
 	return v
@@ -74,8 +84,9 @@ func (s *session) allNodes() []string {
 		s.files.fail(err)
 		return nil
 	}
+	s.home = self
 	nodes := []string{self}
-	for _, in := range s.view(self, true).instances {
+	for _, in := range s.view(self).instances {
 		for _, e := range in.expects {
 			if !slices.Contains(nodes, e.node) && nodeName(e.node) == nil {
 				nodes = append(nodes, e.node)
@@ -129,7 +140,7 @@ func (s *session) rivals(self string, in *instance, nodes []string) (others []ri
 
 // priority is what these very files give an instance on a host: as written, and with the weights while it is healthy.
 func (s *session) priority(name, instanceName string) (base, healthy int, ok bool) {
-	v := s.view(name, false)
+	v := s.view(name)
 	i := slices.IndexFunc(v.instances, func(in instance) bool { return in.Name == instanceName })
 	if i < 0 || !v.instances[i].sound {
 		return 0, 0, false
@@ -160,7 +171,7 @@ func (s *session) unjudged(v *view, nodes []string) findings {
 func (s *session) contradictions(nodes []string) findings {
 	var found findings
 	for _, name := range nodes {
-		for _, in := range s.view(name, false).instances {
+		for _, in := range s.view(name).instances {
 			here, e := int(in.Priority), in.expectOf(name)
 			if !in.sound || e.priority == 0 || e.priority == here {
 				continue
@@ -237,6 +248,31 @@ func (r Report) Count(s Severity) int {
 	return n
 }
 
+// Lacking returns how many warnings are about this machine: with Options.Here they are errors.
+func (r Report) Lacking() int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Here && f.Severity == Warning {
+			n++
+		}
+	}
+	return n
+}
+
+// Failing lists the nodes for which the configuration cannot be used, as OK has it for all. What hides behind their mistakes may
+// fail the others too.
+func (r Report) Failing(strict bool) (nodes []string) {
+	for _, name := range r.Nodes {
+		fails := func(f Finding) bool {
+			return (f.Severity == Error || strict && f.Severity == Warning) && (len(f.Nodes) == 0 || slices.Contains(f.Nodes, name))
+		}
+		if slices.ContainsFunc(r.Findings, fails) {
+			nodes = append(nodes, name)
+		}
+	}
+	return nodes
+}
+
 // OK says that the configuration can be used; if strict, that there is no warning either.
 func (r Report) OK(strict bool) bool {
 	return r.Count(Error) == 0 && (!strict || r.Count(Warning) == 0)
@@ -261,6 +297,7 @@ func (r Report) JSON() ([]byte, error) {
 		Summary  string   `json:"summary"`
 		Detail   string   `json:"detail,omitempty"`
 		Nodes    []string `json:"nodes,omitempty"`
+		Here     bool     `json:"here,omitempty"`
 		Source   string   `json:"source,omitempty"`
 	}
 	out := struct {
@@ -271,7 +308,7 @@ func (r Report) JSON() ([]byte, error) {
 	}{r.Nodes, r.Count(Error), r.Count(Warning), []finding{}}
 	for _, f := range r.Findings {
 		out.Findings = append(out.Findings, finding{
-			f.Severity, f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column, f.Summary, f.Detail, f.Nodes, snippet(f.Range, r.Sources),
+			f.Severity, f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column, f.Summary, f.Detail, f.Nodes, f.Here, snippet(f.Range, r.Sources),
 		})
 	}
 	text, err := json.MarshalIndent(out, "", "  ")

@@ -88,7 +88,10 @@ func (l *lab) key(t *testing.T, commands, name string) {
 	if !strings.HasPrefix(text, "hex:") || len(strings.TrimSpace(text)) != len("hex:")+64 {
 		t.Fatalf("%s is %d bytes, want hex: and 64 digits", name, len(text))
 	}
-	l.all(func(m *machine) { m.write(t, "/etc/understudy/"+name, text, 0o600) })
+	l.all(func(m *machine) {
+		m.write(t, "/etc/understudy/"+name, text, 0o600)
+		m.sh(t, "chown understudy: /etc/understudy/"+name)
+	})
 }
 
 // signs waits until the backup hears adverts that are signed with a key.

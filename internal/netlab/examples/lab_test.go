@@ -133,7 +133,7 @@ func (l *lab) stays(t testing.TB, owner string) {
 // valid asserts that the machine finds nothing wrong with its configuration, and misses nothing.
 func (m *machine) valid(t testing.TB) {
 	t.Helper()
-	m.sh(t, "understudy validate --strict")
+	m.sh(t, "understudy validate --here --strict")
 }
 
 // tells waits until a hook on the machine has written more than so many lines to syslog that match.
