@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// contentionGap is how long a contention is one and the same: within it the log is told once.
+	// contentionGap is how long a contention of one master is one and the same: within it the log is told once.
 	contentionGap = 10 * time.Second
 	// contentionTold is how long it must last for that: of two backups that rise together one is gone within milliseconds.
 	contentionTold = 100 * time.Millisecond
@@ -44,7 +44,8 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 	}
 }
 
-// contend keeps the newest evidence, and tells the log when it is time.
+// contend keeps the newest evidence, and tells the log when it is time. Who becomes master anew begins anew: what was seen of the master
+// that it pushed aside a moment ago says nothing about the one that it pushes aside now.
 func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	if n.cfg.Shadow {
 		return // it holds nothing, and nobody can have heard it
@@ -52,16 +53,7 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	n.lookUp(now, i)
 	c.At, c.Began = now, now
 	if old := i.contention; old != nil && !old.At.Before(i.since) {
-		c.Until = old.Until
-	}
-	if old := i.contention; old != nil && now.Sub(old.At) <= contentionGap {
-		c.Began, c.Told = old.Began, old.Told
-		if !c.Advertiser.IsValid() {
-			c.Advertiser, c.Priority = old.Advertiser, old.Priority
-		}
-		if !c.IP.IsValid() {
-			c.IP, c.MAC = old.IP, old.MAC
-		}
+		c.goOn(old)
 	}
 	i.calm = now.Add(time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval)
 	lasts := contentionTold
@@ -81,6 +73,21 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 		c.Until = c.lasts(i)
 	}
 	i.contention = &c
+}
+
+// goOn makes it the same contention as an earlier one of the same master.
+func (c *Contention) goOn(old *Contention) {
+	c.Until = old.Until
+	if c.At.Sub(old.At) > contentionGap {
+		return
+	}
+	c.Began, c.Told = old.Began, old.Told
+	if !c.Advertiser.IsValid() {
+		c.Advertiser, c.Priority = old.Advertiser, old.Priority
+	}
+	if !c.IP.IsValid() {
+		c.IP, c.MAC = old.IP, old.MAC
+	}
 }
 
 // lasts is until when a second master is believed in. Where no advert of it is heard its announcements are what there is, and once
@@ -121,14 +128,14 @@ func (c *Contention) describe(i *instance) string {
 		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
 }
 
-// reassert runs the hooks of a master once more when a contention is over that did not change its state: the other master's
+// reassert runs the hooks of a master once more when a contention is over that did not change its state, nor came before it: the other master's
 // hooks may have undone what they did.
 func (n *Node) reassert(now time.Time, i *instance) {
 	if !due(now, i.calm) {
 		return
 	}
 	i.calm, i.announcer.answers = time.Time{}, 0
-	if i.state == Master && i.told == Master && i.confirmed {
+	if i.state == Master && i.told == Master && i.confirmed && i.contention != nil && !i.contention.At.Before(i.since) {
 		n.notify(now, i, Master, Master, true)
 	}
 }
