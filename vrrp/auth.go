@@ -101,7 +101,8 @@ func (a *Auth) key(id uint8) (Secret, bool) {
 type Authenticator struct {
 	sent    Sequence
 	senders map[netip.Addr]record
-	floor   Sequence // what a sender without a record must come after to be believed
+	floor   Sequence            // what a sender without a record must come after to be believed
+	young   map[uint8]time.Time // since when a key verifies that a reload has brought; see learn
 	// inherited are the keys of a process before this one, until the configuration brings them.
 	inherited []Fingerprint
 

@@ -76,8 +76,9 @@ func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err
 	if !passed(r.newest.Sequence) {
 		return false, ErrAuthReplay
 	}
+	early = !passed(r.floor) || !passed(a.admitted(m.Key, r.mark))
 	r.newest = m
-	if early = !passed(r.floor); !early {
+	if !early {
 		r.mark, r.floor = m, 0
 	}
 	a.keep(m.Sender, r)
@@ -162,7 +163,7 @@ func (a *Authenticator) look(now time.Time) {
 // record was kept of them. By a clock that was set, that of a sender is not known either. But where it was ahead that it went, this
 // host may have slept, and what is known of the sender's clock may be as good as before; who passed it is believed at once.
 func (a *Authenticator) clockSet(now time.Time, ahead bool) {
-	a.began, a.floor = now, start(now)
+	a.began, a.floor, a.young = now, start(now), nil
 	for sender, r := range a.senders {
 		r.floor = a.floor
 		if known := passed(now, r.mark); ahead && !r.mark.Heard.IsZero() && a.floor.After(known) {
@@ -213,26 +214,6 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors []Floor) {
 	}
 }
 
-// Fingerprint tells whether two processes mean the same key by a number. It is a MAC of the key, as each advert has one.
-type Fingerprint struct {
-	Key uint8
-	MAC []byte
-}
-
-// Fingerprints are those of the keys that verify.
-func (a *Authenticator) Fingerprints(cfg *Auth) []Fingerprint {
-	if cfg == nil || a.inherited != nil {
-		return a.inherited
-	}
-	var prints []Fingerprint
-	for _, k := range cfg.Keys {
-		if !k.Secret.Empty() {
-			prints = append(prints, Fingerprint{k.ID, k.Secret.fingerprint()})
-		}
-	}
-	return prints
-}
-
 // Inherit takes over what a process verified with that was here until a while ago. Its configuration has no secrets; where the next one
 // has these keys, nobody is heard who was not heard before. A while longer than startSlack is another matter: at a start no more
 // is given away.
@@ -262,12 +243,16 @@ func (a *Authenticator) know(was *Config, is *Auth) *Config {
 
 // Reconfigure follows a change of what is heard, and of what is verified. Where more is believed than before, no record was kept of
 // what was sent until now and refused, and somebody may have caught it: it is early, as if this Authenticator had begun to hear its
-// sender now. What was heard is refused as ever.
+// sender now. What was heard is refused as ever. That is so for each new key by itself; see learn.
 func (a *Authenticator) Reconfigure(now time.Time, was, is *Config) {
-	senders, everybody := is.hearsMore(a.know(was, is.Auth))
+	known := a.know(was, is.Auth)
 	a.inherited = nil
-	if everybody {
+	senders, everybody := is.hearsMore(known)
+	switch {
+	case everybody:
 		a.Deaf(now, is.Auth)
+	case is.Auth != nil:
+		a.learn(now, is.Auth.newKeys(known.Auth))
 	}
 	for _, sender := range senders {
 		a.admit(now, sender)
@@ -317,13 +302,5 @@ func (c *Config) hearsMore(was *Config) (senders []netip.Addr, everybody bool) {
 	return slices.DeleteFunc(slices.Clone(u.Peers), func(ip netip.Addr) bool { return slices.Contains(before.Peers, ip) }), false
 }
 
-// believesMore says whether an advert may be believed that was refused before.
-func (a *Auth) believesMore(was *Auth) bool {
-	if was == nil || a.Window > was.Window {
-		return true
-	}
-	return slices.ContainsFunc(a.Keys, func(k Key) bool {
-		before, known := was.key(k.ID)
-		return !k.Secret.Empty() && !(known && before.Equal(k.Secret))
-	})
-}
+// believesMore says whether an advert may be believed that was refused before, with whatever key.
+func (a *Auth) believesMore(was *Auth) bool { return was == nil || a.Window > was.Window }

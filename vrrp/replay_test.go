@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,11 +15,17 @@ import (
 // became says what became of an advert: refused as a replay or as stale, early, or believed.
 func became(t *testing.T, a *Authenticator, now time.Time, message []byte) string {
 	t.Helper()
+	return becameBy(t, a, keyed(Enforce), now, message)
+}
+
+// becameBy says it of a host with other keys.
+func becameBy(t *testing.T, a *Authenticator, cfg *Auth, now time.Time, message []byte) string {
+	t.Helper()
 	r, err := Parse(message, signer4, GroupIPv4, HopLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof, err := a.Verify(keyed(Enforce), now, r)
+	proof, err := a.Verify(cfg, now, r)
 	switch {
 	case errors.Is(err, ErrAuthReplay):
 		return "replay"
@@ -157,6 +164,28 @@ func TestClockSet(t *testing.T) {
 	}
 }
 
+// goesOn is the Authenticator of a process that goes on for another one, with what that one seals.
+func goesOn(a *Authenticator, now time.Time, cfg *Config) Authenticator {
+	again := NewAuthenticator(clock)
+	again.Restore(now, a.Memory())
+	again.RestoreFloors(now, a.Floors())
+	again.Inherit(0, a.Fingerprints(now, cfg.Auth))
+	sealed := *cfg
+	sealed.Auth = withoutSecrets(cfg.Auth)
+	again.Reconfigure(now, &sealed, cfg)
+	return again
+}
+
+// withoutSecrets is what of a configuration is sealed.
+func withoutSecrets(auth *Auth) *Auth {
+	sealed := *auth
+	sealed.Keys = slices.Clone(auth.Keys)
+	for k := range sealed.Keys {
+		sealed.Keys[k].Secret = Secret{}
+	}
+	return &sealed
+}
+
 // TestReconfigure: what was sent before a reload and was refused until then is early after it, where the reload makes it believed; what was
 // heard is a replay as ever, and a living sender is believed at once.
 func TestReconfigure(t *testing.T) {
@@ -207,9 +236,7 @@ func TestReconfigure(t *testing.T) {
 				}
 				now := clock.Add(10 * s)
 				a.Reconfigure(now, &tt.was, &tt.is)
-				again := NewAuthenticator(clock)
-				again.Restore(now, a.Memory())
-				again.RestoreFloors(now, a.Floors())
+				again := goesOn(&a, now, &tt.is)
 				for of, a := range map[string]*Authenticator{"": &a, " by the process that goes on": &again} {
 					if known {
 						if got := became(t, a, now, at(6*s)); got != "replay" {
@@ -232,37 +259,38 @@ func TestReconfigure(t *testing.T) {
 // good as it was; what another key signed, or was sent while nobody was there for long, may have been caught.
 func TestSameKeysGoOn(t *testing.T) {
 	const s = time.Second
-	sealed, other, more, fewer := keyed(Enforce), keyed(Enforce), keyed(Enforce), keyed(Enforce)
-	for k := range sealed.Keys {
-		sealed.Keys[k].Secret = Secret{}
-	}
+	sealed, other, more, fewer := withoutSecrets(keyed(Enforce)), keyed(Enforce), keyed(Enforce), keyed(Enforce)
 	other.Keys[1].Secret = NewSecret([]byte("another one"))
 	more.Keys = append(more.Keys, Key{ID: 9, Secret: NewSecret([]byte("one more"))})
 	fewer.Keys = fewer.Keys[:1]
 	for _, tt := range []struct {
-		name string
-		away time.Duration
-		is   *Auth
-		want string
+		name   string
+		away   time.Duration
+		is     *Auth
+		signed uint8
+		want   string
 	}{
-		{"the same keys", s, keyed(Enforce), "believed"},
-		{"one is another", s, other, "early"},
-		{"one more", s, more, "early"},
-		{"one less", s, fewer, "believed"},
-		{"away for long", s + 1, keyed(Enforce), "early"},
+		{"the same keys", s, keyed(Enforce), 255, "believed"},
+		{"one is another", s, other, 255, "early"},
+		{"one is another, and not the one that signed", s, other, 1, "believed"},
+		{"one more", s, more, 9, "early"},
+		{"one more, and not the one that signed", s, more, 1, "believed"},
+		{"one less", s, fewer, 1, "believed"},
+		{"away for long", s + 1, keyed(Enforce), 255, "early"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before, a := NewAuthenticator(clock), NewAuthenticator(clock)
 			now := clock.Add(10 * s)
 			a.RestoreFloors(now, before.Floors())
-			a.Inherit(tt.away, before.Fingerprints(keyed(Enforce)))
-			if diff := cmp.Diff(before.Fingerprints(keyed(Enforce)), a.Fingerprints(sealed)); tt.away == s && diff != "" {
+			a.Inherit(tt.away, before.Fingerprints(now, keyed(Enforce)))
+			if diff := cmp.Diff(before.Fingerprints(now, keyed(Enforce)), a.Fingerprints(now, sealed)); tt.away == s && diff != "" {
 				t.Errorf("handed on again (-want +got):\n%s", diff)
 			}
 			a.Reconfigure(now, &Config{Auth: sealed}, &Config{Auth: tt.is})
 			var signer Authenticator
+			tt.is.Active = tt.signed
 			caught := signed(t, &signer, tt.is, clock.Add(8*s), sealedVectors()[0].advert, signer4, GroupIPv4)
-			if got := became(t, &a, now, caught); got != tt.want {
+			if got := becameBy(t, &a, tt.is, now, caught); got != tt.want {
 				t.Errorf("what was sent before: %s, want %s", got, tt.want)
 			}
 		})

@@ -243,7 +243,7 @@ func (n *Node) Seal(now time.Time) Sealed {
 		s.Fates = append(s.Fates, f.seal())
 	}
 	for _, i := range n.instances {
-		s.Instances = append(s.Instances, i.seal())
+		s.Instances = append(s.Instances, i.seal(now))
 	}
 	return s
 }
@@ -255,7 +255,7 @@ func (f *fate) seal() SealedFate {
 	}
 }
 
-func (i *instance) seal() SealedInstance {
+func (i *instance) seal(now time.Time) SealedInstance {
 	a := &i.announcer
 	s := SealedInstance{
 		State: i.state, Why: i.why, Since: i.since, Generation: i.generation, Told: i.told, LinkReady: i.linkReady,
@@ -268,14 +268,14 @@ func (i *instance) seal() SealedInstance {
 		s.Contention = new(*i.contention)
 	}
 	for _, m := range i.members {
-		s.Members = append(s.Members, m.seal())
+		s.Members = append(s.Members, m.seal(now))
 	}
 	return s
 }
 
-func (m *member) seal() SealedMember {
+func (m *member) seal(now time.Time) SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Keys: m.auth.Fingerprints(m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {
