@@ -88,7 +88,7 @@ func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown err
 	}
 	stay, err := d.remains(held)
 	if err != nil || len(stay) == 0 {
-		return "every address that was left behind has gone to another host, or with its lease", err
+		return "every address that was left behind has gone to another host, or with its lease, or was removed", err
 	}
 	u := unclaimed{Until: time.Now().Add(unclaimedFor), Instances: slices.Sorted(maps.Keys(stay))}
 	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, unclaimedFile), u); err != nil {

@@ -27,7 +27,7 @@ const (
 	// batch is how many waiting events are taken before the timer is set again and a snapshot is made.
 	batch = 64
 	// lastHandover is what a handover may take after something broke, and in a cleanup: two waits for a successor, the longest linger,
-	// and something for the links and the names. What is not handed over by then is left to the cleanup and the leases.
+	// and something for the kernel, the links and the names. What is not handed over by then is left to the cleanup and the leases.
 	lastHandover = 15 * time.Second
 	// pulse is how often the loop looks at the time then: the timer may be what broke.
 	pulse = time.Millisecond

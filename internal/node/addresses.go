@@ -128,6 +128,10 @@ func (n *Node) addressesSet(now time.Time, i *instance, request uint64) {
 	if request != i.request {
 		return
 	}
+	if i.waitsForGrant() {
+		n.granted(now, i)
+		return
+	}
 	if late := i.fate.doubtful(now) || due(now, i.rising); late || !i.holding || i.confirmed { // who woke late does not know whether they are there still
 		return
 	}

@@ -17,8 +17,10 @@ func (n *Node) adopt(now time.Time, i *instance, left []netip.Addr) {
 	}
 	i.adopting, i.holding = true, true
 	if n.cleansUp() {
-		i.remnant.left, i.remnant.named = slices.Clone(left), now.Add(namesWait)
-		n.retain(now, i, time.Time{})
+		i.remnant.left, i.remnant.named, i.remnant.grant = slices.Clone(left), now.Add(namesWait), now.Add(grantWait)
+		if !n.retain(now, i, time.Time{}) {
+			i.remnant.grant = time.Time{}
+		}
 	}
 	if i.fate.allAdopting() { // the word about the others of a group comes next
 		n.settle(now, i.fate)
@@ -38,15 +40,16 @@ func (f *fate) adopting() bool {
 // forgo lets go of what was to be adopted.
 func (n *Node) forgo(now time.Time, f *fate) {
 	for _, i := range f.instances {
-		i.adopting = false
+		i.adopting, i.remnant.grant = false, time.Time{}
 		n.release(now, i, "")
 	}
 }
 
-// adoptable says whether the fate can go on where the dead daemon was: whatever the checks will say.
+// adoptable says whether the fate can go on where the dead daemon was: whatever the checks will say. A node that only cleans up waits for
+// the kernel first.
 func (n *Node) adoptable(f *fate) bool {
 	return f.adopting() && f.standing.cannot == "" && !slices.ContainsFunc(f.instances, func(i *instance) bool {
-		return n.links[i.cfg.Interface] == nil || n.waitsForNames(i)
+		return n.links[i.cfg.Interface] == nil || n.waitsForNames(i) || i.waitsForGrant()
 	})
 }
 
@@ -92,8 +95,11 @@ func (n *Node) adoptNow(now time.Time, f *fate) {
 	f.offers.later(now)
 }
 
-// assessAdopted keeps an adopted master unhealthy until each of its checks has a verdict.
+// assessAdopted keeps an adopted master unhealthy until each of its checks has a verdict, and what is not adopted yet out.
 func (n *Node) assessAdopted(i *instance, s *standing) {
+	if i.waitsForGrant() && s.pending == "" {
+		s.pending = "the kernel has not shortened the lease of what a dead daemon left yet"
+	}
 	if !i.unproven {
 		return
 	}
