@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -112,19 +113,44 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 }
 
 // TestTwoDaemonsOfARouter: a second daemon with the configuration of the first, by mistake, takes nothing from it and says whom it found.
-// When the first dies, it runs the instance, and then the first is the one that finds it.
+// When the first dies, it runs the instance, and then the first is the one that finds it. So it is with one that has the first one's
+// address in another virtual router.
 func TestTwoDaemonsOfARouter(t *testing.T) {
 	t.Parallel()
-	first := newSingle(t, 150)
-	second := *first
-	second.run, second.keep = "second", "kept"
+	for _, tt := range []struct {
+		name string
+		vrid string // the second one's
+		says string
+	}{
+		{"the same virtual router", "71", `runs virtual router 71 on "eth0" already`},
+		{"the same address", "81", `has address 192.0.2.10 on "eth0" in another virtual router`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			first := newSingle(t, 150)
+			second := *first
+			second.run, second.keep, second.conf = "second", "kept", filepath.Join(first.host.Dir(), "second.hcl")
+			second.configure(150)
+			text, err := os.ReadFile(second.conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second.write(strings.Replace(string(text), "= 71", "= "+tt.vrid, 1))
+			inTurns(t, first, &second, tt.says)
+		})
+	}
+}
+
+// inTurns has two daemons serve that may not serve at once, and ends and kills them.
+func inTurns(t *testing.T, first, second *single, says string) {
+	t.Helper()
 	a := first.start()
 	first.await(exitOK)
 	first.holds(true)
 
 	b := second.start()
 	second.await(exitFault)
-	second.expect(exitFault, fmt.Sprintf("another understudy on this host (pid %d) runs virtual router 71 on \"eth0\" already", first.report().PID), "status", "web")
+	second.expect(exitFault, fmt.Sprintf("another understudy on this host (pid %d) %s", first.report().PID, says), "status", "web")
 	first.expect(exitOK, "MASTER", "status", "web")
 	first.holds(true)
 	second.signal(b, syscall.SIGTERM)

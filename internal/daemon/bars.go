@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -16,30 +17,31 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// A start waits so long for the virtual routers of another daemon, and looks so often: one that was killed a moment ago lets go of them
+// A start waits so long for the locks of another daemon, and looks so often: one that was killed a moment ago lets go of them
 // when the kernel has closed its sockets.
 const (
 	dyingBound = 500 * time.Millisecond
 	dyingPoll  = 5 * time.Millisecond
 )
 
-// bars are what else on this host stands in the way of instances: daemons that run their virtual routers, and programs that set their
-// addresses. Several goroutines take note of it. The loop alone tells the node, so that what comes and goes is told in order.
+// bars are what else on this host stands in the way of instances: daemons that run their virtual routers, or have their addresses in other
+// ones, and programs that set their addresses. Several goroutines take note of it. The loop alone tells the node, so that what comes and
+// goes is told in order.
 type bars struct {
 	wake chan struct{} // there may be news for the loop
 
 	locking sync.Mutex // guards what follows
-	locks   *linux.RouterLocks
-	unsure  map[linux.Router]bool // whose lock says nothing
+	locks   *linux.Locks
+	unsure  map[linux.Lockable]bool // whose lock says nothing
 
 	mu      sync.Mutex // guards the rest; never held during a system call
-	taken   map[linux.Router]string
+	taken   map[linux.Lockable]string
 	foreign map[place]string  // by the instance's interface
 	told    map[string]string // instance -> what the node knows
 }
 
 func newBars() *bars {
-	return &bars{wake: make(chan struct{}, 1), unsure: map[linux.Router]bool{}, taken: map[linux.Router]string{}, foreign: map[place]string{}, told: map[string]string{}}
+	return &bars{wake: make(chan struct{}, 1), unsure: map[linux.Lockable]bool{}, taken: map[linux.Lockable]string{}, foreign: map[place]string{}, told: map[string]string{}}
 }
 
 func (b *bars) poke() {
@@ -50,15 +52,34 @@ func (b *bars) poke() {
 }
 
 // routersOf lists the virtual routers of an instance.
-func routersOf(i *node.Instance) (list []linux.Router) {
+func routersOf(i *node.Instance) (list []linux.Lockable) {
 	for _, f := range i.Families() {
 		list = append(list, linux.Router{Interface: i.Interface, VRID: i.VRID, IPv6: f == vrrp.IPv6})
 	}
 	return list
 }
 
-// lockRouters keeps other daemons from running the virtual routers of a configuration, and takes note of those that others run.
-func (d *Daemon) lockRouters(cfg *config.Config) error {
+// locksOf lists what an instance needs for itself, in an order that is the same in every daemon.
+func locksOf(i *node.Instance) []linux.Lockable {
+	list := routersOf(i)
+	for _, ip := range slices.SortedFunc(slices.Values(ipsOf(i)), netip.Addr.Compare) {
+		list = append(list, linux.Place{Interface: i.Interface, IP: ip})
+	}
+	return list
+}
+
+// ipsOf lists all addresses of an instance.
+func ipsOf(i *node.Instance) []netip.Addr {
+	var ips []netip.Addr
+	for _, a := range slices.Concat(i.Addresses, i.Unadvertised) {
+		ips = append(ips, a.IP)
+	}
+	return ips
+}
+
+// lockInstances keeps other daemons from running the virtual routers of a configuration and from having its addresses, and takes note of
+// what others have.
+func (d *Daemon) lockInstances(cfg *config.Config) error {
 	if d.opts.Shadow {
 		return nil // it runs none
 	}
@@ -70,33 +91,46 @@ func (d *Daemon) lockRouters(cfg *config.Config) error {
 	}
 	until := time.Now().Add(dyingBound)
 	for _, i := range cfg.Instances {
-		for _, r := range routersOf(&i) {
-			for errors.Is(b.locks.TakeFree(r), unix.EADDRINUSE) && time.Now().Before(until) {
+		d.lockAll(&i, func(x linux.Lockable) {
+			for errors.Is(b.locks.TakeFree(x), unix.EADDRINUSE) && time.Now().Before(until) {
 				time.Sleep(dyingPoll)
 			}
-			d.lock(r)
-		}
+			d.lock(x)
+		})
 	}
 	return nil
 }
 
-// lock locks one virtual router, or takes note of who runs it; locking is held. Where that cannot be known the daemon goes on as if it were
+// lockAll locks all that an instance needs; locking is held. Where another daemon has one of it, what follows is only looked at: two
+// daemons that want several things must not end with some each, both in the other's way.
+func (d *Daemon) lockAll(i *node.Instance, lock func(linux.Lockable)) {
+	b, free := d.bars, true
+	for _, x := range locksOf(i) {
+		had := b.locks.Has(x)
+		if lock(x); !free && !had {
+			b.locks.Drop(x)
+		}
+		free = free && !b.isTaken(x)
+	}
+}
+
+// lock locks one thing, or takes note of who has it; locking is held. Where that cannot be known the daemon goes on as if it were
 // alone: no lock is worth a service without its address.
-func (d *Daemon) lock(r linux.Router) {
-	err := d.bars.locks.Take(r)
+func (d *Daemon) lock(x linux.Lockable) {
+	err := d.bars.locks.Take(x)
 	if taken, is := errors.AsType[*linux.TakenError](err); is {
-		d.bars.take(r, taken.Error())
+		d.bars.take(x, taken.Error())
 		return
 	}
-	d.bars.take(r, "")
+	d.bars.take(x, "")
 	if err == nil {
-		delete(d.bars.unsure, r)
+		delete(d.bars.unsure, x)
 		return
 	}
 	if len(d.bars.unsure) == 0 { // the reason of one is the reason of all
-		d.log.Warn("another daemon of this host that runs the same virtual router would not be noticed", "error", err)
+		d.log.Warn("another daemon of this host that runs the same virtual router, or has the same address, would not be noticed", "error", err)
 	}
-	d.bars.unsure[r] = true
+	d.bars.unsure[x] = true
 }
 
 // relock locks what others have let go of, and what a reload has added, and lets go of what nobody here runs any more.
@@ -107,57 +141,61 @@ func (d *Daemon) relock() {
 	if b.locks == nil {
 		return
 	}
-	wanted := map[linux.Router]bool{}
+	wanted := map[linux.Lockable]bool{}
 	for _, i := range d.cfg.Load().Instances {
-		for _, r := range routersOf(&i) {
-			wanted[r] = true
-			if asked := b.isTaken(r) || b.unsure[r]; !asked || !errors.Is(b.locks.TakeFree(r), unix.EADDRINUSE) {
-				d.lock(r)
+		d.lockAll(&i, func(x linux.Lockable) {
+			wanted[x] = true
+			if asked := b.isTaken(x) || b.unsure[x]; !asked || !errors.Is(b.locks.TakeFree(x), unix.EADDRINUSE) {
+				d.lock(x)
 			}
-		}
+		})
 	}
 	b.forget(wanted)
-	maps.DeleteFunc(b.unsure, func(r linux.Router, _ bool) bool { return !wanted[r] })
+	maps.DeleteFunc(b.unsure, func(x linux.Lockable, _ bool) bool { return !wanted[x] })
 	for _, i := range d.snapshot.Load().Instances { // those that a reload removed hand over first
 		for _, r := range i.Routers {
 			wanted[linux.Router{Interface: i.Interface, VRID: i.VRID, IPv6: r.Family == vrrp.IPv6.String()}] = true
 		}
+		for _, ip := range i.Addresses {
+			wanted[linux.Place{Interface: i.Interface, IP: ip}] = true
+		}
 	}
-	b.locks.Keep(func(r linux.Router) bool { return wanted[r] })
+	b.locks.Keep(func(x linux.Lockable) bool { return wanted[x] })
 }
 
-// take takes note of who runs a virtual router; nobody: no other daemon.
-func (b *bars) take(r linux.Router, who string) {
+// take takes note of who has something; nobody: no other daemon.
+func (b *bars) take(x linux.Lockable, who string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.taken[r] == who {
+	if b.taken[x] == who {
 		return
 	}
-	b.taken[r] = who
+	b.taken[x] = who
 	if who == "" {
-		delete(b.taken, r)
+		delete(b.taken, x)
 	}
 	b.poke()
 }
 
-func (b *bars) isTaken(r linux.Router) bool {
+// isTaken says whether another daemon has something.
+func (b *bars) isTaken(x linux.Lockable) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.taken[r] != ""
+	return b.taken[x] != ""
 }
 
 // forget drops what is no longer wanted here.
-func (b *bars) forget(wanted map[linux.Router]bool) {
+func (b *bars) forget(wanted map[linux.Lockable]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	maps.DeleteFunc(b.taken, func(r linux.Router, _ string) bool { return !wanted[r] })
+	maps.DeleteFunc(b.taken, func(x linux.Lockable, _ string) bool { return !wanted[x] })
 }
 
 // othersRun says whether another daemon runs a virtual router of an instance, so that its addresses are that one's.
 func (b *bars) othersRun(i *node.Instance) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.ContainsFunc(routersOf(i), func(r linux.Router) bool { return b.taken[r] != "" })
+	return slices.ContainsFunc(routersOf(i), func(x linux.Lockable) bool { return b.taken[x] != "" })
 }
 
 // close lets other daemons run what this one ran.
@@ -210,13 +248,13 @@ func (b *bars) news(cfg *config.Config) (news []node.Barred) {
 
 // why says what stands in the way of an instance; mu is held.
 func (b *bars) why(i *node.Instance) string {
-	for _, r := range routersOf(i) {
-		if why := b.taken[r]; why != "" {
+	for _, x := range locksOf(i) {
+		if why := b.taken[x]; why != "" {
 			return why
 		}
 	}
-	for _, a := range slices.Concat(i.Addresses, i.Unadvertised) {
-		if why := b.foreign[place{i.Interface, a.IP}]; why != "" {
+	for _, ip := range ipsOf(i) {
+		if why := b.foreign[place{i.Interface, ip}]; why != "" {
 			return why
 		}
 	}

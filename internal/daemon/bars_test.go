@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,7 +101,7 @@ func TestTwoDaemonsLock(t *testing.T) {
 			cfg.Instances[k].Interface = "understudy-none" // nobody else's, in this network
 		}
 		t.Cleanup((*d).bars.close)
-		if err := (*d).lockRouters(cfg); err != nil {
+		if err := (*d).lockInstances(cfg); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,5 +116,48 @@ func TestTwoDaemonsLock(t *testing.T) {
 	second.relock()
 	if diff := cmp.Diff([]node.Barred{{Instance: "web"}, {Instance: "mail"}}, second.bars.news(second.cfg.Load())); diff != "" {
 		t.Errorf("when the first has ended (-want +got):\n%s", diff)
+	}
+}
+
+// TestTwoDaemonsLockAddresses: an address that another daemon has in another virtual router is not this one's, as long as that one runs.
+// What else the instance would need stays free for others meanwhile, and what lies on the host of it is this one's to remove.
+func TestTwoDaemonsLockAddresses(t *testing.T) {
+	on := func(name string, vrid uint8, ips ...netip.Addr) node.Instance {
+		i := node.Instance{Name: name, Interface: "understudy-none", VRID: vrid}
+		for _, ip := range ips {
+			i.Addresses = append(i.Addresses, node.Address{IP: ip})
+		}
+		return i
+	}
+	lock := func(instances ...node.Instance) *Daemon {
+		d := newDaemon(&config.Config{Node: "lb1", Instances: instances}, Options{Log: hclog.NewNullLogger()})
+		t.Cleanup(d.bars.close)
+		if err := d.lockInstances(d.cfg.Load()); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	first := lock(on("web", 71, vip1))
+	second := lock(on("other", 81, vip2, vip1)) // in another order
+	if news := second.bars.news(second.cfg.Load()); len(news) != 1 || !strings.Contains(news[0].Why, `has address 192.0.2.10 on "understudy-none" in another virtual router`) {
+		t.Errorf("the second hears %v", news)
+	}
+	if !second.strange(linux.Held{IP: vip1}) || second.strange(linux.Held{IP: vip2}) {
+		t.Error("what is swept is not what nobody has")
+	}
+	third := lock(on("mail", 91, vip2))
+	if news := third.bars.news(third.cfg.Load()); len(news) > 0 {
+		t.Errorf("the third hears %v", news)
+	}
+	third.bars.close()
+	first.bars.close()
+	second.relock()
+	if diff := cmp.Diff([]node.Barred{{Instance: "other"}}, second.bars.news(second.cfg.Load())); diff != "" {
+		t.Errorf("when the others have ended (-want +got):\n%s", diff)
+	}
+	for _, x := range locksOf(&second.cfg.Load().Instances[0]) {
+		if !second.bars.locks.Has(x) {
+			t.Errorf("%s is not locked then", x)
+		}
 	}
 }

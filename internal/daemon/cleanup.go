@@ -58,7 +58,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 
 // cleanUp does it. What to say to the other hosts is not known if the list of instances could not be read.
 func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown error) (string, error) {
-	for _, open := range []func(*config.Config) error{d.rights, d.lockRouters, d.openAddresses, d.openKernel} {
+	for _, open := range []func(*config.Config) error{d.rights, d.lockInstances, d.openAddresses, d.openKernel} {
 		if err := open(d.cfg.Load()); err != nil {
 			return "", err
 		}
@@ -161,10 +161,10 @@ func (d *Daemon) strange(h linux.Held) bool {
 	return !d.opts.All && (h.Owner == "" && !d.virtual(h.IP) || d.othersHave(h.IP))
 }
 
-// othersHave says whether an address is of an instance that another daemon of this host runs.
+// othersHave says whether an address is one that another daemon of this host has, by itself or with the virtual router that it is in here.
 func (d *Daemon) othersHave(ip netip.Addr) bool {
 	return slices.ContainsFunc(d.cfg.Load().Instances, func(i node.Instance) bool {
-		return slices.ContainsFunc(slices.Concat(i.Addresses, i.Unadvertised), func(a node.Address) bool { return a.IP == ip }) && d.bars.othersRun(&i)
+		return slices.Contains(ipsOf(&i), ip) && (d.bars.othersRun(&i) || d.bars.isTaken(linux.Place{Interface: i.Interface, IP: ip}))
 	})
 }
 

@@ -128,7 +128,7 @@ type Daemon struct {
 func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := newDaemon(cfg, o)
 	// What can fail without touching anything comes first, and the runtime directory is ours before the kernel is touched.
-	for _, open := range append(d.harmless(), d.openControl, d.lockRouters, d.openAddresses, d.adoptOrSweep, d.openDrains, d.openMemory) {
+	for _, open := range append(d.harmless(), d.openControl, d.lockInstances, d.openAddresses, d.adoptOrSweep, d.openDrains, d.openMemory) {
 		if err := open(cfg); err != nil {
 			d.close()
 			return nil, err

@@ -49,12 +49,12 @@ func Inherit() (*Inherited, error) {
 }
 
 // locks are those of the program before, which are no longer to be closed; none where there was none.
-func (in *Inherited) locks() (locks *linux.RouterLocks) {
+func (in *Inherited) locks() (locks *linux.Locks) {
 	if in == nil {
-		locks, _ = linux.NewRouterLocks(nil)
+		locks, _ = linux.NewLocks(nil)
 		return locks
 	}
-	locks, in.stale = linux.NewRouterLocks(in.stale)
+	locks, in.stale = linux.NewLocks(in.stale)
 	return locks
 }
 

@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func router4Of(vrid uint8) Router { return Router{Interface: "v0", VRID: vrid} }
+func router4Of(vrid uint8) Lockable { return Router{Interface: "v0", VRID: vrid} }
 
-func locks(t *testing.T, inherited ...*os.File) *RouterLocks {
+func locks(t *testing.T, inherited ...*os.File) *Locks {
 	t.Helper()
-	l, others := NewRouterLocks(inherited)
+	l, others := NewLocks(inherited)
 	if len(others) > 0 {
 		t.Errorf("%d files are no locks", len(others))
 	}
@@ -24,8 +25,8 @@ func locks(t *testing.T, inherited ...*os.File) *RouterLocks {
 	return l
 }
 
-// TestRouterLocks: in a network namespace a virtual router has one daemon, each interface, VRID and family by itself.
-func TestRouterLocks(t *testing.T) {
+// TestLocks: in a network namespace a virtual router has one daemon, each interface, VRID and family by itself.
+func TestLocks(t *testing.T) {
 	pair(t)
 	first, second := locks(t), locks(t)
 	for range 2 { // the second time it has it
@@ -41,12 +42,12 @@ func TestRouterLocks(t *testing.T) {
 	if err := second.TakeFree(router4Of(71)); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("it is free: %v", err)
 	}
-	for _, other := range []Router{router4Of(72), {"v0", 71, true}, {"v1", 71, false}} {
+	for _, other := range []Lockable{router4Of(72), Router{"v0", 71, true}, Router{"v1", 71, false}, Place{"v0", netip.MustParseAddr("192.0.2.10")}} {
 		if err := second.Take(other); err != nil {
 			t.Errorf("%+v: %v", other, err)
 		}
 	}
-	first.Keep(func(r Router) bool { return r.VRID != 71 })
+	first.Keep(func(x Lockable) bool { return x != router4Of(71) })
 	if err := second.Take(router4Of(71)); err != nil {
 		t.Errorf("the first let go of it: %v", err)
 	}
@@ -56,8 +57,49 @@ func TestRouterLocks(t *testing.T) {
 	}
 }
 
-// TestRouterLocksInherited: another program in the same process goes on with them, and gives the rest back.
-func TestRouterLocksInherited(t *testing.T) {
+// TestLocksOfAddresses: an address has one daemon on each interface, whatever its virtual router, and who has it is told with the remedy.
+func TestLocksOfAddresses(t *testing.T) {
+	pair(t)
+	first, second := locks(t), locks(t)
+	for _, text := range []string{"192.0.2.10", "2001:db8::10"} {
+		ip := netip.MustParseAddr(text)
+		if err := first.Take(Place{"v0", ip}); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("another understudy on this host (pid %d) has address %s on \"v0\" in another virtual router: "+
+			"an address can be in one only; take it out of one of the two configurations", os.Getpid(), ip)
+		err := second.Take(Place{"v0", ip})
+		if taken, is := errors.AsType[*TakenError](err); !is || taken.Error() != want {
+			t.Errorf("the second has it, too: %v, want %s", err, want)
+		}
+		for _, other := range []Place{{"v1", ip}, {"v0", ip.Next()}} {
+			if err := second.Take(other); err != nil {
+				t.Errorf("%s: %v", other, err)
+			}
+		}
+		first.Drop(Place{"v0", ip})
+		if err := second.Take(Place{"v0", ip}); err != nil || !second.Has(Place{"v0", ip}) || first.Has(Place{"v0", ip}) {
+			t.Errorf("the first let go of it: %v", err)
+		}
+	}
+}
+
+// TestLockNames: what a name says is what was locked, and other names are none.
+func TestLockNames(t *testing.T) {
+	for _, x := range []Lockable{router4Of(71), Router{"v0", 71, true}, Place{"v0", netip.MustParseAddr("192.0.2.10")}, Place{"v0", netip.MustParseAddr("2001:db8::10")}} {
+		if got, ok := parseLock(x.name()); !ok || got != x {
+			t.Errorf("%s is %v, %t", x.name(), got, ok)
+		}
+	}
+	for _, name := range []string{"", "@understudy/", "@understudy/v0", "@understudy/v0/x", "@understudy/v0/71/5", "@understudy/v0/256/4", "@understudy/v0/2001:DB8::10", "@other/v0/71/4"} {
+		if got, ok := parseLock(name); ok {
+			t.Errorf("%q is %v", name, got)
+		}
+	}
+}
+
+// TestLocksInherited: another program in the same process goes on with them, and gives the rest back.
+func TestLocksInherited(t *testing.T) {
 	pair(t)
 	first := locks(t)
 	if err := first.Take(router4Of(71)); err != nil {
@@ -72,7 +114,7 @@ func TestRouterLocksInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, others := NewRouterLocks(append(inherited([]int{again}), rest...))
+	next, others := NewLocks(append(inherited([]int{again}), rest...))
 	for _, f := range others {
 		_ = f.Close()
 	}
@@ -91,7 +133,7 @@ func TestRouterLocksInherited(t *testing.T) {
 
 // playSquatter takes the name of a lock.
 func playSquatter() string {
-	l, _ := NewRouterLocks(nil)
+	l, _ := NewLocks(nil)
 	if err := l.Take(router4Of(71)); err != nil {
 		return err.Error()
 	}
@@ -100,9 +142,9 @@ func playSquatter() string {
 	return ""
 }
 
-// TestRouterLocksOfStrangers: a process that may not send VRRP cannot keep a daemon from its work, and one that may is believed, whoever
+// TestLocksOfStrangers: a process that may not send VRRP cannot keep a daemon from its work, and one that may is believed, whoever
 // it belongs to.
-func TestRouterLocksOfStrangers(t *testing.T) {
+func TestLocksOfStrangers(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		ambient []uintptr
