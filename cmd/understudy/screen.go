@@ -116,6 +116,9 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		}
 		fmt.Fprintf(b, "  TWO MASTERS: %s%s\n", i.TwoMasters, seen)
 	}
+	if i.Clash != "" {
+		fmt.Fprintf(b, "  ONE ADDRESS TWICE: %s\n", i.Clash)
+	}
 	if c := i.Compared; c != nil {
 		fmt.Fprintf(b, "  compared   %s\n", comparison(c, now))
 	}

@@ -306,6 +306,7 @@ func TestHostCode(t *testing.T) {
 		{"a peer without an address", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].Peers = []node.PeerStatus{{Problem: "no"}} }), exitLook},
 		{"adverts that do not leave", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].SendError = "no" }), exitFault},
 		{"two masters", of(func(_ *node.Report, i *node.InstanceStatus) { i.TwoMasters = "two" }), exitFault},
+		{"an address in two virtual routers", of(func(_ *node.Report, i *node.InstanceStatus) { i.Clash = "two" }), exitFault},
 		{"an address that could not be removed", of(func(_ *node.Report, i *node.InstanceStatus) { i.Leftover = new(node.Leftover) }), exitFault},
 		{"something else has its addresses too", of(func(_ *node.Report, i *node.InstanceStatus) { i.Beside = "keepalived" }), exitFault},
 		{"adverts that this host drops", of(func(r *node.Report, _ *node.InstanceStatus) {

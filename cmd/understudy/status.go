@@ -39,10 +39,11 @@ func statusCommand() *cobra.Command {
 		Long: "Shows each instance on one screen: its state and since when, its priority as a sum, who is master, its addresses and\n" +
 			"checks, and the last change with its cause.\n\n" +
 			"With INSTANCE or GROUP exits 0 for master, 3 for backup or init, 4 for fault or drained. Without, for monitoring, 4 when an\n" +
-			"instance is in fault, a second master is seen, adverts do not leave or are dropped here, or an address is here that should not\n" +
-			"be or that something else has set too, 3 when it goes on and somebody should look (a check is\n" +
-			"unhealthy, a hook's last run failed, the configuration or an exchange of the program was refused, a peer's name has no\n" +
-			"address), else 0. In any case 5 when the daemon does not run, 6 when it does not answer; then nothing is printed, nor by --json.\n\n" +
+			"instance is in fault, a second master is seen, or one of its addresses in another virtual router, adverts do not leave or are\n" +
+			"dropped here, or an address is here that should not be or that something else has set too, 3 when it goes on and somebody\n" +
+			"should look (a check is unhealthy, a hook's last run failed, the configuration or an exchange of the program was refused, a\n" +
+			"peer's name has no address), else 0. In any case 5 when the daemon does not run, 6 when it does not answer; then nothing is\n" +
+			"printed, nor by --json.\n\n" +
 			"With --check it shows that check with all that is kept of its last output, and exits 0 if it is healthy, 4 if not, 3 while it\n" +
 			"has no verdict.",
 		Args: cobra.MaximumNArgs(1),
@@ -135,7 +136,7 @@ func only(s *node.Status, name string) error {
 func hostCode(r node.Report) int {
 	for _, i := range r.Node.Instances {
 		mute := slices.ContainsFunc(i.Routers, func(m node.RouterStatus) bool { return m.SendError != "" })
-		if i.State == node.Fault || i.TwoMasters != "" || i.Leftover != nil || i.Beside != "" || mute {
+		if i.State == node.Fault || i.TwoMasters != "" || i.Clash != "" || i.Leftover != nil || i.Beside != "" || mute {
 			return exitFault
 		}
 	}

@@ -18,11 +18,15 @@ const (
 	maxKnown = 256
 	// and knownFor is for how long it need not.
 	knownFor = time.Minute
+	// Of which addresses the adverts for other virtual routers list the loop is told once in claimGap for each router and sender, and of
+	// maxClaims of these.
+	claimGap  = 3 * time.Second
+	maxClaims = 64
 )
 
 // lookOut tells the loop who speaks VRRP on an interface, and what the VRRP socket's filter drops.
 func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *linux.Lookout, h *hearing, refused *refusals) error {
-	known := newAcquaintances()
+	known, claims := newAcquaintances(), newClaims()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
 		if vrid := b.sighted(s); vrid != 0 || known.learn(s.At, s.Source, s.MAC) {
@@ -35,6 +39,11 @@ func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *lin
 			return
 		}
 		vrid, err := dropped(s)
+		if err == error(vrrp.ErrUnknownVRID) && claims.areNews(s.At, s.Source, vrid) {
+			if ev, ok := claimed(ifName, s); ok {
+				k.post(ctx, ev)
+			}
+		}
 		if s.Passed || err == nil { // who comes from our own address, is no peer, or has no key, is told of as any other
 			k.judge(ctx, ifName, s.Packet, refused)
 			return
@@ -64,6 +73,39 @@ func (a *acquaintances) learn(at time.Time, from netip.Addr, mac net.HardwareAdd
 	}
 	a.macs[from] = string(mac)
 	return true
+}
+
+// claims are the adverts for other virtual routers of which the loop was told lately.
+type claims struct {
+	told  map[claimKey]bool
+	since time.Time
+}
+
+type claimKey struct {
+	from netip.Addr
+	vrid uint8
+}
+
+func newClaims() *claims { return &claims{told: map[claimKey]bool{}} }
+
+// areNews says whether the loop is to be told what an advert lists.
+func (c *claims) areNews(at time.Time, from netip.Addr, vrid uint8) bool {
+	if at.Sub(c.since) >= claimGap {
+		clear(c.told)
+		c.since = at
+	}
+	key := claimKey{from, vrid}
+	if c.told[key] || len(c.told) >= maxClaims {
+		return false
+	}
+	c.told[key] = true
+	return true
+}
+
+// claimed is what a valid advert for another virtual router lists. One of priority 0 claims nothing any more.
+func claimed(ifName string, s linux.Sighting) (node.Claimed, bool) {
+	r, err := vrrp.Parse(s.Payload, s.Source, s.Destination, s.TTL)
+	return node.Claimed{Interface: ifName, VRID: r.VRID, From: s.Source, Interval: r.Interval, IPs: r.Addresses}, err == nil && r.Priority != vrrp.PriorityRelease
 }
 
 // share says which virtual routers have a MAC address of their own.

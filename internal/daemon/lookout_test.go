@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/understudy-ha/understudy/internal/linux"
+	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -77,5 +80,49 @@ func TestSighted(t *testing.T) {
 				t.Errorf("told of VRID %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestClaims: of what adverts for other virtual routers list the loop hears once in a while for each router and sender, and of so many at
+// most, whatever comes. One that is broken, and one that gives up, claims nothing.
+func TestClaims(t *testing.T) {
+	from, at := netip.MustParseAddr("10.0.0.9"), time.Unix(1000, 0)
+	sight := func(priority uint8, spoil bool) linux.Sighting {
+		a := vrrp.Advert{Version: vrrp.V3, VRID: 72, Priority: priority, Interval: time.Second, Addresses: []netip.Addr{vip1, vip2}}
+		payload, err := a.Append(nil, from, vrrp.GroupIPv4, vrrp.ChecksumPseudoHeader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spoil {
+			payload[7]++
+		}
+		return linux.Sighting{Packet: linux.Packet{Payload: payload, Source: from, Destination: vrrp.GroupIPv4, TTL: vrrp.HopLimit}}
+	}
+	want := node.Claimed{Interface: "eth0", VRID: 72, From: from, Interval: time.Second, IPs: []netip.Addr{vip1, vip2}}
+	if got, ok := claimed("eth0", sight(100, false)); !ok || cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })) != "" {
+		t.Errorf("it claims %+v, %t, want %+v", got, ok, want)
+	}
+	for what, s := range map[string]linux.Sighting{"a broken one": sight(100, true), "one that gives up": sight(0, false)} {
+		if got, ok := claimed("eth0", s); ok {
+			t.Errorf("%s claims %+v", what, got)
+		}
+	}
+
+	c := newClaims()
+	news := func(after time.Duration) (told int) {
+		for vrid := range 3 * maxClaims {
+			if c.areNews(at.Add(after), from, uint8(vrid)) {
+				told++
+			}
+		}
+		return told
+	}
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, maxClaims}, {claimGap - 1, 0}, {claimGap, maxClaims}, {2*claimGap - 1, 0}} {
+		if got := news(step.after); got != step.want {
+			t.Errorf("after %s the loop is told of %d, want %d", step.after, got, step.want)
+		}
 	}
 }

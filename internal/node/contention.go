@@ -47,8 +47,8 @@ func (n *Node) contended(now time.Time, m *member, p vrrp.Peer) {
 // contend keeps the newest evidence, and tells the log when it is time. Who becomes master anew begins anew: what was seen of the master
 // that it pushed aside a moment ago says nothing about the one that it pushes aside now.
 func (n *Node) contend(now time.Time, i *instance, c Contention) {
-	if n.cfg.Shadow {
-		return // it holds nothing, and nobody can have heard it
+	if n.cfg.Shadow || n.explains(now, i, &c) {
+		return // a shadow holds nothing, and nobody can have heard it
 	}
 	n.lookUp(now, i)
 	c.At, c.Began = now, now
@@ -63,16 +63,22 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	if !c.Told && now.Sub(c.Began) >= lasts {
 		c.Told = true
 		why := c.describe(i) + n.droppedOn(i.cfg.Interface)
-		i.generation++
-		n.do(Warned{i.cfg.Name, why}, Notify{
-			Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.fate.standing.priority(),
-			Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: c.Advertiser, PeerMAC: c.MAC,
-		})
+		n.do(Warned{i.cfg.Name, why})
+		n.notifyContended(now, i, why, c.Advertiser, c.MAC)
 	}
 	if c.Told || now.Before(c.Until) {
 		c.Until = c.lasts(i)
 	}
 	i.contention = &c
+}
+
+// notifyContended queues the hooks of a contention.
+func (n *Node) notifyContended(now time.Time, i *instance, why string, peer netip.Addr, mac string) {
+	i.generation++
+	n.do(Notify{
+		Instance: i.cfg.Name, Interface: i.cfg.Interface, State: Contended, Previous: i.state, Priority: i.fate.standing.priority(),
+		Group: i.fate.group, Why: why, Addresses: i.ips(), Generation: i.generation, At: now, Peer: peer, PeerMAC: mac,
+	})
 }
 
 // goOn makes it the same contention as an earlier one of the same master.

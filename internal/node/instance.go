@@ -50,6 +50,7 @@ type instance struct {
 	letGo      LetGo
 	calm       time.Time // when a contention without further evidence is over
 	contention *Contention
+	clash      *clash
 	compared   comparison // a shadow's
 }
 

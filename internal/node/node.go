@@ -102,6 +102,8 @@ func (n *Node) Step(now time.Time, ev Event) []Action {
 		n.sight(now, ev)
 	case Dropped:
 		n.dropped(now, ev)
+	case Claimed:
+		n.claimed(now, ev)
 	case Overlooked:
 		n.aroundOf(ev.Interface).overlooked += ev.Packets
 	case SendFailed:
@@ -175,6 +177,9 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	m := n.byMember[memberKey{ev.Interface, ev.Advert.VRID, vrrp.FamilyOf(ev.From)}]
 	if m == nil {
 		n.strayed(now, ev.Interface, Refused{VRID: ev.VRID, From: ev.From, Err: vrrp.ErrUnknownVRID})
+		if ev.HopLimit == vrrp.HopLimit && ev.Advert.Priority != vrrp.PriorityRelease {
+			n.claimed(now, Claimed{ev.Interface, ev.Advert.VRID, ev.From, ev.Advert.Interval, ev.Advert.Addresses})
+		}
 		return
 	}
 	cfg, priority := m.machine.Config(), m.machine.Priority()

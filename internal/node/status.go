@@ -65,8 +65,10 @@ type InstanceStatus struct {
 	// two now, and where to look.
 	Contention *Contention `json:"contention,omitempty"`
 	TwoMasters string      `json:"two_masters,omitempty"`
-	Compared   *Comparison `json:"compared,omitempty"` // a shadow's
-	Retry      time.Time   `json:"retry,omitzero"`     // when an address that could not be set is tried again
+	// Clash says in words that another virtual router on the link has one of the addresses, whose it is and what to do.
+	Clash    string      `json:"clash,omitempty"`
+	Compared *Comparison `json:"compared,omitempty"` // a shadow's
+	Retry    time.Time   `json:"retry,omitzero"`     // when an address that could not be set is tried again
 }
 
 // RouterStatus is one virtual router's part: an instance has one for each family.
@@ -163,7 +165,7 @@ func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
-		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, TwoMasters: i.twoMasters(now),
+		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, TwoMasters: i.twoMasters(now), Clash: n.clashes(now, i),
 	}
 	if n.cfg.Shadow {
 		s.Holding, s.Confirmed, s.LetGo = false, false, LetGo{}

@@ -481,6 +481,9 @@ func (tr *tracer) status(h *sim.Host) {
 		if i.TwoMasters != "" {
 			tr.printf("  two masters: %s", i.TwoMasters)
 		}
+		if i.Clash != "" {
+			tr.printf("  clash: %s", i.Clash)
+		}
 		if c := i.Compared; c != nil {
 			tr.printf("  agrees %t since %s: %s", c.Agrees, c.Since.Sub(tr.c.Now().Add(-tr.c.Since())), c.Why)
 		}

@@ -67,8 +67,12 @@ func faithful(h *Host) {
 	}
 }
 
-// asText is a status as readers get it, but for what its instants were called before the clock was set.
+// asText is a status as readers get it, but for what its instants were called before the clock was set, and for what is not handed on but
+// seen again.
 func asText(s *node.Status, now time.Time) string {
+	for k := range s.Instances {
+		s.Instances[k].Clash = ""
+	}
 	node.ToWall(s, now)
 	text, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
