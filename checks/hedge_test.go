@@ -78,3 +78,44 @@ func TestHedgeIsCalledOff(t *testing.T) {
 		}
 	})
 }
+
+// deaf is a server whose second and third answer are failures that come when they are let go, whatever became of who asked.
+type deaf struct {
+	runs  atomic.Int64
+	letGo chan struct{}
+}
+
+func (d *deaf) hedge() {}
+
+func (d *deaf) Check(context.Context) error {
+	if n := d.runs.Add(1); n == 2 || n == 3 {
+		<-d.letGo
+		return errIll
+	}
+	return nil
+}
+
+// TestRunAgainKnowsNothingOfTheRunBefore shows that a check which ignored the end of one Run, with a second look beside it, has no say in
+// the next.
+func TestRunAgainKnowsNothingOfTheRunBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{letGo: make(chan struct{})}
+		timing := Timing{Interval: time.Second, Timeout: 900 * time.Millisecond, PendingInterval: 200 * time.Millisecond, Rise: 1, Fall: 1}
+		m := NewMonitor("web", d, timing, func(r Result) {
+			if !r.Passed {
+				t.Errorf("look %d: %s", d.runs.Load(), r.Reason)
+			}
+		})
+		run := func(limit time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			m.Run(ctx)
+		}
+		run(1500 * time.Millisecond)
+		if n := d.runs.Load(); n != 3 {
+			t.Fatalf("%d looks were begun, want 3", n)
+		}
+		time.AfterFunc(100*time.Millisecond, func() { close(d.letGo) })
+		run(5 * time.Second)
+	})
+}

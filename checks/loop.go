@@ -14,15 +14,17 @@ import (
 // maxReason bounds a Result's Reason in bytes: it goes into a log line, the rest is in the Output.
 const maxReason = 512
 
-// loop is the state of a running Monitor; only Run's goroutine touches it, but for the channels.
+// loop is the state of one Run of a Monitor; only Run's goroutine touches it, but for the channels, the tasks, and ahead, which is the
+// running attempt's.
 type loop struct {
 	*Monitor
-	wg       *sync.WaitGroup
+	tasks    sync.WaitGroup
 	verdict  verdict
 	timer    *time.Timer  // the next run is due, or the running one is overdue
 	outcomes chan outcome // the end of the running one; room for one, since it may end when nobody listens
 	warnings chan warning
 
+	ahead   *attempt // a second look that began while the first still waited; its outcome is the next run's
 	running bool
 	stuck   bool // the running one was already reported as failing
 	hedges  bool // the check may look again while it still waits
@@ -62,7 +64,7 @@ func (l *loop) due(ctx context.Context) {
 	if !l.running {
 		l.running, l.stuck, l.again, l.started = true, false, false, time.Now()
 		hedge := l.hedges && l.verdict.known && l.verdict.healthy
-		l.wg.Go(func() { l.outcomes <- l.perform(ctx, hedge) })
+		l.tasks.Go(func() { l.outcomes <- l.perform(ctx, hedge) })
 		l.timer.Reset(l.timing.Timeout + stuckGrace)
 		return
 	}

@@ -46,18 +46,17 @@ type Result struct {
 	Took time.Duration
 }
 
-// Monitor runs one check at its times.
+// Monitor runs one check at its times. It may be run again after it ended: what belongs to one Run is in a loop, since a check that
+// ignores its context may outlive it.
 type Monitor struct {
 	name    string
 	checker Checker
 	timing  Timing
 	report  func(Result)
-	tasks   *sync.WaitGroup // Run's
-	before  verdict         // of a process or a run before this one
+	before  verdict // of a process or a run before this one
 	haste   *Haste
 	shared  bool          // haste is
 	changed chan struct{} // it shall run at once; room for one, since many wishes are one
-	ahead   *attempt      // a second look that began while the first still waited; its outcome is the next run's
 }
 
 // NewMonitor makes a Monitor with a complete and valid Timing. It calls report with each result, one at a time, from
@@ -75,7 +74,7 @@ func (m *Monitor) Hasten() {
 	}
 }
 
-// Share makes the Monitor one of many, before it runs: their haste is bounded together, and they do not go on in step.
+// Share makes the Monitor one of many, before its first run: their haste is bounded together, and they do not go on in step.
 func (m *Monitor) Share(h *Haste) { m.haste, m.shared = h, true }
 
 // Resume makes the next Run go on from an earlier one's last result: the verdict stands, and runs in a row count on.
@@ -88,26 +87,22 @@ func (m *Monitor) Resume(r Result) {
 // context is waited for no longer than two seconds.
 func (m *Monitor) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	m.ahead = nil
 	l := &loop{
 		Monitor:  m,
-		wg:       &wg,
 		verdict:  verdict{m.timing.Rise, m.timing.Fall, m.before.known, m.before.healthy, m.before.streak},
 		timer:    time.NewTimer(0),
 		outcomes: make(chan outcome, 1),
 		warnings: make(chan warning),
 	}
 	_, l.hedges = m.checker.(hedger)
-	m.tasks = &wg
 	if w, ok := m.checker.(Watcher); ok {
-		wg.Go(func() { l.watch(ctx, w) })
+		l.tasks.Go(func() { l.watch(ctx, w) })
 	}
 	l.run(ctx)
 	l.hurry(false)
 	cancel()
 	l.timer.Stop()
-	waitAtMost(&wg, abandonAfter)
+	waitAtMost(&l.tasks, abandonAfter)
 }
 
 func waitAtMost(wg *sync.WaitGroup, limit time.Duration) {

@@ -26,13 +26,13 @@ type attempt struct {
 }
 
 // begin starts a run in a goroutine of its own.
-func (m *Monitor) begin(ctx context.Context, ended func()) *attempt {
+func (l *loop) begin(ctx context.Context, ended func()) *attempt {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &attempt{make(chan outcome, 1), cancel}
-	m.tasks.Go(func() {
+	l.tasks.Go(func() {
 		defer ended()
 		defer cancel()
-		a.done <- m.examine(ctx)
+		a.done <- l.examine(ctx)
 	})
 	return a
 }
@@ -40,32 +40,32 @@ func (m *Monitor) begin(ctx context.Context, ended func()) *attempt {
 // perform runs the check once; it is called from one goroutine at a time. With hedge a second look begins when the first has
 // waited for a pending interval, unless too many do; see Haste. If the first fails, the second is the next run, which so ends early; if it passes, the second
 // is called off.
-func (m *Monitor) perform(ctx context.Context, hedge bool) outcome {
-	first := m.ahead
-	m.ahead = nil
+func (l *loop) perform(ctx context.Context, hedge bool) outcome {
+	first := l.ahead
+	l.ahead = nil
 	if first == nil {
 		if !hedge {
-			return m.examine(ctx)
+			return l.examine(ctx)
 		}
-		first = m.begin(ctx, func() {})
+		first = l.begin(ctx, func() {})
 	}
 	if !hedge {
 		return <-first.done
 	}
-	patience := time.NewTimer(m.timing.PendingInterval)
-	defer patience.Stop()
+	pending := time.NewTimer(l.timing.PendingInterval)
+	defer pending.Stop()
 	select {
 	case o := <-first.done:
 		return o
-	case <-patience.C:
+	case <-pending.C:
 	}
-	if !begin(&m.haste.looks) {
+	if !begin(&l.haste.looks) {
 		return <-first.done
 	}
-	second := m.begin(ctx, func() { end(&m.haste.looks) })
+	second := l.begin(ctx, func() { end(&l.haste.looks) })
 	o := <-first.done
 	if o.err != nil {
-		m.ahead = second
+		l.ahead = second
 		return o
 	}
 	second.cancel() // Run waits for it

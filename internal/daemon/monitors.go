@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"maps"
 	"sync"
 
 	"github.com/understudy-ha/understudy/checks"
@@ -35,7 +34,10 @@ func newMonitors(report func(checks.Result)) *monitors {
 
 // prepare takes the first configuration's monitors; runAll starts them.
 func (m *monitors) prepare(p *plan) {
-	maps.Copy(m.waiting, p.monitors)
+	for name, monitor := range p.monitors {
+		monitor.Share(&m.haste)
+		m.waiting[name] = monitor
+	}
 }
 
 // runAll runs the checks until ctx ends.
@@ -76,7 +78,6 @@ func (m *monitors) hasten() {
 func (m *monitors) start(name string, monitor *checks.Monitor) {
 	ctx, cancel := context.WithCancel(m.ctx)
 	r := &runningCheck{cancel, make(chan struct{}), monitor}
-	monitor.Share(&m.haste)
 	m.running[name] = r
 	m.tasks.Go(func() {
 		defer close(r.done)
@@ -158,6 +159,7 @@ func (m *monitors) replace(p *plan) {
 		delete(m.waiting, name)
 	}
 	for name, monitor := range p.monitors {
+		monitor.Share(&m.haste)
 		if last, ok := m.results.Load(name); ok && p.goingOn[name] {
 			monitor.Resume(last.(checks.Result)) // else one failure would be the verdict, whatever fall says
 		}
