@@ -78,13 +78,20 @@ func (d Drains) Set(name string, on bool) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	if len(names) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("save drains: %w", err)
-		}
+	if len(names) > 0 {
+		return writeDrains(path, names)
+	}
+	err = os.Remove(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return writeDrains(path, names)
+	if err == nil {
+		err = syncDir(path)
+	}
+	if err != nil {
+		return fmt.Errorf("save drains: %w", err)
+	}
+	return nil
 }
 
 // Bounds of waiting for another process that changes the set; it needs milliseconds.
@@ -139,7 +146,7 @@ func readDrains(path string) ([]string, error) {
 	return set.Drains, nil
 }
 
-// writeDrains replaces the file; a power cut leaves the old one or the new one.
+// writeDrains replaces the file, which others may read.
 func writeDrains(path string, names []string) error {
 	b, err := json.Marshal(drainSet{names})
 	if err != nil {
@@ -148,17 +155,8 @@ func writeDrains(path string, names []string) error {
 	if len(b) >= maxDrains {
 		return fmt.Errorf("save drains: %d names are more than %d bytes", len(names), maxDrains)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), drainsFile+".*")
-	if err != nil {
+	if err := replaceFile(path, append(b, '\n'), 0o644, true); err != nil {
 		return fmt.Errorf("save drains: %w", err)
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("save drains: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

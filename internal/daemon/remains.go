@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -185,33 +184,6 @@ func (d *Daemon) adoptOrSweep(cfg *config.Config) error {
 	}
 	if err != nil {
 		return fmt.Errorf("remove the addresses that an earlier daemon left behind: %w", err)
-	}
-	return nil
-}
-
-// writeJSON replaces a file in one step.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.WriteFile(path+".new", append(b, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
-
-// readJSON leaves v as it is where there is no file.
-func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
 	}
 	return nil
 }
