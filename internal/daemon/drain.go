@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -47,6 +48,19 @@ func (d *Daemon) Drain(ctx context.Context, name string) (node.Drained, error) {
 		d.log.Error("the drain will not outlive this daemon", "name", name, "error", err)
 	}
 	return out, err
+}
+
+// Undrain lifts a drain.
+func (d *Daemon) Undrain(ctx context.Context, name string) error {
+	_, save, err := d.steerDrain(ctx, node.Drain{Who: name})
+	if err == nil {
+		d.log.Info("undrained", "name", name)
+	}
+	saveErr := save.result()
+	if saveErr != nil {
+		d.log.Error("the drain comes back with the next start", "name", name, "error", saveErr)
+	}
+	return cmp.Or(err, saveErr)
 }
 
 // partAll waits for the end of a drain, for each instance that had its addresses before.

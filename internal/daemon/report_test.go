@@ -14,39 +14,7 @@ import (
 	"github.com/understudy-ha/understudy/checks"
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/node"
-	"github.com/understudy-ha/understudy/notify"
 )
-
-func TestHookRunsKeepTheLastOfEachInstance(t *testing.T) {
-	h := hookRuns{last: map[hookKey]notify.Report{}}
-	for _, r := range []notify.Report{
-		{Hook: "tell", Instance: "web", Transition: notify.Transition{State: notify.Master}, Err: errors.New("exit status 1")},
-		{Hook: "tell", Instance: "mail", Transition: notify.Transition{State: notify.Backup}, Took: time.Second},
-		{Hook: "a", Instance: "web", Transition: notify.Transition{State: notify.Fault}, Err: errors.New("timed out"), Output: "so far"},
-		{Hook: "tell", Instance: "web", Transition: notify.Transition{State: notify.Backup}},
-	} {
-		h.add(r)
-	}
-	var got []string
-	for _, r := range h.list() {
-		got = append(got, r.Name+" "+r.Instance+" "+r.State+" "+r.Error+" "+r.Output+" "+r.Took.String())
-	}
-	want := []string{"a web fault timed out so far 0s", "tell mail backup   1s", "tell web backup   0s"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestHooksThatAReloadRemovedAreNotShown(t *testing.T) {
-	d := newDaemon(&config.Config{Node: "lb1", Hooks: []config.Hook{{Name: "tell"}}}, Options{Log: hclog.NewNullLogger()})
-	close(d.ended)
-	for _, name := range []string{"tell", "gone"} {
-		d.hookRuns.add(notify.Report{Hook: name, Instance: "web"})
-	}
-	if hooks := d.Report().Hooks; len(hooks) != 1 || hooks[0].Name != "tell" {
-		t.Errorf("shown: %+v", hooks)
-	}
-}
 
 // A verdict that changes is news to the node, and another reason for a failure that lasts.
 func TestWhatTheNodeHearsOfChecks(t *testing.T) {
