@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,21 @@ func (h *hookRuns) list() []node.HookReport {
 	return out
 }
 
-// hookReports lists the last runs of the hooks that are configured.
+// keep forgets the runs of hooks that a configuration lacks, and for whom it lacks: names come and go with reloads.
+func (h *hookRuns) keep(cfg *config.Config) {
+	hooks, names := map[string]bool{}, map[string]bool{}
+	for _, hook := range cfg.Hooks {
+		hooks[hook.Name] = true
+	}
+	for _, name := range namesOf(cfg) {
+		names[name.Name] = true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.last, func(key hookKey, _ notify.Report) bool { return !hooks[key.hook] || !names[key.instance] })
+}
+
+// hookReports lists the last runs of the hooks that are configured; one that a reload removed may have ended since.
 func (d *Daemon) hookReports() []node.HookReport {
 	hooks := d.cfg.Load().Hooks
 	return slices.DeleteFunc(d.hookRuns.list(), func(r node.HookReport) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
 )
 
@@ -40,5 +41,22 @@ func TestHooksThatAReloadRemovedAreNotShown(t *testing.T) {
 	}
 	if hooks := d.Report().Hooks; len(hooks) != 1 || hooks[0].Name != "tell" {
 		t.Errorf("shown: %+v", hooks)
+	}
+}
+
+func TestReloadForgetsTheRunsOfWhatItRemoves(t *testing.T) {
+	h := hookRuns{last: map[hookKey]notify.Report{}}
+	for _, hook := range []string{"tell", "gone"} {
+		for _, name := range []string{"web", "edge", "gone"} {
+			h.add(notify.Report{Hook: hook, Instance: name})
+		}
+	}
+	h.keep(&config.Config{Hooks: []config.Hook{{Name: "tell"}}, Instances: []node.Instance{{Name: "web"}}, Groups: []node.Group{{Name: "edge"}}})
+	var got []string
+	for _, r := range h.list() {
+		got = append(got, r.Name+" "+r.Instance)
+	}
+	if diff := cmp.Diff([]string{"tell edge", "tell web"}, got); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
 	}
 }

@@ -153,9 +153,7 @@ func (l *loop) goOn(cfg node.Config) {
 	l.node, l.suspended = n, s.Suspended
 	l.hearBars() // the program before told another node
 	l.addresses.inherit(&s.Node)
-	for _, i := range n.Status(time.Now()).Instances {
-		l.statuses[i.Name] = string(i.State)
-	}
+	l.know(n.Status(time.Now()))
 	for _, a := range actions {
 		l.perform(a)
 	}

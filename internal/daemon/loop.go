@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/config"
@@ -375,11 +376,21 @@ func (l *loop) publish(now time.Time) {
 	close(*l.published.Swap(new(make(chan struct{}))))
 	if l.retuned {
 		l.retuned = false
+		l.know(status)
 		select {
 		case l.retunes <- struct{}{}:
 		default: // the sockets have not followed the change before yet
 		}
 	}
+}
+
+// know takes the instances of now for all that there are: a reload renames and removes some.
+func (l *loop) know(now *node.Status) {
+	clear(l.statuses)
+	for _, i := range now.Instances {
+		l.statuses[i.Name] = string(i.State)
+	}
+	maps.DeleteFunc(l.announcer.epoch, func(name string, _ *atomic.Uint64) bool { return l.statuses[name] == "" })
 }
 
 // summary is the line that `systemctl status` shows. It is made anew at each change, so it goes through the first instances

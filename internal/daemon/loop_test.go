@@ -118,3 +118,20 @@ func TestLateTimerWaitsNoLongerThanABackup(t *testing.T) {
 		})
 	}
 }
+
+// Names come and go with reloads: what is kept by them goes with the instance, and one that is renamed is known at once.
+func TestLoopForgetsInstancesThatAreGone(t *testing.T) {
+	d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{on("web", "eth0", 71, vip1.String())}}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
+	l := &loop{Daemon: d, node: node.New(d.nodeConfig(d.cfg.Load()), time.Now()), statuses: map[string]string{"gone": "master"}}
+	kept := d.announcer.of("web")
+	d.announcer.drop("gone")
+	l.publish(time.Now())
+	if len(l.statuses) != 1 || len(d.announcer.epoch) != 2 {
+		t.Errorf("without a reload something changed: %v, %d epochs", l.statuses, len(d.announcer.epoch))
+	}
+	l.retuned = true
+	l.publish(time.Now())
+	if l.statuses["web"] != "init" || len(l.statuses) != 1 || len(d.announcer.epoch) != 1 || d.announcer.of("web") != kept {
+		t.Errorf("known are %v and %d epochs", l.statuses, len(d.announcer.epoch))
+	}
+}

@@ -191,6 +191,7 @@ func (d *Daemon) apply(ctx context.Context, p *plan) error {
 	}
 	d.names.changed()
 	d.notifier.Replace(d.hooksOf(p), namesOf(p.cfg))
+	d.hookRuns.keep(p.cfg)
 	if d.control != nil {
 		d.control.SetSteerGroup(p.cfg.Control.SteerGroup)
 	}
