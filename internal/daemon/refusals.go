@@ -44,15 +44,12 @@ type refusalKey struct {
 // add tells of a packet, at once or with others.
 func (r *refusals) add(now time.Time, ev node.Refused) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.flushLocked(now)
-	if r.singles < maxSingles && !r.busy() {
-		r.singles++
-		r.post(ev)
-		return
-	}
+	told := r.over(now)
 	key := refusalKey{ev.VRID, ev.From, ev.MAC, vrrp.ReasonOf(ev.Err)}
 	switch sum := r.sums[key]; {
+	case r.singles < maxSingles && !r.busy():
+		r.singles++
+		told = append(told, ev)
 	case sum != nil:
 		sum.Count++
 	case len(r.sums) < maxSums:
@@ -61,30 +58,42 @@ func (r *refusals) add(now time.Time, ev node.Refused) {
 	default:
 		r.overlooked++
 	}
+	r.mu.Unlock()
+	r.tell(told)
 }
 
 // flush tells the sums of a window that is over. Whatever the reader receives calls it, and a clock when nothing comes any
 // more.
 func (r *refusals) flush(now time.Time) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.flushLocked(now)
+	told := r.over(now)
+	r.mu.Unlock()
+	r.tell(told)
 }
 
-func (r *refusals) flushLocked(now time.Time) {
+// tell may wait for the loop: mu is not held.
+func (r *refusals) tell(events []node.Event) {
+	for _, ev := range events {
+		r.post(ev)
+	}
+}
+
+// over begins a new window where one is over, and takes its sums; mu is held.
+func (r *refusals) over(now time.Time) (told []node.Event) {
 	if now.Sub(r.window) < refusalWindow {
-		return
+		return nil
 	}
 	r.window, r.singles = now, 0
 	if len(r.sums) == 0 && r.overlooked == 0 || r.busy() {
-		return
+		return nil
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(r.sums), func(a, b refusalKey) int { return a.from.Compare(b.from) }) {
-		r.post(*r.sums[key])
+		told = append(told, *r.sums[key])
 	}
 	clear(r.sums)
 	if r.overlooked > 0 {
-		r.post(node.Overlooked{Interface: r.ifName, Packets: r.overlooked})
+		told = append(told, node.Overlooked{Interface: r.ifName, Packets: r.overlooked})
 	}
 	r.overlooked = 0
+	return told
 }

@@ -102,6 +102,33 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// TestRefusalWaitsAlone: a reader that waits for the loop holds up nobody who has nothing to tell it.
+func TestRefusalWaitsAlone(t *testing.T) {
+	tl := newTeller(t)
+	waits, goOn, added, flushed := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	tl.post = func(node.Event) {
+		close(waits)
+		<-goOn
+	}
+	go func() {
+		defer close(added)
+		tl.add(time.Now(), refusedFrom(9, vrrp.ErrChecksum))
+	}()
+	<-waits
+	go func() {
+		defer close(flushed)
+		tl.flush(time.Now())
+	}()
+	select {
+	case <-flushed:
+	case <-time.After(bound):
+		t.Error("it waits too")
+	}
+	close(goOn)
+	<-added
+	<-flushed
+}
+
 // TestDropped: what the VRRP socket's filter drops is refused for what the filter looked at.
 func TestDropped(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("fe80::9")
