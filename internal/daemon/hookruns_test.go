@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,5 +59,19 @@ func TestReloadForgetsTheRunsOfWhatItRemoves(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"tell edge", "tell web"}, got); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+}
+
+func TestLogSaysWhatARunOfAHookStandsFor(t *testing.T) {
+	var log strings.Builder
+	d := newDaemon(&config.Config{Node: "lb1"}, Options{Log: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Debug, DisableTime: true})})
+	master := notify.Transition{State: notify.Master}
+	d.hookEnded(notify.Report{Hook: "tell", Instance: "web", Transition: master})
+	d.hookEnded(notify.Report{Hook: "nginx", Instance: "web", Transition: master, Also: []string{"mail", "api"}, Skipped: 2})
+	want := `[DEBUG] notify: hook ran: hook=tell instance=web state=master took=0s output=""
+[DEBUG] notify: hook ran: also=["mail", "api"] hook=nginx instance=web skipped=2 state=master took=0s output=""
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
 	}
 }

@@ -102,10 +102,16 @@ func (l *loop) transition(a node.Notify) notify.Transition {
 	}
 }
 
-// hookEnded logs a hook that ran.
+// hookEnded logs a hook that ran, for whom else it did, and how many older transitions it stands for.
 func (d *Daemon) hookEnded(r notify.Report) {
 	d.hookRuns.add(r)
 	log := d.log.Named("notify").With("hook", r.Hook, "instance", r.Instance, "state", r.Transition.State, "took", r.Took.Round(time.Millisecond))
+	if len(r.Also) > 0 {
+		log = log.With("also", r.Also)
+	}
+	if r.Skipped > 0 {
+		log = log.With("skipped", r.Skipped)
+	}
 	if r.Err != nil {
 		log.Error("hook failed", "error", r.Err, "output", r.Output)
 		return
