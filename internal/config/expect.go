@@ -41,22 +41,11 @@ func (in *instance) expectOf(name string) expect {
 	return expect{}
 }
 
-// effective is the priority of an instance whose checks all pass but the one that is named.
+// effective is the priority of an instance whose checks all pass but the one that is named, and the sum that it comes from.
 func effective(in *node.Instance, failing string) (sum, clamped int) {
 	sum = int(in.Priority)
 	for name, e := range in.Checks {
-		if e.OnFailure == node.Weigh && (e.Weight > 0) == (name != failing) {
-			sum += e.Weight
-		}
+		sum += e.Adds(name != failing)
 	}
-	if in.Priority == maxPriority {
-		return sum, maxPriority
-	}
-	return sum, min(max(sum, minEffective), maxEffective)
+	return sum, int(in.Effective(sum))
 }
-
-// The bounds of the effective priority of any host but an address owner.
-const (
-	minEffective = 2
-	maxEffective = 254
-)

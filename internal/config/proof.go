@@ -161,7 +161,7 @@ func remedy(in *instance, c check, sum int, r rival) string {
 	if c.Effect.Weight > 0 {
 		return fmt.Sprintf("lower the priority or leave weight out: it must be below %d while the check fails", r.priority)
 	}
-	if enough <= -maxWeight || r.priority <= minEffective {
+	if enough <= -maxWeight || r.priority <= minPriority {
 		return "leave weight out"
 	}
 	return fmt.Sprintf("use a weight below %d or leave weight out", enough)

@@ -99,6 +99,28 @@ type Effect struct {
 	Weight int
 }
 
+// Adds is what it adds to the priority while its check is healthy, or while it is not.
+func (e Effect) Adds(healthy bool) int {
+	if e.OnFailure != Weigh || healthy != (e.Weight > 0) {
+		return 0
+	}
+	return e.Weight
+}
+
+// Limits of an effective priority (weights never make an owner, and 1 has a meaning of its own).
+const (
+	minPriority = 2
+	maxPriority = 254
+)
+
+// Effective is the priority that the sum of base and weights comes to; an owner (255) takes no weights.
+func (i *Instance) Effective(sum int) uint8 {
+	if i.Priority == vrrp.PriorityOwner {
+		return i.Priority
+	}
+	return uint8(min(max(sum, minPriority), maxPriority))
+}
+
 // OnFailure names the effects.
 type OnFailure uint8
 

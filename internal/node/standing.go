@@ -11,12 +11,6 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// Limits of an effective priority (weights never make an owner, and 1 has a meaning of its own).
-const (
-	minPriority = 2
-	maxPriority = 254
-)
-
 // maxBare bounds how long an interface may be without an address of its own.
 const maxBare = 500 * time.Millisecond
 
@@ -134,21 +128,12 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	if i.state == Fault && i.fate.running() && s.pending != "" {
 		s.ill = append(s.ill, s.pending) // it fell away, and has not joined again: another host has it at once
 	}
-	s.sum(i.cfg.Priority)
-	i.standing = s
-}
-
-// sum clamps the terms to an effective priority; an owner (255) takes no weights.
-func (s *standing) sum(base uint8) {
-	if base == vrrp.PriorityOwner {
-		s.healthy = base
-		return
-	}
-	total := 0
+	sum := 0
 	for _, t := range s.terms {
-		total += t.Value
+		sum += t.Value
 	}
-	s.healthy = uint8(min(max(total, minPriority), maxPriority))
+	s.healthy = i.cfg.Effective(sum)
+	i.standing = s
 }
 
 // assessLink looks at the interface and its addresses.
@@ -206,8 +191,8 @@ func (n *Node) assessChecks(i *instance, s *standing) {
 		healthy := v == nil || v.healthy
 		switch {
 		case effect.OnFailure == Weigh:
-			if healthy == (effect.Weight > 0) {
-				s.terms = append(s.terms, Term{fmt.Sprintf("check %q", name), effect.Weight})
+			if add := effect.Adds(healthy); add != 0 {
+				s.terms = append(s.terms, Term{fmt.Sprintf("check %q", name), add})
 			}
 		case healthy:
 		case effect.OnFailure == Release:
