@@ -269,7 +269,7 @@ func (l *loop) slept() time.Duration {
 func soonestMissed(instances []node.Instance) time.Duration {
 	soonest := dryShare * readDry
 	for _, i := range instances {
-		soonest = min(soonest, time.Duration(i.DeadAdverts)*i.Interval)
+		soonest = min(soonest, i.DeadInterval())
 	}
 	return soonest
 }

@@ -141,7 +141,7 @@ func (s *sealedState) patience() time.Duration {
 	shortest := ever
 	for k, i := range s.Node.Config.Instances {
 		if s.Node.Instances[k].State == node.Master {
-			shortest = min(shortest, time.Duration(i.DeadAdverts)*i.Interval)
+			shortest = min(shortest, i.DeadInterval())
 		}
 	}
 	return shortest

@@ -134,6 +134,9 @@ const (
 	Weigh
 )
 
+// DeadInterval is how long the others wait for its adverts, without their skew: a host of priority 254 has next to none.
+func (i *Instance) DeadInterval() time.Duration { return time.Duration(i.DeadAdverts) * i.Interval }
+
 // count is how many addresses the instance has.
 func (i *Instance) count() int { return len(i.Addresses) + len(i.Unadvertised) }
 

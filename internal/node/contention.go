@@ -55,7 +55,7 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	if old := i.contention; old != nil && !old.At.Before(i.since) {
 		c.goOn(old)
 	}
-	i.calm = now.Add(time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval)
+	i.calm = now.Add(i.cfg.DeadInterval())
 	lasts := contentionTold
 	if !c.Advertiser.IsValid() {
 		lasts = contentionSeen

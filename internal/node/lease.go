@@ -29,7 +29,7 @@ const (
 )
 
 // lease is the longest lifetime that the instance's addresses get, which is with an advert; 0 is none.
-func (i *instance) lease() time.Duration { return i.leaseWithin(i.silence()) }
+func (i *instance) lease() time.Duration { return i.leaseWithin(i.cfg.DeadInterval()) }
 
 // lifetime is the lease that the addresses get at an instant; 0 is none. Of a daemon that dies right then they must be gone before
 // another host takes them, which it does when it misses the adverts. Where nobody would miss any, it may come at once.
@@ -37,7 +37,7 @@ func (i *instance) lifetime(now time.Time) time.Duration {
 	if i.state != Master {
 		return i.leaseWithin(0)
 	}
-	return i.leaseWithin(i.spoke().Add(i.silence()).Sub(now))
+	return i.leaseWithin(i.spoke().Add(i.cfg.DeadInterval()).Sub(now))
 }
 
 // leaseWithin is the longest lease that is over within a time, however late the kernel is: minLifetime at least.
@@ -47,9 +47,6 @@ func (i *instance) leaseWithin(d time.Duration) time.Duration {
 	}
 	return max(minLifetime, (d - leaseLate).Truncate(time.Second))
 }
-
-// silence is how long the others wait for this host's adverts, without their skew: a host of priority 254 has next to none.
-func (i *instance) silence() time.Duration { return time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval }
 
 // spoke is when a master sent its last advert; of two families that do not advertise at the same time, the one that is silent longer
 // counts, since the other hosts may have made an instance of each.

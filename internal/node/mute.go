@@ -31,7 +31,7 @@ type mute struct {
 // of this one: then the other is right.
 func (n *Node) silenced(now time.Time, m *member) {
 	i, other := m.of, m.machine.Peer()
-	long := time.Duration(i.cfg.DeadAdverts) * i.cfg.Interval
+	long := i.cfg.DeadInterval()
 	since, why := m.silent()
 	if i.state != Master || since.IsZero() || now.Sub(since) < long || other.Priority == vrrp.PriorityRelease || now.Sub(other.Heard) >= long {
 		return

@@ -152,7 +152,7 @@ func (n *Node) compare(now time.Time, i *instance) {
 			c.at = earliest(c.at, until)
 		}
 	}
-	told := c.Since.Add(time.Duration(i.cfg.DeadAdverts+1)*i.cfg.Interval + shadowPatience)
+	told := c.Since.Add(i.cfg.DeadInterval() + i.cfg.Interval + shadowPatience)
 	switch {
 	case agrees && c.disputed:
 		c.disputed = false
@@ -184,7 +184,7 @@ func (i *instance) judge(now time.Time) (agrees bool, why string) {
 
 // listened is when an election would have been over: silence means nothing before.
 func (i *instance) listened() time.Time {
-	return i.compared.began.Add(time.Duration(i.cfg.DeadAdverts+1) * i.cfg.Interval)
+	return i.compared.began.Add(i.cfg.DeadInterval() + i.cfg.Interval)
 }
 
 // would is what the instance would be.

@@ -177,7 +177,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 // bareGrace is how long an instance goes on without an address to send from: a network manager that starts again takes the
 // interface's addresses away and sets them anew. No longer than the other hosts wait for an advert.
 func (i *instance) bareGrace() time.Duration {
-	return min(maxBare, time.Duration(i.cfg.DeadAdverts)*i.cfg.Interval)
+	return min(maxBare, i.cfg.DeadInterval())
 }
 
 // assessChecks applies each check's effect. A check without a verdict keeps an instance from taking part; one that a

@@ -26,7 +26,7 @@ func (i *instance) doubtful(now time.Time) bool {
 // patienceFor is how long the others wait for an advert of this host before one of them may take over: what the configuration
 // says, or what an earlier one said with which the last advert was sent.
 func (i *instance) patienceFor(cfg *Instance) time.Duration {
-	return max(i.patience, time.Duration(cfg.DeadAdverts)*cfg.Interval)
+	return max(i.patience, cfg.DeadInterval())
 }
 
 // doubtful says whether any instance is, or all are.
