@@ -180,8 +180,8 @@ func router(i node.InstanceStatus, m node.RouterStatus, now time.Time) string {
 		parts = append(parts, "no other master was heard")
 	default:
 		parts = append(parts, fmt.Sprintf("last heard %s with priority %d, %s ago", m.Peer, m.PeerPrio, age(now, m.Heard)))
-		if i.State == node.Backup && m.Patience > 0 {
-			parts = append(parts, fmt.Sprintf("takes over after %s of silence", m.Patience))
+		if i.State == node.Backup && m.MasterDown > 0 {
+			parts = append(parts, fmt.Sprintf("takes over after %s of silence", m.MasterDown))
 		}
 	}
 	if m.Own != nil {

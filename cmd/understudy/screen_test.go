@@ -56,7 +56,7 @@ var reports = map[string]node.Report{
 				Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(90 * time.Second), Why: "handed over to 10.0.0.12", Priority: 1,
 				Terms: []node.Term{{What: "base", Value: 150}}, Unhealthy: []string{"drained by admin", "drained by nginx-stop"}, Addresses: []netip.Addr{ip10},
 				Routers: []node.RouterStatus{{
-					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond), Patience: 3996 * time.Millisecond,
+					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond), MasterDown: 3996 * time.Millisecond,
 					Speakers: []node.SpeakerStatus{{
 						Address: lb2, MAC: "02:00:00:00:00:02", Heard: ago(200 * time.Millisecond), Priority: 100, Interval: time.Second, Checksum: "rfc9568",
 						Refused: "checksum",

@@ -236,7 +236,7 @@ func (l *loop) elapsed() {
 		return
 	}
 	if late := time.Since(at); l.woken || late > lateElapsed {
-		l.readDry(l.patience(late))
+		l.readDry(l.dryBound(late))
 		l.woken = false
 	}
 	l.step(node.Elapsed{})
@@ -274,9 +274,9 @@ func soonestMissed(instances []node.Instance) time.Duration {
 	return soonest
 }
 
-// patience is how long the loop may wait for the readers. Who is so late that a backup has missed its adverts already has nothing to
+// dryBound is how long the loop may wait for the readers. Who is so late that a backup has missed its adverts already has nothing to
 // lose by a longer wait, and the advert of that backup to find.
-func (l *loop) patience(late time.Duration) time.Duration {
+func (l *loop) dryBound(late time.Duration) time.Duration {
 	if l.woken || late > l.shortest {
 		return readDry
 	}

@@ -107,12 +107,12 @@ func TestLateTimerWaitsNoLongerThanABackup(t *testing.T) {
 			d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{every(10*time.Millisecond, 3)}}, Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
 			l := &loop{Daemon: d, ports: map[string]*port{}, statuses: map[string]string{}}
 			l.begin()
-			if got := l.patience(lateElapsed); got != 7500*time.Microsecond {
+			if got := l.dryBound(lateElapsed); got != 7500*time.Microsecond {
 				t.Errorf("before the reload it would wait for %s", got)
 			}
 			l.step(node.Reconfigured{Config: node.Config{Name: "lb1", Instances: tt.instances}})
 			l.woken = tt.woken
-			if got := l.patience(tt.late); got != tt.want {
+			if got := l.dryBound(tt.late); got != tt.want {
 				t.Errorf("it would wait for %s, want %s", got, tt.want)
 			}
 		})

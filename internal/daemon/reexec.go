@@ -135,8 +135,8 @@ func (d *Daemon) quiet(ctx context.Context) error {
 	return nil
 }
 
-// patience is how long the other hosts wait for an advert of this one at least, for ever where it is no master.
-func (s *sealedState) patience() time.Duration {
+// deadInterval is how long the other hosts wait for an advert of this one at least, for ever where it is no master.
+func (s *sealedState) deadInterval() time.Duration {
 	const ever = time.Hour
 	shortest := ever
 	for k, i := range s.Node.Config.Instances {
@@ -153,9 +153,9 @@ func (d *Daemon) become(s *sealedState, tried attempt, took time.Duration) error
 	if err := tried.changed(d.attempt()); err != nil {
 		return err
 	}
-	if patience := s.patience(); took*trialShare > patience {
+	if wait := s.deadInterval(); took*trialShare > wait {
 		return fmt.Errorf("the new program took %s to begin, and the other hosts wait only %s for an advert: restart the daemon, which hands over first",
-			took.Round(time.Millisecond), patience)
+			took.Round(time.Millisecond), wait)
 	}
 	if d.stop.Err() != nil {
 		return errStopping

@@ -27,7 +27,7 @@ type instance struct {
 	linkReady  time.Time     // when link_delay is over
 	rising     time.Time     // until when it waits for its addresses before it says that it is master; zero: it does not
 	advertised time.Time     // when this host sent its last advert
-	patience   time.Duration // how long an earlier configuration lets it be silent after that; see patienceFor
+	formerDead time.Duration // the dead interval with which that one was sent, if a reload made another; see deadInterval
 	holding    bool          // the addresses are wanted on the interface
 	request    uint64        // the last one for them; see SetAddresses
 	confirmed  bool          // the kernel has them

@@ -105,7 +105,7 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		return
 	}
 	m.remember(now, a.Advert)
-	m.of.advertised, m.of.patience = now, 0
+	m.of.advertised, m.of.formerDead = now, 0
 	n.renewWith(now, m)
 	for _, o := range m.outlets {
 		payload, err := a.Advert.AppendSealed(nil, m.source, o.to, m.of.cfg.Checksum, trailer)

@@ -203,7 +203,7 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 		i.told = "" // it was removed, and had lost its name
 	}
 	was := i.cfg
-	i.patience = i.patienceFor(was) // the silence that a longer interval allowed is no sleep
+	i.formerDead = i.deadInterval(was) // the silence that a longer interval allowed is no sleep
 	i.cfg = c
 	i.announcer.reconfigure(now, c.Announce)
 	i.checks = slices.Sorted(maps.Keys(c.Checks))
@@ -259,7 +259,7 @@ func (n *Node) part(now time.Time, i *instance, was *Instance, m *member) *insta
 	p := newInstance(now, &c)
 	p.members = []*member{m}
 	m.of = p
-	p.state, p.why, p.standing, p.advertised, p.patience = i.state, i.why, i.standing, i.advertised, i.patience
+	p.state, p.why, p.standing, p.advertised, p.formerDead = i.state, i.why, i.standing, i.advertised, i.formerDead
 	p.adopting = i.adopting
 	p.fate = i.fate.apart(p)
 	p.fate.group, p.fate.partial, n.parting = "", true, true

@@ -120,7 +120,7 @@ func (f *fate) restore(s *SealedFate) {
 
 func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, deaf time.Duration) error {
 	i.state, i.why, i.since, i.generation, i.told = s.State, s.Why, s.Since, s.Generation, s.Told
-	i.linkReady, i.advertised, i.patience = s.LinkReady, s.Advertised, s.Patience
+	i.linkReady, i.advertised, i.formerDead = s.LinkReady, s.Advertised, s.Patience
 	i.holding, i.confirmed = s.Holding, s.Holding
 	a := &s.Announcer
 	i.announcer = announcer{i.cfg.Announce, a.Began, a.Round, a.Next, a.Queue, a.Emitted, a.Silent, a.Answer, a.Answers, a.Hushed}

@@ -230,7 +230,7 @@ func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
 		return fmt.Sprintf("it advertises %v, this host has %v; write the same addresses on all hosts", a.Addresses, cfg.Addresses)
 	case vrrp.NoticeInterval:
 		return fmt.Sprintf("its interval is %s, this host's %s: as its backup this host would take over after %s of silence, not %s; write the same advertise_interval on all hosts",
-			a.Interval, cfg.Interval, m.patience(a.Interval), m.patience(cfg.Interval))
+			a.Interval, cfg.Interval, m.masterDown(a.Interval), m.masterDown(cfg.Interval))
 	case vrrp.NoticeOwner:
 		return "both hosts have priority 255, the address owner's, and only one may be that; give all hosts but one a priority below 255"
 	case vrrp.NoticeSameOwn:
@@ -242,8 +242,8 @@ func (m *member) explain(notice vrrp.Notice, a vrrp.Advert) string {
 	}
 }
 
-// patience is how long this host waits for a master with that interval.
-func (m *member) patience(interval time.Duration) time.Duration {
+// masterDown is how long this host waits for a master with that interval (Master_Down_Interval).
+func (m *member) masterDown(interval time.Duration) time.Duration {
 	return m.machine.Config().MasterDown(m.machine.Priority(), interval).Round(time.Millisecond)
 }
 

@@ -172,11 +172,11 @@ func v2(i *node.Instance) { i.Version = vrrp.V2 }
 // TestFarInterval: a master's interval is learned whatever it is, and status shows what that means.
 func TestFarInterval(t *testing.T) {
 	l := listen(nil)
-	if got := l.router().Patience; got != 3414*time.Millisecond {
+	if got := l.router().MasterDown; got != 3414*time.Millisecond {
 		t.Errorf("waits for %s before anybody was heard", got)
 	}
 	l.hear(l.advert(func(a *vrrp.Advert) { a.Priority, a.Interval = 200, vrrp.MaxIntervalV3 }), other4)
-	if got := l.router().Patience; got != 139806*time.Millisecond {
+	if got := l.router().MasterDown; got != 139806*time.Millisecond {
 		t.Errorf("waits for %s after an interval of 40.95s was learned", got)
 	}
 	l.run(2 * time.Minute)

@@ -80,13 +80,13 @@ type RouterStatus struct {
 	PeerPrio uint8      `json:"peer_priority,omitempty"`
 	Heard    time.Time  `json:"heard,omitzero"`
 	Waiting  string     `json:"waiting,omitempty"` // its own wait is over; another member still hears its master
-	// Patience is how long a backup waits for its master (Master_Down_Interval), whose interval it learns in VRRPv3.
-	Patience  time.Duration   `json:"master_down_ns"`
-	Speakers  []SpeakerStatus `json:"speakers,omitempty"` // whose adverts were accepted
-	Counters  Counters        `json:"counters"`
-	Refused   Tally           `json:"refused,omitempty"`
-	Notices   Tally           `json:"notices,omitempty"`
-	SendError string          `json:"send_error,omitempty"` // why no advert leaves
+	// MasterDown is how long a backup waits for its master (Master_Down_Interval), whose interval it learns in VRRPv3.
+	MasterDown time.Duration   `json:"master_down_ns"`
+	Speakers   []SpeakerStatus `json:"speakers,omitempty"` // whose adverts were accepted
+	Counters   Counters        `json:"counters"`
+	Refused    Tally           `json:"refused,omitempty"`
+	Notices    Tally           `json:"notices,omitempty"`
+	SendError  string          `json:"send_error,omitempty"` // why no advert leaves
 	// Auth is nil without authentication.
 	Auth *AuthStatus `json:"auth,omitempty"`
 	// Own is what another daemon of this host sends; only a shadow hears it.
@@ -194,7 +194,7 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 	s := RouterStatus{
 		Family: m.family.String(), State: m.machine.State().String(), Source: m.source, Peer: p.Address, PeerPrio: p.Priority,
 		Heard: p.Heard, Counters: m.counters, Refused: m.refusals.clone(), Notices: m.notices.clone(), Peers: n.peerStatus(m),
-		Patience: m.patience(m.machine.Learned()), Speakers: m.speakerStatuses(n),
+		MasterDown: m.masterDown(m.machine.Learned()), Speakers: m.speakerStatuses(n),
 		Auth: m.authStatus(), Own: n.ownStatus(m), Unicast: m.machine.Config().Unicast != nil,
 	}
 	_, s.SendError = m.silent()

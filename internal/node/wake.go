@@ -20,13 +20,13 @@ const (
 // doubtful says whether an instance that is master let so much time pass since its last advert that a backup may have taken over. Until it
 // has looked, it sends, announces, renews and repairs nothing.
 func (i *instance) doubtful(now time.Time) bool {
-	return i.state == Master && now.Sub(i.advertised) > i.patienceFor(i.cfg)
+	return i.state == Master && now.Sub(i.advertised) > i.deadInterval(i.cfg)
 }
 
-// patienceFor is how long the others wait for an advert of this host before one of them may take over: what the configuration
+// deadInterval is how long the others wait for an advert of this host before one of them may take over: what the configuration
 // says, or what an earlier one said with which the last advert was sent.
-func (i *instance) patienceFor(cfg *Instance) time.Duration {
-	return max(i.patience, cfg.DeadInterval())
+func (i *instance) deadInterval(cfg *Instance) time.Duration {
+	return max(i.formerDead, cfg.DeadInterval())
 }
 
 // doubtful says whether any instance is, or all are.

@@ -56,7 +56,7 @@ func (c *Cluster) Farewell(t testing.TB) {
 	})
 	for _, i := range reports[0].Node.Instances {
 		for _, r := range i.Routers {
-			if i.State != node.Backup || r.Patience < soon || len(r.Peers) > 0 || r.Auth != nil {
+			if i.State != node.Backup || r.MasterDown < soon || len(r.Peers) > 0 || r.Auth != nil {
 				continue
 			}
 			if err := farewell(c.User, i, r); err != nil {
@@ -101,7 +101,7 @@ func farewell(h *netlab.Host, i node.InstanceStatus, r node.RouterStatus) error 
 // interval is that of the adverts whose silence a backup waits for: three of them and the skew of its priority.
 func interval(i node.InstanceStatus, r node.RouterStatus) time.Duration {
 	skew := 256 - time.Duration(i.Priority)
-	return (r.Patience * 256 / (3*256 + skew)).Round(10 * time.Millisecond)
+	return (r.MasterDown * 256 / (3*256 + skew)).Round(10 * time.Millisecond)
 }
 
 // sourceOf is the address that an interface sends adverts of a family from.
