@@ -74,8 +74,8 @@ func (c *Commands) Check(name string) (k Check, err error) {
 	return k, err
 }
 
-// Whole says that a file cannot be read or parsed, so that it is not known what it names.
-func (c *Commands) Whole() error {
+// Unread says that a file cannot be read or parsed, so that it is not known what it names.
+func (c *Commands) Unread() error {
 	if c.files.broken {
 		return errors.New(c.text(c.files.found))
 	}
@@ -94,8 +94,8 @@ func (c *Commands) Names(what string) (names []string) {
 	return names
 }
 
-// Has says that there is no block of a type by a name. Where a file cannot be read there may be one.
-func (c *Commands) Has(what, name string) error {
+// Lacks says that there is no block of a type by a name. Where a file cannot be read there may be one.
+func (c *Commands) Lacks(what, name string) error {
 	known := c.Names(what)
 	if c.files.broken || slices.Contains(known, name) {
 		return nil

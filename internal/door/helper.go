@@ -224,7 +224,7 @@ func (s *session) lastHook(name string, t notify.Transition, commands *config.Co
 	if t.Group {
 		what = "group"
 	}
-	if s.Memory == "" || t.State != notify.Stop || commands.Has(what, t.Instance) == nil {
+	if s.Memory == "" || t.State != notify.Stop || commands.Lacks(what, t.Instance) == nil {
 		return notify.Hook{}, refusal
 	}
 	m, err := s.recall()
@@ -256,9 +256,9 @@ func unknown(t notify.Transition, commands *config.Commands) error {
 	if t.Group {
 		what = "group"
 	}
-	err := commands.Has(what, t.Instance)
+	err := commands.Lacks(what, t.Instance)
 	if err == nil && t.MemberOf != "" {
-		err = commands.Has("group", t.MemberOf)
+		err = commands.Lacks("group", t.MemberOf)
 	}
 	if err != nil {
 		return fmt.Errorf("%w; if that changed, run: understudy reload", err)

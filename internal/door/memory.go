@@ -54,7 +54,7 @@ type keptHook struct {
 
 // keep makes what is kept of a configuration. A hook with a mistake would not be run.
 func keep(commands *config.Commands) (kept, error) {
-	if err := commands.Whole(); err != nil {
+	if err := commands.Unread(); err != nil {
 		return kept{}, err
 	}
 	k := kept{Instances: commands.Names("instance"), Groups: commands.Names("group")}

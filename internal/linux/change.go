@@ -62,7 +62,7 @@ func (a *Addresses) change(wants []Want) []AddressError {
 	failed = append(failed, a.speak(targets)...)
 	stale := a.stale(wants)
 	routes := slices.ContainsFunc(stale, func(r *record) bool { return r.Network.IsValid() })
-	a.hush(stale)
+	a.dropTraffic(stale)
 	failed = append(failed, a.remove(stale)...)
 	if routes || len(a.held.networks) > 0 {
 		failed = append(failed, a.setRoutes(wants)...)

@@ -33,8 +33,8 @@ const (
 // goes through the interface itself.
 //
 // It is there as long as the instance takes part, as backup too, since making one takes time and needs the lock over all
-// interfaces. While it has no address it is mute (see hush): a frame from it would take the switch's port away from the
-// master; and deaf (see deafen): what is for the virtual MAC is the master's.
+// interfaces. While it has no address it is mute (see dropEgress): a frame from it would take the switch's port away from the
+// master; and deaf (see dropIngress): what is for the virtual MAC is the master's.
 type Macvlan struct {
 	Parent string `json:"parent"`
 	VRID   uint8  `json:"vrid"`
@@ -226,9 +226,9 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
 	}
-	err = s.kernel.hush(link.Attrs().Index)
+	err = s.kernel.dropEgress(link.Attrs().Index)
 	if err == nil {
-		err = s.deafenIfNeeded(m, link.Attrs().Index)
+		err = s.dropIngressIfNeeded(m, link.Attrs().Index)
 	}
 	if err == nil {
 		err = s.settle(m, link)
@@ -368,7 +368,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 			stays[name] = true
 		default:
 			// A dead master's is not mute: what the kernel says for it when it goes would send the switches here.
-			_ = s.kernel.hush(link.Attrs().Index)
+			_ = s.kernel.dropEgress(link.Attrs().Index)
 			doomed = append(doomed, link)
 		}
 	}

@@ -53,18 +53,18 @@ func (r *rtnetlink) setConf(index int, conf map[uint16]uint32, quiet6 bool) erro
 	return err
 }
 
-// hush makes a device send nothing any more: a queueing discipline loses what is sent. The kernel would speak for a device
+// dropEgress makes a device send nothing any more: a queueing discipline loses what is sent. The kernel would speak for a device
 // without addresses too: it reports the multicast groups of IPv6 that it joins, leaves, and is asked for, and each such frame
 // teaches the switches that the virtual MAC is here.
-func (r *rtnetlink) hush(index int) error {
+func (r *rtnetlink) dropEgress(index int) error {
 	if err := r.handle.QdiscReplace(silence(index)); err != nil {
 		return fmt.Errorf("keep a backup's virtual MAC off the wire: %w", err)
 	}
 	return nil
 }
 
-// unhush undoes it. A device that is not mute stays so.
-func (r *rtnetlink) unhush(index int) error {
+// passEgress undoes it. A device that is not mute stays so.
+func (r *rtnetlink) passEgress(index int) error {
 	err := r.handle.QdiscDel(silence(index))
 	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
 		return nil

@@ -20,13 +20,13 @@ const (
 	dropFrame = 2
 )
 
-// deafen makes a device lose what comes in for it: a backup discards what is for the virtual MAC (RFC 9568 section 6.4.2). Without
+// dropIngress makes a device lose what comes in for it: a backup discards what is for the virtual MAC (RFC 9568 section 6.4.2). Without
 // an address it would anyway, but where the host forwards the kernel would forward it, and there is a second copy of what the
 // master forwards. (The per-interface setting for that is heeded for IPv4 only.) Adverts come in through the interface itself.
 //
 // It is a filter in which a program of two instructions drops every frame, on the device's own queueing discipline for what comes
 // in. That one stays: adding and removing it waits for all frames that are under way, and the filter does not.
-func (r *rtnetlink) deafen(index int) error {
+func (r *rtnetlink) dropIngress(index int) error {
 	err := r.handle.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}})
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("keep a backup from what is for its virtual MAC: %w", err)
@@ -52,8 +52,8 @@ func (r *rtnetlink) deafen(index int) error {
 	return nil
 }
 
-// undeafen undoes it. A device that is not deaf stays so.
-func (r *rtnetlink) undeafen(index int) error {
+// passIngress undoes it. A device that is not deaf stays so.
+func (r *rtnetlink) passIngress(index int) error {
 	_, err := r.filterRequest(unix.RTM_DELTFILTER, 0, index).Execute(unix.NETLINK_ROUTE, 0)
 	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
@@ -72,9 +72,9 @@ func (r *rtnetlink) filterRequest(kind, flags, index int) *nl.NetlinkRequest {
 	return req
 }
 
-// deafenIfNeeded deafens a new device. A kernel that cannot do that is good enough for a host that forwards nothing.
-func (s *Macvlans) deafenIfNeeded(m Macvlan, index int) error {
-	err := s.kernel.deafen(index)
+// dropIngressIfNeeded does that for a new device. A kernel that cannot do that is good enough for a host that forwards nothing.
+func (s *Macvlans) dropIngressIfNeeded(m Macvlan, index int) error {
+	err := s.kernel.dropIngress(index)
 	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}

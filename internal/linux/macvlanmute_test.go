@@ -41,7 +41,7 @@ func TestMacvlanThatIsMadeAgainSpeaks(t *testing.T) {
 		t.Fatal("the device was not waited for")
 	case <-time.After(50 * time.Millisecond):
 	}
-	for _, silence := range []func(int) error{a.macvlans.kernel.hush, a.macvlans.kernel.deafen} {
+	for _, silence := range []func(int) error{a.macvlans.kernel.dropEgress, a.macvlans.kernel.dropIngress} {
 		if err := silence(index); err != nil {
 			t.Fatal(err)
 		}

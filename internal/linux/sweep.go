@@ -31,7 +31,7 @@ func (a *Addresses) Sweep(keep func(Held) bool, all bool) ([]Held, error) {
 	}
 	for _, h := range left {
 		if h.ParentIndex != 0 {
-			_ = a.kernel.hush(h.Index) // the removal must not be told in the name of the virtual MAC
+			_ = a.kernel.dropEgress(h.Index) // the removal must not be told in the name of the virtual MAC
 		}
 	}
 	a.requests.do(list)

@@ -63,12 +63,12 @@ func (a *Addresses) speak(targets []target) (failed []AddressError) {
 func (a *Addresses) letSpeak(index int) error {
 	a.macvlans.whole.Lock()
 	defer a.macvlans.whole.Unlock()
-	return cmp.Or(a.kernel.undeafen(index), a.kernel.unhush(index))
+	return cmp.Or(a.kernel.passIngress(index), a.kernel.passEgress(index))
 }
 
-// hush makes the macvlans mute and deaf that will have no address without the stale records. One that cannot be made so is no worse
+// dropTraffic makes the macvlans mute and deaf that will have no address without the stale records. One that cannot be made so is no worse
 // than before: the addresses go all the same.
-func (a *Addresses) hush(stale []*record) {
+func (a *Addresses) dropTraffic(stale []*record) {
 	looked := map[int]bool{}
 	for _, r := range stale {
 		if r.ParentIndex == 0 || looked[r.Index] {
@@ -76,8 +76,8 @@ func (a *Addresses) hush(stale []*record) {
 		}
 		looked[r.Index] = true
 		if !a.wantedOn(r.Index) {
-			_ = a.kernel.hush(r.Index) // gone with its interface, at most
-			_ = a.kernel.deafen(r.Index)
+			_ = a.kernel.dropEgress(r.Index) // gone with its interface, at most
+			_ = a.kernel.dropIngress(r.Index)
 			delete(a.speaking, r.Index)
 		}
 	}
