@@ -50,7 +50,6 @@ type Conn struct {
 	ifIndex int
 	v6      bool
 	pc      *net.IPConn
-	raw     syscall.RawConn
 	progress
 	joined bool // the group; what accepts multicast needs it
 	coarse error
@@ -80,10 +79,7 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 		return nil, explain(err)
 	}
 	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6, pc: pc.(*net.IPConn)}
-	if c.raw, err = c.pc.SyscallConn(); err != nil {
-		return nil, abandon(err, pc)
-	}
-	if err := c.measure(c.raw); err != nil {
+	if err := c.attach(c.pc, "VRRP socket", ifName); err != nil {
 		return nil, abandon(err, pc)
 	}
 	if v6 {
@@ -302,32 +298,6 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 		p.At = at
 		return p, ok, nil
 	}
-}
-
-// Pending reports whether packets have arrived that Run has not delivered yet: in the socket, or between the socket
-// and the return of deliver. It may be called from any goroutine.
-//
-// When it returns false, deliver has returned for every packet that had arrived before the call. So a loop that woke
-// late waits until it is false, then takes what deliver left for it, and only then believes its timer.
-func (c *Conn) Pending() (bool, error) {
-	waits, err := c.pending(c.raw)
-	if err != nil {
-		return false, fmt.Errorf("poll VRRP socket on %q: %w", c.ifName, err)
-	}
-	return waits, nil
-}
-
-// Mark takes note of an instant, for Passed. It may be called from any goroutine.
-func (c *Conn) Mark() Mark { return c.mark() }
-
-// Passed reports whether deliver has returned for every packet that had arrived by an instant. Under a flood Pending may be true
-// for ever. It may be called from any goroutine.
-func (c *Conn) Passed(m Mark) (bool, error) {
-	if c.passed(m) {
-		return true, nil
-	}
-	waits, err := c.Pending()
-	return err == nil && !waits, err
 }
 
 // Close releases the socket; a Run still under way returns an error.

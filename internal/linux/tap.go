@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/mdlayher/packet"
@@ -48,7 +47,6 @@ type Tapped struct {
 type Tap struct {
 	ifName string
 	conn   *packet.Conn
-	raw    syscall.RawConn
 	vrids  atomic.Pointer[[2][256]bool] // by family
 	joined [2]bool                      // the families whose frames the interface lets through
 	progress
@@ -78,10 +76,7 @@ func openTap(ifName string) (*Tap, error) {
 		return nil, explain(err)
 	}
 	t := &Tap{ifName: ifName, conn: conn}
-	if t.raw, err = conn.SyscallConn(); err != nil {
-		return nil, abandon(err, conn)
-	}
-	if err := t.measure(t.raw); err != nil {
+	if err := t.attach(conn, "packet socket", ifName); err != nil {
 		return nil, abandon(err, conn)
 	}
 	t.vrids.Store(new([2][256]bool))
@@ -211,27 +206,6 @@ func parsePlain6(b []byte) (p Packet, fragment, ok bool) {
 		Destination: netip.AddrFrom16([16]byte(b[24:40])),
 		TTL:         int(b[7]),
 	}, fragment, true
-}
-
-// Pending reports whether messages have arrived that Run has not delivered yet, as a Conn does.
-func (t *Tap) Pending() (bool, error) {
-	waits, err := t.pending(t.raw)
-	if err != nil {
-		return false, fmt.Errorf("poll packet socket on %q: %w", t.ifName, err)
-	}
-	return waits, nil
-}
-
-// Mark takes note of an instant, for Passed, as a Conn does.
-func (t *Tap) Mark() Mark { return t.mark() }
-
-// Passed reports whether everything is delivered that had arrived by an instant, as a Conn does.
-func (t *Tap) Passed(m Mark) (bool, error) {
-	if t.passed(m) {
-		return true, nil
-	}
-	waits, err := t.Pending()
-	return err == nil && !waits, err
 }
 
 // Close releases the socket. Run must have ended.
