@@ -229,17 +229,17 @@ func (c *Conn) Hold() error {
 // for who calls Accept.
 func (c *Conn) Coarse() error { return c.coarse }
 
-// member joins VRRP's group (RFC 9568 sections 5.1.1.2 and 5.1.2.2), or leaves it.
+// member joins VRRP's group, or leaves it.
 func (c *Conn) member(join bool) error {
-	ifi := &net.Interface{Index: c.ifIndex}
+	ifi, group := &net.Interface{Index: c.ifIndex}, &net.IPAddr{IP: groupOf(c.v6).ip.AsSlice()}
 	if c.v6 {
-		p, group := ipv6.NewPacketConn(c.pc), &net.IPAddr{IP: net.ParseIP("ff02::12")}
+		p := ipv6.NewPacketConn(c.pc)
 		if join {
 			return p.JoinGroup(ifi, group)
 		}
 		return p.LeaveGroup(ifi, group)
 	}
-	p, group := ipv4.NewPacketConn(c.pc), &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)}
+	p := ipv4.NewPacketConn(c.pc)
 	if join {
 		return p.JoinGroup(ifi, group)
 	}

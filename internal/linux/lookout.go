@@ -104,15 +104,12 @@ func (l *Lookout) open() error {
 // hearGroup has the interface receive frames to VRRP's group, whether or not the host is a member of it: a network card gives up no
 // others, and one that speaks with peers alone shall know who multicasts.
 func (l *Lookout) hearGroup(ifi *net.Interface) error {
-	group := net.HardwareAddr{0x01, 0x00, 0x5e, 0, 0, 0x12} // RFC 1112 section 6.4
-	if l.v6 {
-		group = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 0x12} // RFC 2464 section 7
-	}
-	if len(ifi.HardwareAddr) != len(group) {
+	mac := groupOf(l.v6).mac
+	if len(ifi.HardwareAddr) != len(mac) {
 		return nil // no Ethernet
 	}
-	m := unix.PacketMreq{Ifindex: int32(ifi.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(group))}
-	copy(m.Address[:], group)
+	m := unix.PacketMreq{Ifindex: int32(ifi.Index), Type: unix.PACKET_MR_MULTICAST, Alen: uint16(len(mac))}
+	copy(m.Address[:], mac)
 	return control(l.raw, func(fd int) error {
 		return unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m)
 	})

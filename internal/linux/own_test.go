@@ -75,7 +75,7 @@ func TestFramesOfOtherInterfaces(t *testing.T) {
 // vrrpFrame is a packet in an Ethernet frame to VRRP's group.
 func vrrpFrame(payload []byte) []byte {
 	if payload[0]>>4 == 6 {
-		return slices.Concat(groupMACs[1], peerMAC, []byte{0x86, 0xdd}, payload)
+		return slices.Concat(group6.mac, peerMAC, []byte{0x86, 0xdd}, payload)
 	}
-	return slices.Concat(groupMACs[0], peerMAC, []byte{8, 0}, payload)
+	return slices.Concat(group4.mac, peerMAC, []byte{8, 0}, payload)
 }

@@ -25,9 +25,6 @@ const (
 	fragmentOffset6                 = 0xfff8
 )
 
-// groupMACs are where VRRP's groups are on Ethernet, by family.
-var groupMACs = [2]net.HardwareAddr{{0x01, 0, 0x5e, 0, 0, 0x12}, {0x33, 0x33, 0, 0, 0, 0x12}}
-
 // Tapped is one VRRP message that passed an interface in either direction.
 type Tapped struct {
 	Packet
@@ -118,8 +115,9 @@ func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
 		if len(list) == 0 || t.joined[k] {
 			continue
 		}
-		if err := t.conn.JoinGroup(groupMACs[k]); err != nil {
-			return fmt.Errorf("listen to VRRP on %q: let %s through: %w", t.ifName, groupMACs[k], err)
+		mac := groupOf(k == 1).mac
+		if err := t.conn.JoinGroup(mac); err != nil {
+			return fmt.Errorf("listen to VRRP on %q: let %s through: %w", t.ifName, mac, err)
 		}
 		t.joined[k] = true
 	}
@@ -129,11 +127,11 @@ func (t *Tap) SetVRIDs(v4, v6 []uint8) error {
 
 // wants says whether a message is of this host, or for one of the virtual routers.
 func (t *Tap) wants(p Tapped) bool {
-	group, family := netip.AddrFrom4([4]byte{224, 0, 0, 18}), 0
+	family := 0
 	if p.Source.Is6() {
-		group, family = netip.MustParseAddr("ff02::12"), 1
+		family = 1
 	}
-	if p.Destination.IsMulticast() && p.Destination != group {
+	if p.Destination.IsMulticast() && p.Destination != groupOf(family == 1).ip {
 		return false
 	}
 	return len(p.Payload) >= fixedPart && (p.Outgoing || t.vrids.Load()[family][p.Payload[1]])
