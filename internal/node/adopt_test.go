@@ -28,14 +28,7 @@ func TestAdoptedFamilyIsRemoved(t *testing.T) {
 	web.Addresses = web.Addresses[:1]
 	step(Reconfigured{Config{Instances: []Instance{web}}})
 	step(LinkChanged{Link{Name: "eth0", Up: true, Source4: ip("10.0.0.1"), Source6: ip("fe80::1")}})
-	for end := now.Add(10 * time.Second); ; {
-		at, ok := n.Deadline()
-		if !ok || at.After(end) {
-			break
-		}
-		now = at
-		step(Elapsed{})
-	}
+	Pass(n, &now, 10*time.Second, func() { step(Elapsed{}) })
 	if wanted["web"] != 1 || wanted["web/IPv6"] != 0 || len(n.instances) != 1 {
 		t.Errorf("wanted are %v, of %d instances", wanted, len(n.instances))
 	}

@@ -55,14 +55,7 @@ func (h *host) step(ev node.Event) {
 
 // run lets time pass.
 func (h *host) run(d time.Duration) {
-	for end := h.now.Add(d); ; h.step(node.Elapsed{}) {
-		at, ok := h.n.Deadline()
-		if !ok || at.After(end) {
-			h.now = end
-			return
-		}
-		h.now = at
-	}
+	node.Pass(h.n, &h.now, d, func() { h.step(node.Elapsed{}) })
 }
 
 // hear lets time pass with an advert of another master every second.

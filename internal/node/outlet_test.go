@@ -56,14 +56,7 @@ func (u *unicastMaster) step(ev node.Event) {
 }
 
 func (u *unicastMaster) run(d time.Duration) {
-	for end := u.now.Add(d); ; u.step(node.Elapsed{}) {
-		at, ok := u.n.Deadline()
-		if !ok || at.After(end) {
-			u.now = end
-			return
-		}
-		u.now = at
-	}
+	node.Pass(u.n, &u.now, d, func() { u.step(node.Elapsed{}) })
 }
 
 // hear lets time pass with an advert of another master every second.

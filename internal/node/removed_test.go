@@ -17,17 +17,7 @@ func TestRemovedInstanceLeavesNothing(t *testing.T) {
 		Addresses: []Address{{IP: ip("192.0.2.10")}}, Peers: []Peer{{Name: "lb1"}, {Name: "lb2"}}, Checks: map[string]Effect{"disk": {}},
 	}
 	n := New(Config{Instances: []Instance{web}}, now)
-	run := func(d time.Duration) {
-		for end := now.Add(d); ; {
-			at, ok := n.Deadline()
-			if !ok || at.After(end) {
-				now = end
-				return
-			}
-			now = at
-			n.Step(now, Elapsed{})
-		}
-	}
+	run := func(d time.Duration) { Pass(n, &now, d, func() { n.Step(now, Elapsed{}) }) }
 	for _, ev := range []Event{
 		LinkChanged{Link{Name: "eth0", Up: true, Source4: ip("10.0.0.1")}},
 		Resolved{Name: "lb1", Addresses: []netip.Addr{ip("10.0.0.1")}},

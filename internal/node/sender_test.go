@@ -56,15 +56,7 @@ func (l *listener) step(ev node.Event) {
 
 // run lets time pass.
 func (l *listener) run(d time.Duration) {
-	for end := l.now.Add(d); ; {
-		at, ok := l.Deadline()
-		if !ok || at.After(end) {
-			l.now = end
-			return
-		}
-		l.now = at
-		l.step(node.Elapsed{})
-	}
+	node.Pass(l.Node, &l.now, d, func() { l.step(node.Elapsed{}) })
 }
 
 // advert is one that the instance itself could send, changed.

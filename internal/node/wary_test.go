@@ -25,17 +25,7 @@ func TestWaryAsksWhenItCanHear(t *testing.T) {
 			asked = append(asked, now.Sub(began))
 		}
 	}
-	run := func(d time.Duration) {
-		for end := now.Add(d); ; {
-			at, ok := n.Deadline()
-			if !ok || at.After(end) {
-				now = end
-				return
-			}
-			now = at
-			step(Elapsed{})
-		}
-	}
+	run := func(d time.Duration) { Pass(n, &now, d, func() { step(Elapsed{}) }) }
 	up := LinkChanged{Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("10.0.0.1")}}
 	down := LinkChanged{Link{Name: "eth0", Reason: "no carrier"}}
 	step(up)
