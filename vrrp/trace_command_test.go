@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// command runs one line of a script.
-func (tr *tracer) command(line string) error {
+// Command runs one line of a script.
+func (tr *tracer) Command(line string) error {
 	name, rest, _ := strings.Cut(line, " ")
 	args := strings.Fields(rest)
 	switch name {

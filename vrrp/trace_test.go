@@ -1,49 +1,19 @@
 package vrrp
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/understudy-ha/understudy/vrrp/tracetest"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output of testdata/trace; commit a change only if you know its cause")
-
-// TestTrace runs the scripts of testdata/trace. Each drives one Machine: blocks of commands, a line of four dashes, and
-// what the machine did; a blank line ends a block. Each begins with a comment that says what it proves and by which rule.
-func TestTrace(t *testing.T) {
-	files, err := filepath.Glob("testdata/trace/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no trace in testdata/trace: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := runTrace(string(want))
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", file, diff)
-			}
-		})
-	}
-}
+// TestTrace runs the scripts of testdata/trace. Each drives one Machine, and prints what it did.
+func TestTrace(t *testing.T) { tracetest.Test(t, "testdata/trace/*.txt", newTracer) }
 
 // TestTraceBroken keeps the runner honest: a script that says nothing must not pass as one that proves something.
 func TestTraceBroken(t *testing.T) {
@@ -57,53 +27,15 @@ func TestTraceBroken(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := runTrace(tt.script)
+			_, err := tracetest.Run(tt.script, newTracer())
 			if err == nil {
-				t.Fatalf("runTrace(%q) passed, want error %q", tt.script, tt.want)
+				t.Fatalf("Run(%q) passed, want error %q", tt.script, tt.want)
 			}
 			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}
 		})
 	}
-}
-
-// runTrace returns the script with its outputs replaced by what the machine does today.
-func runTrace(script string) (string, error) {
-	if first, _, _ := strings.Cut(script, "\n"); !strings.HasPrefix(first, "# ") {
-		return "", fmt.Errorf("the first line is %q, not a comment that says what the script proves", first)
-	}
-	var (
-		out    []string
-		blocks int
-		tr     = newTracer()
-	)
-	for block := range strings.SplitSeq(strings.TrimSpace(script), "\n\n") {
-		lines := strings.Split(strings.TrimSpace(block), "\n")
-		if isComment(lines) {
-			out = append(out, strings.Join(lines, "\n"))
-			continue
-		}
-		blocks++
-		text, err := tr.block(lines)
-		if err != nil {
-			return "", err
-		}
-		out = append(out, text)
-	}
-	if blocks == 0 {
-		return "", fmt.Errorf("no block")
-	}
-	return strings.Join(out, "\n\n") + "\n", nil
-}
-
-func isComment(lines []string) bool {
-	for _, l := range lines {
-		if !strings.HasPrefix(l, "#") {
-			return false
-		}
-	}
-	return true
 }
 
 // tracer drives one machine on a clock of its own.
@@ -113,7 +45,7 @@ type tracer struct {
 	out        []string
 }
 
-func newTracer() *tracer {
+func newTracer() tracetest.Tracer {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	cfg := Config{
 		VRID: 10, Version: V3, Family: IPv4, Interval: time.Second, DeadAdverts: 3, Preempt: true,
@@ -122,22 +54,15 @@ func newTracer() *tracer {
 	return &tracer{m: New(cfg), start: start, now: start}
 }
 
-// block runs the commands above the dashes and returns them with their output.
-func (tr *tracer) block(lines []string) (string, error) {
+// Output is what came of the commands since the last block.
+func (tr *tracer) Output() []string {
+	out := tr.out
 	tr.out = nil
-	for i, line := range lines {
-		if line == "----" {
-			return strings.Join(append(lines[:i+1:i+1], tr.out...), "\n"), nil
-		}
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		if err := tr.command(line); err != nil {
-			return "", fmt.Errorf("%s: %w", line, err)
-		}
-	}
-	return "", fmt.Errorf("block %q: no line ----", lines[0])
+	return out
 }
+
+// End knows nothing that the outputs do not show.
+func (tr *tracer) End() error { return nil }
 
 // step feeds one event and prints what came of it.
 func (tr *tracer) step(ev Event) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/internal/sim"
 	"github.com/understudy-ha/understudy/vrrp"
+	"github.com/understudy-ha/understudy/vrrp/tracetest"
 )
 
 // tracer runs the commands of a script on one cluster.
@@ -25,7 +26,7 @@ type tracer struct {
 	beside  map[string]string // shadow -> the host that it runs on
 }
 
-func newTracer() *tracer {
+func newTracer() tracetest.Tracer {
 	ms := time.Millisecond
 	return &tracer{cfg: sim.Config{
 		Seed: 1, Trace: true, Kernel: ms, Network: sim.Network{MinDelay: ms / 2, MaxDelay: ms / 2},
@@ -69,29 +70,8 @@ func (tr *tracer) replay(to *sim.Host, args []string) error {
 	return nil
 }
 
-// output is what happened since the last block.
-func (tr *tracer) output() []string {
-	if tr.c != nil {
-		tr.flush()
-	}
-	return tr.out
-}
-
-// flush moves the cluster's new lines to the output.
-func (tr *tracer) flush() {
-	lines := tr.c.Trace()
-	tr.out = append(tr.out, lines[tr.printed:]...)
-	tr.printed = len(lines)
-}
-
-// printf prints a line after all that happened before it.
-func (tr *tracer) printf(format string, args ...any) {
-	tr.flush()
-	tr.out = append(tr.out, strings.TrimRight(fmt.Sprintf(format, args...), " "))
-}
-
-// command runs one line of a script.
-func (tr *tracer) command(line string) error {
+// Command runs one line of a script.
+func (tr *tracer) Command(line string) error {
 	name, rest, _ := strings.Cut(line, " ")
 	args := strings.Fields(rest)
 	switch name {
