@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"reflect"
 	"time"
 
@@ -25,8 +24,6 @@ type Config struct {
 	Control   Control
 	Reload    Reload
 	Log       Log
-	// Telemetry is nil without a telemetry block: then nothing listens.
-	Telemetry *Telemetry
 	// Files are the paths of all that was read or looked for: what changes there may change the configuration.
 	Files []string
 	// Findings are what there is to say of it all the same: warnings and notes.
@@ -97,11 +94,6 @@ var (
 	LogLevels  = []string{"trace", "debug", "info", "warn", "error"}
 	LogFormats = []string{"text", "json"}
 )
-
-// Telemetry is the telemetry block.
-type Telemetry struct {
-	Listen netip.AddrPort
-}
 
 // Source is a file that was read.
 type Source struct {

@@ -113,7 +113,7 @@ func TestEveryOptionCanBeDecoded(t *testing.T) {
 		targets["notify "+k.Name] = k.New()
 	}
 	for _, raw := range []any{new(rawInstance), new(rawEffect), new(rawExpect), new(rawAnnounce), new(rawAuth), new(rawKey), new(rawGroup),
-		new(rawControl), new(rawReload), new(rawLog), new(rawTelemetry)} {
+		new(rawControl), new(rawReload), new(rawLog)} {
 		targets[fmt.Sprintf("%T", raw)] = raw
 	}
 	for name, target := range targets {

@@ -20,7 +20,7 @@ type Changes struct {
 	Groups  Delta[node.Group]
 	Checks  Delta[Check]
 	Hooks   Delta[Hook]
-	// Settings names the blocks with other values: "control", "reload", "log", "telemetry".
+	// Settings names the blocks with other values: "control", "reload", "log".
 	Settings []string
 }
 
@@ -61,7 +61,6 @@ func Diff(from, to *Config) Changes {
 		{"control", from.Control != to.Control},
 		{"reload", from.Reload != to.Reload},
 		{"log", from.Log != to.Log},
-		{"telemetry", !reflect.DeepEqual(from.Telemetry, to.Telemetry)},
 	} {
 		if s.changed {
 			c.Settings = append(c.Settings, s.name)

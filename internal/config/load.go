@@ -95,7 +95,6 @@ var topLevel = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 	{Type: "group", LabelNames: []string{"name"}},
 	{Type: "check", LabelNames: []string{"kind", "name"}},
 	{Type: "notify", LabelNames: []string{"kind", "name"}},
-	{Type: "telemetry"},
 	{Type: "control"},
 	{Type: "reload"},
 	{Type: "log"},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -10,7 +9,7 @@ import (
 	"github.com/understudy-ha/understudy/checks"
 )
 
-// rawControl, rawReload, rawLog, rawTelemetry and rawAnnounce mirror their blocks.
+// rawControl, rawReload, rawLog and rawAnnounce mirror their blocks.
 type (
 	rawControl struct {
 		SteerGroup string `hcl:"steer_group,optional" doc:"A group that may drain, undrain and reload, beside root."`
@@ -22,9 +21,6 @@ type (
 		Level  string `hcl:"level,optional" default:"info" doc:"The least level that is logged."`
 		Format string `hcl:"format,optional" default:"text" doc:"\"text\" or \"json\"."`
 	}
-	rawTelemetry struct {
-		Listen string `hcl:"listen" doc:"The address and port of /metrics and /v1/status, such as \"127.0.0.1:9510\"."`
-	}
 	rawAnnounce struct {
 		Refresh  time.Duration `hcl:"refresh,optional" default:"60s" doc:"The time from one announcement of an address to the next; \"0s\": none after the first ones."`
 		Interval time.Duration `hcl:"interval,optional" default:"0s" doc:"The least time between two frames."`
@@ -34,10 +30,9 @@ type (
 // settings decodes the blocks that exist once, or not at all.
 func (l *loader) settings(c *Config, blocks hcl.Blocks) {
 	var (
-		control   rawControl
-		reload    rawReload
-		log       rawLog
-		telemetry rawTelemetry
+		control rawControl
+		reload  rawReload
+		log     rawLog
 	)
 	for _, raw := range []any{&reload, &log} {
 		checks.SetDefaults(raw)
@@ -57,23 +52,7 @@ func (l *loader) settings(c *Config, blocks hcl.Blocks) {
 			l.oneOf(d, "format", log.Format, LogFormats)
 		}
 	}
-	if b := l.single(blocks, "telemetry"); b != nil {
-		c.Telemetry = l.telemetry(l.decode(b, "telemetry", nil, &telemetry), telemetry)
-	}
 	c.Control, c.Reload, c.Log = Control(control), Reload(reload), Log(log)
-}
-
-func (l *loader) telemetry(b block, raw rawTelemetry) *Telemetry {
-	l.refuseLater("telemetry", b.at)
-	if !b.usable("listen") {
-		return nil
-	}
-	listen, err := netip.ParseAddrPort(raw.Listen)
-	if err != nil || listen.Port() == 0 {
-		l.found.errorf(b.place("listen"), `allowed: an address and a port, such as "127.0.0.1:9510" or "[::1]:9510"`, "listen is %q", cut(raw.Listen))
-		return nil
-	}
-	return &Telemetry{Listen: listen}
 }
 
 // single returns the only block of a type, or nil.

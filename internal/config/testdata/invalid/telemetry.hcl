@@ -1,3 +1,0 @@
-telemetry {
-  listen = "9510"
-}
