@@ -84,7 +84,7 @@ func (m *Machine) backupPreempts(now time.Time, ev Heard) {
 		return
 	}
 	m.learn(ev.Advert.Interval)
-	why := readiness{Outranked, fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)}
+	why := readiness{Outranked, m.versus(ev.From, ev.Advert.Priority)}
 	if ill {
 		why = readiness{Handover, fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", ev.From)}
 	}
@@ -160,11 +160,26 @@ func (m *Machine) backupElapsed(now time.Time) {
 		m.becomeReady(m.pending.cause, m.pending.why)
 		return
 	}
-	why := fmt.Sprintf("nobody advertised for %s", now.Sub(m.heard).Round(time.Millisecond))
-	if m.master.IsValid() {
-		why = fmt.Sprintf("%s is silent for %s", m.master, now.Sub(m.heard).Round(time.Millisecond))
+	m.becomeReady(Silence, m.silence(now))
+}
+
+// silence says why the timer ran out by itself. It runs on under a lower master, whose adverts are discarded: that one is pushed
+// aside, and was not silent.
+func (m *Machine) silence(now time.Time) string {
+	who, since := m.master, m.heard
+	if p := m.lastPeer; p.Heard.After(since) {
+		if p.Priority != PriorityRelease && now.Sub(p.Heard) < time.Duration(m.cfg.DeadAdverts)*p.Interval {
+			return m.versus(p.Address, p.Priority)
+		}
+		if !who.IsValid() {
+			who, since = p.Address, p.Heard
+		}
 	}
-	m.becomeReady(Silence, why)
+	silent := now.Sub(since).Round(time.Millisecond)
+	if !who.IsValid() {
+		return fmt.Sprintf("nobody advertised for %s", silent)
+	}
+	return fmt.Sprintf("%s is silent for %s", who, silent)
 }
 
 // backupPriority follows a changed effective priority. The timer always counts from the last advert heard, so that a

@@ -74,7 +74,7 @@ func (m *Machine) masterHeard(now time.Time, ev Heard) []Action {
 	if ev.Advert.Priority == m.priority && !m.tieLasts(now) {
 		return []Action{Contended{m.lastPeer}}
 	}
-	why := fmt.Sprintf("%s advertises priority %d, ours is %d", ev.From, ev.Advert.Priority, m.priority)
+	why := m.versus(ev.From, ev.Advert.Priority)
 	if ev.Advert.Priority == m.priority {
 		why = fmt.Sprintf("%s advertises our priority %d and has the higher address", ev.From, m.priority)
 	}
@@ -99,6 +99,11 @@ func (m *Machine) answerRelease(now time.Time) []Action {
 		return nil
 	}
 	return []Action{m.advertise(now)}
+}
+
+// versus says in words that another router's priority is above ours, or below it.
+func (m *Machine) versus(from netip.Addr, priority uint8) string {
+	return fmt.Sprintf("%s advertises priority %d, ours is %d", from, priority, m.priority)
 }
 
 // losesTo compares priorities, then addresses, unsigned and in network order (RFC 9568 section 6.4.3).
