@@ -47,7 +47,8 @@ type Transition struct {
 	// Generation grows with each transition of the instance, so that a hook can tell an old call from a new one.
 	Generation uint64
 	At         time.Time
-	// Peer is the other master of a contention, and PeerMAC the MAC address that answers for the addresses, where they are known.
+	// Peer is who has taken over from this host, or the other master of a contention, where that is known. PeerMAC is the MAC address that
+	// answers for the addresses, where that is known: of a contention besides, of who has taken over where Peer is not.
 	Peer    netip.Addr
 	PeerMAC string
 	// Reassert says that a contention ended without a change of state: the hooks of the state run once more, because
@@ -90,8 +91,8 @@ var Variables = []Variable{
 	{"UNDERSTUDY_INTERFACE", "Their interface."},
 	{"UNDERSTUDY_NODE", "This node's name."},
 	{"UNDERSTUDY_GENERATION", "A number that grows with each change of the instance, to tell an old call from a new one."},
-	{"UNDERSTUDY_PEER", "Of a contention: the address that the other master advertises from, where that is known."},
-	{"UNDERSTUDY_PEER_MAC", "Of a contention: the MAC address that answers for the addresses, where that is known."},
+	{"UNDERSTUDY_PEER", "Who has taken over from this host, or the other master of a contention: the address that it advertises from, where that is known."},
+	{"UNDERSTUDY_PEER_MAC", "The MAC address that answers for the addresses, where that is known: of a contention, or of who has taken over and is not heard."},
 }
 
 // environment adds the transition to an environment, and replaces what that has under the same names.

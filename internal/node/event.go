@@ -250,9 +250,11 @@ type (
 		Addresses  []netip.Addr
 		Generation uint64
 		At         time.Time
-		Reassert   bool       // a contention ended without a change of state
-		Peer       netip.Addr // of a contention: the other master, where its adverts are heard,
-		PeerMAC    string     // and the MAC that answers for the addresses, where one was seen
+		Reassert   bool // a contention ended without a change of state
+		// Peer is who has taken over, or a contention's other master, where its adverts are heard. PeerMAC is the MAC that answers for
+		// the addresses, where one was seen: of a contention besides, of who has taken over where Peer is not known.
+		Peer    netip.Addr
+		PeerMAC string
 	}
 	// Changed is one line for the log: the instance changed its state.
 	Changed struct {

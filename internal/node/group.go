@@ -229,6 +229,8 @@ func (n *Node) notifyGroup(now time.Time, f *fate, state State) {
 	note := Notify{Group: f.group, State: state, Previous: previous, Priority: f.standing.priority(), Why: f.why, Generation: f.generation, At: now}
 	for _, i := range f.instances {
 		note.Addresses = append(note.Addresses, i.ips()...)
+		peer, mac := i.relief(now)
+		note.Peer, note.PeerMAC = cmp.Or(note.Peer, peer), cmp.Or(note.PeerMAC, mac)
 	}
 	n.do(note)
 }

@@ -34,6 +34,7 @@ const (
 
 // leave is a handover under way, until the successor is known to serve.
 type leave struct {
+	why      string
 	began    time.Time
 	until    time.Time   // nobody came by then
 	offerAt  time.Time   // zero: the offer was sent
@@ -74,7 +75,7 @@ func (n *Node) handOver(now time.Time, f *fate, why string, repeated bool) {
 	if offer == vrrp.PriorityIll {
 		offer = f.standing.healthy
 	}
-	f.leave = &leave{began: now, until: now.Add(f.leaveWait()), repeated: repeated, seen: claims{}}
+	f.leave = &leave{why: why, began: now, until: now.Add(f.leaveWait()), repeated: repeated, seen: claims{}}
 	if repeated {
 		f.leave.offerAt = now.Add(unanswered)
 	}
@@ -125,12 +126,13 @@ func (n *Node) relieved(now time.Time, m *member, why string) {
 		f.explain(why)
 		return
 	}
-	n.enter(now, f, Backup, why)
+	n.enter(now, f, Backup, f.leave.why+"; "+why)
 }
 
 // lost is a master that heard a better one on one member: it steps down on all, and only the release waits.
 func (n *Node) lost(now time.Time, m *member, why string) {
 	f := m.of.fate
+	why = f.standing.beneath(m.machine.Peer().Priority, why)
 	f.stepDownOthers(now, m, why)
 	f.stopAnnouncing()
 	f.offers.reset()
@@ -369,7 +371,7 @@ func (n *Node) tickHandover(now time.Time, f *fate) {
 	case f.state == Master && due(now, f.witness.at):
 		n.believe(now, f)
 	case f.state == Master && due(now, f.offers.at):
-		n.handOver(now, f, f.why, true)
+		n.offer(now, f)
 	}
 }
 
@@ -384,9 +386,14 @@ func (n *Node) leaveAgain(now time.Time, f *fate, offer uint8) {
 
 // endLinger lets go of the addresses: the successor has them.
 func (n *Node) endLinger(now time.Time, f *fate) {
-	if why, departs := n.departs(f); departs && f.state == Leaving {
-		n.quit(now, f, why+"; "+f.why)
-		return
+	why := f.why
+	if f.state == Leaving {
+		reason, departs := n.departs(f)
+		if departs {
+			n.quit(now, f, reason+"; "+why)
+			return
+		}
+		why = f.leave.why + "; " + why
 	}
 	for _, i := range f.instances {
 		n.release(now, i, i.successor())
@@ -395,7 +402,7 @@ func (n *Node) endLinger(now time.Time, f *fate) {
 		}
 	}
 	f.linger, f.leave = nil, nil
-	n.enter(now, f, Backup, f.why)
+	n.enter(now, f, Backup, why)
 }
 
 // endLeave is a handover that nobody took.

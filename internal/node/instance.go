@@ -173,8 +173,10 @@ func (n *Node) tell(now time.Time, i *instance, state State) {
 // notify queues hooks.
 func (n *Node) notify(now time.Time, i *instance, state, previous State, reassert bool) {
 	i.generation++
+	peer, mac := i.relief(now)
 	n.do(Notify{
 		Instance: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, State: state, Previous: previous,
 		Priority: i.fate.standing.priority(), Why: i.why, Addresses: i.ips(), Generation: i.generation, At: now, Reassert: reassert,
+		Peer: peer, PeerMAC: mac,
 	})
 }

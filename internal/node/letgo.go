@@ -25,6 +25,18 @@ func (i *instance) successor() string {
 	return ""
 }
 
+// relief is who is known to have taken over, as its hooks are told: whom the instance lets go for, or just did. It is known by one of both.
+func (i *instance) relief(now time.Time) (ip netip.Addr, mac string) {
+	to := i.successor()
+	if i.letGo.At.Equal(now) {
+		to = i.letGo.To
+	}
+	if ip, err := netip.ParseAddr(to); err == nil {
+		return ip, ""
+	}
+	return netip.Addr{}, to
+}
+
 // named is what there is to call who took over by: who was not heard was seen to answer for the addresses.
 func (f *fate) named(by netip.Addr) string {
 	if by.IsValid() {

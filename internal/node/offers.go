@@ -1,6 +1,9 @@
 package node
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // offers paces the handovers that an unhealthy master repeats.
 type offers struct {
@@ -23,11 +26,16 @@ func (o *offers) now(now time.Time) {
 	}
 }
 
+// offer hands over once more, for what makes the master unhealthy by now.
+func (n *Node) offer(now time.Time, f *fate) {
+	n.handOver(now, f, cmp.Or(f.standing.illness(), f.why), true)
+}
+
 // offerAgain has unhealthy masters offer their addresses at once, whenever they did so last: who drains waits for the answer.
 func (n *Node) offerAgain(now time.Time) {
 	for _, f := range n.fates {
 		if f.state == Master && !f.offers.at.IsZero() && !f.doubtful(now) {
-			n.handOver(now, f, f.why, true)
+			n.offer(now, f)
 			n.plan(f)
 		}
 	}

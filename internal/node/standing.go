@@ -21,6 +21,8 @@ type standing struct {
 	pending   string   // why it is not yet known whether it can
 	ill       []string // why it offers its addresses to anyone better
 	healthy   uint8    // base and weights; of a fate the lowest of its instances'
+	lowered   []string // the weighing checks that fail,
+	best      uint8    // and what healthy would be without that
 	terms     []Term   // what healthy is the sum of; a fate has none
 }
 
@@ -40,6 +42,17 @@ func (s *standing) priority() uint8 {
 
 // illness is why it is unhealthy, in words.
 func (s *standing) illness() string { return strings.Join(s.ill, "; ") }
+
+// beneath adds to the reason for which a master gives way to a priority what brought its own so low.
+func (s *standing) beneath(priority uint8, why string) string {
+	switch {
+	case len(s.ill) > 0:
+		return s.illness() + "; " + why
+	case s.healthy < s.best && priority <= s.best:
+		return strings.Join(s.lowered, "; ") + "; " + why
+	}
+	return why
+}
 
 // departs says why the fate gives up its addresses for good, whether or not anybody takes them.
 func (n *Node) departs(f *fate) (string, bool) {
@@ -63,10 +76,10 @@ func (n *Node) assess(now time.Time, f *fate) {
 		f.standing = f.instances[0].standing
 		return
 	}
-	s := standing{voiceless: true, healthy: vrrp.PriorityOwner}
+	s := standing{voiceless: true, healthy: vrrp.PriorityOwner, best: vrrp.PriorityOwner}
 	for _, i := range f.instances {
 		n.assessInstance(now, i)
-		s.healthy = min(s.healthy, i.standing.healthy)
+		s.healthy, s.best = min(s.healthy, i.standing.healthy), min(s.best, i.standing.best)
 		if i.state.takesPart() || !f.running() {
 			s.voiceless = s.voiceless && i.standing.voiceless
 		}
@@ -74,6 +87,7 @@ func (n *Node) assess(now time.Time, f *fate) {
 	s.cannot = strings.Join(f.reasons(func(s *standing) []string { return some(s.cannot) }), "; ")
 	s.pending = strings.Join(f.reasons(func(s *standing) []string { return some(s.pending) }), "; ")
 	s.ill = f.reasons(func(s *standing) []string { return s.ill })
+	s.lowered = f.reasons(func(s *standing) []string { return s.lowered })
 	f.standing = s
 }
 
@@ -116,7 +130,7 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	}
 	n.assessPeers(i, &s)
 	n.assessWary(now, i, &s)
-	n.assessChecks(i, &s)
+	lost := n.assessChecks(i, &s)
 	n.assessAdopted(i, &s)
 	n.assessNewcomer(now, i, &s)
 	if i.repair.yields(now) {
@@ -132,7 +146,7 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	for _, t := range s.terms {
 		sum += t.Value
 	}
-	s.healthy = i.cfg.Effective(sum)
+	s.healthy, s.best = i.cfg.Effective(sum), i.cfg.Effective(sum+lost)
 	i.standing = s
 }
 
@@ -181,8 +195,8 @@ func (i *instance) bareGrace() time.Duration {
 }
 
 // assessChecks applies each check's effect. A check without a verdict keeps an instance from taking part; one that a
-// reload adds to a running instance counts as healthy until it has spoken.
-func (n *Node) assessChecks(i *instance, s *standing) {
+// reload adds to a running instance counts as healthy until it has spoken. What failing ones take from the priority is lost.
+func (n *Node) assessChecks(i *instance, s *standing) (lost int) {
 	for _, name := range i.checks {
 		effect, v := i.cfg.Checks[name], n.checks[name]
 		if v == nil && !i.fate.running() && s.pending == "" {
@@ -194,6 +208,10 @@ func (n *Node) assessChecks(i *instance, s *standing) {
 			if add := effect.Adds(healthy); add != 0 {
 				s.terms = append(s.terms, Term{fmt.Sprintf("check %q", name), add})
 			}
+			if !healthy {
+				s.lowered = append(s.lowered, fmt.Sprintf("check %q (weight %+d): %s", name, effect.Weight, v.reason))
+				lost += max(effect.Weight, -effect.Weight)
+			}
 		case healthy:
 		case effect.OnFailure == Release:
 			if s.cannot == "" {
@@ -203,4 +221,5 @@ func (n *Node) assessChecks(i *instance, s *standing) {
 			s.ill = append(s.ill, fmt.Sprintf("check %q: %s", name, v.reason))
 		}
 	}
+	return lost
 }

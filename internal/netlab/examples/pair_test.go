@@ -29,7 +29,7 @@ func TestPair(t *testing.T) {
 		l.Outage(t, vip, from, noise, "lb2")
 	}
 	// Of the two families either may be the first.
-	lb1.tells(t, `INSTANCE web is BACKUP \(priority 1\): relieved by (192\.0\.2\.12|fe80::ff:fe00:2) `, 0)
+	lb1.tells(t, `INSTANCE web is BACKUP \(priority 1\): check "nginx": .*; relieved by (192\.0\.2\.12|fe80::ff:fe00:2) `, 0)
 	lb2.tells(t, `INSTANCE web is MASTER \(priority 100\): handed over by (192\.0\.2\.11|fe80::ff:fe00:1)`, 0)
 	eventually(t, func() (bool, string) { return lb2.nginxReloads(t) > reloads, "nginx of lb2 was not reloaded" })
 
