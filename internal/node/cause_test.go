@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -110,5 +111,35 @@ func TestCauseOfGroup(t *testing.T) {
 	}
 	if groups != 1 {
 		t.Errorf("the group's hooks were told %d times that it is no master any more, want once", groups)
+	}
+}
+
+// TestOffersEndNothing: a master that offers its addresses, and that nobody relieves, was master all along, whoever looks and whatever
+// process goes on for it. Only the first offer is a change.
+func TestOffersEndNothing(t *testing.T) {
+	const group = " inside.interface=eth1 inside.vrid=52 inside.address=192.0.2.20 group=web,inside"
+	tests := []struct{ name, script string }{
+		{"again and again", "run 40s"},
+		{"another process goes on", "run 40s\nexchange a 80ms\nrun 1s"},
+		{"it is well again", "run 40s\ncheck a nginx ok\nrun 1s"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tr, _ := scripted(t, "host a 150 check=nginx:yield"+group+"\nstart\nrun 5s\ncheck a nginx fail 503\n"+tt.script)
+			const rose, resumed = 3414062500 * time.Nanosecond, 6100 * time.Millisecond
+			s, start := tr.c.Host("a").Status(), tr.c.Now().Add(-tr.c.Since())
+			for _, i := range s.Instances {
+				if got := i.Since.Sub(start); i.State != node.Master || got != rose {
+					t.Errorf("%s is %s since %s, want master since %s", i.Name, i.State, got, rose)
+				}
+				if c := i.LastChange; c.From != node.Leaving || c.At.Sub(start) != resumed || c.Took != 1100*time.Millisecond {
+					t.Errorf("the last change of %s is %s -> %s at %s, took %s; want leaving -> master at %s, took 1.1s", i.Name, c.From, c.To, c.At.Sub(start), c.Took, resumed)
+				}
+			}
+			g := s.Groups[0]
+			if g.Since.Sub(start) != rose || g.LastChange.At.Sub(start) != resumed {
+				t.Errorf("the group is %s since %s, changed at %s", g.State, g.Since.Sub(start), g.LastChange.At.Sub(start))
+			}
+		})
 	}
 }

@@ -52,7 +52,7 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	n.lookUp(now, i)
 	c.At, c.Began = now, now
-	if old := i.contention; old != nil && !old.At.Before(i.since) {
+	if old := i.contention; old != nil && !old.At.Before(i.mastered) {
 		c.goOn(old)
 	}
 	i.calm = now.Add(i.cfg.DeadInterval())
@@ -108,7 +108,7 @@ func (c *Contention) lasts(i *instance) time.Time {
 // twoMasters says that there are two, as long as that is believed; empty: no.
 func (i *instance) twoMasters(now time.Time) string {
 	c := i.contention
-	if c == nil || i.state != Master || c.At.Before(i.since) || !now.Before(c.Until) {
+	if c == nil || i.state != Master || c.At.Before(i.mastered) || !now.Before(c.Until) {
 		return ""
 	}
 	return c.describe(i)

@@ -24,6 +24,7 @@ type fate struct {
 	state      State
 	why        string
 	since      time.Time
+	mastered   time.Time // see mastery
 	generation uint64
 	told       State // the state that the group's hooks were told last
 	lastChange Change
@@ -320,18 +321,38 @@ func (n *Node) quit(now time.Time, f *fate, why string) {
 func (n *Node) enter(now time.Time, f *fate, to State, why string) {
 	from := f.state
 	f.why = why
-	if from != to {
-		f.state, f.since, f.witness, f.recheck, f.unheard = to, now, witness{}, recheck{}, ""
-		f.lastChange = Change{From: from, To: to, Why: why, At: now}
-	}
 	// An unhealthy master that nobody relieves offers again and again: that is no news.
-	quiet := f.leave != nil && f.leave.repeated && (to == Leaving || to == Master)
+	quiet := f.leave != nil && f.leave.repeated && (to == Leaving || from == Leaving && to == Master)
+	if from != to {
+		f.mastered = mastery(now, f.mastered, from, to)
+		f.state, f.since, f.witness, f.recheck, f.unheard = to, now, witness{}, recheck{}, ""
+		if !quiet {
+			f.lastChange = Change{From: from, To: to, Why: why, At: now}
+		}
+	}
 	for _, i := range f.instances {
 		if i.state.takesPart() || !from.takesPart() || !to.takesPart() {
 			n.change(now, i, to, why, quiet)
 		}
 	}
 	n.tellGroup(now, f)
+}
+
+// mastery is since when a master is one, after a change of state. It serves on while it offers its addresses, so that an offer that
+// nobody took is no end of it.
+func mastery(now, since time.Time, from, to State) time.Time {
+	if to == Master && from != Leaving {
+		return now
+	}
+	return since
+}
+
+// lasting is since when a state lasts, as status has it.
+func lasting(s State, since, mastered time.Time) time.Time {
+	if s == Master {
+		return mastered
+	}
+	return since
 }
 
 // explain keeps another reason for the same state.

@@ -127,8 +127,9 @@ func (s State) distance() int {
 // apart makes the fate of one instance alone, which goes on where this one is.
 func (f *fate) apart(i *instance) *fate {
 	alone := *f
-	alone.instances, alone.state, alone.why, alone.since, alone.place = []*instance{i}, i.state, i.why, i.since, unplanned
-	alone.lastChange, alone.standing, alone.witness, alone.recheck = i.lastChange, i.standing, witness{}, recheck{}
+	alone.instances, alone.state, alone.why, alone.place = []*instance{i}, i.state, i.why, unplanned
+	alone.since, alone.mastered, alone.lastChange = i.since, i.mastered, i.lastChange
+	alone.standing, alone.witness, alone.recheck = i.standing, witness{}, recheck{}
 	alone.leave, alone.linger = nil, nil
 	if !i.state.takesPart() {
 		alone.offers = offers{}

@@ -21,6 +21,7 @@ type instance struct {
 	state      State
 	why        string
 	since      time.Time
+	mastered   time.Time // see mastery
 	generation uint64
 	told       State // the state that the hooks were told last
 
@@ -131,17 +132,20 @@ func (n *Node) shutdown(now time.Time, i *instance, why string) {
 }
 
 // change changes an instance's state, and tells the log and the hooks. The same state with another reason only keeps the
-// reason.
+// reason. A quiet change is a repetition, and none for status.
 func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bool) {
 	from := i.state
 	i.why = why
 	if from == to {
 		return
 	}
-	i.lastChange = Change{From: from, To: to, Why: why, At: now}
-	if from == Leaving {
-		i.lastChange.Took = now.Sub(i.since)
+	if !quiet {
+		i.lastChange = Change{From: from, To: to, Why: why, At: now}
+		if from == Leaving {
+			i.lastChange.Took = now.Sub(i.since)
+		}
 	}
+	i.mastered = mastery(now, i.mastered, from, to)
 	i.state, i.since = to, now
 	if from == Master && !i.renewal.IsZero() {
 		i.renewal = earliest(i.renewal, now.Add(keepGap))

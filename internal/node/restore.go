@@ -114,12 +114,13 @@ func (t Tally) restore(from Tally) {
 }
 
 func (f *fate) restore(s *SealedFate) {
-	f.state, f.why, f.since, f.generation, f.told, f.lastChange = s.State, s.Why, s.Since, s.Generation, s.Told, s.LastChange
+	f.state, f.why, f.since, f.mastered = s.State, s.Why, s.Since, s.Since
+	f.generation, f.told, f.lastChange = s.Generation, s.Told, s.LastChange
 	f.offers, f.unheard = offers{s.OffersAt, s.OffersGap}, s.Unheard
 }
 
 func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, deaf time.Duration) error {
-	i.state, i.why, i.since, i.generation, i.told = s.State, s.Why, s.Since, s.Generation, s.Told
+	i.state, i.why, i.since, i.mastered, i.generation, i.told = s.State, s.Why, s.Since, s.Since, s.Generation, s.Told
 	i.linkReady, i.advertised, i.formerDead = s.LinkReady, s.Advertised, s.Patience
 	i.holding, i.confirmed = s.Holding, s.Holding
 	a := &s.Announcer

@@ -250,15 +250,15 @@ func (n *Node) Seal(now time.Time) Sealed {
 
 func (f *fate) seal() SealedFate {
 	return SealedFate{
-		Group: f.group, State: f.state, Why: f.why, Since: f.since, Generation: f.generation, Told: f.told, LastChange: f.lastChange,
-		OffersAt: f.offers.at, OffersGap: f.offers.gap, Unheard: f.unheard,
+		Group: f.group, State: f.state, Why: f.why, Since: lasting(f.state, f.since, f.mastered),
+		Generation: f.generation, Told: f.told, LastChange: f.lastChange, OffersAt: f.offers.at, OffersGap: f.offers.gap, Unheard: f.unheard,
 	}
 }
 
 func (i *instance) seal(now time.Time) SealedInstance {
 	a := &i.announcer
 	s := SealedInstance{
-		State: i.state, Why: i.why, Since: i.since, Generation: i.generation, Told: i.told, LinkReady: i.linkReady,
+		State: i.state, Why: i.why, Since: lasting(i.state, i.since, i.mastered), Generation: i.generation, Told: i.told, LinkReady: i.linkReady,
 		Advertised: i.advertised, Patience: i.formerDead, Holding: i.holding, Failure: SealedFailure{i.failure.why, i.failure.retry, i.failure.gap},
 		Announcer: SealedAnnouncer{a.began, a.round, a.next, slices.Clone(a.queue), a.emitted, a.silent, a.answer, a.answers, a.hushed},
 		Wary:      i.wary.on, Peerless: i.wary.peerless, Mute: i.mute.why, MuteAt: i.mute.at,

@@ -126,7 +126,7 @@ func (n *Node) Status(now time.Time) *Status {
 // status copies what readers may keep.
 func (f *fate) status() GroupStatus {
 	s := GroupStatus{
-		Name: f.group, State: f.state, Since: f.since, Why: f.why, Priority: f.standing.priority(),
+		Name: f.group, State: f.state, Since: lasting(f.state, f.since, f.mastered), Why: f.why, Priority: f.standing.priority(),
 		Unhealthy: slices.Clone(f.standing.ill), Waiting: f.waiting(), LastChange: f.lastChange,
 	}
 	for _, i := range f.instances {
@@ -162,7 +162,8 @@ func (f *fate) waiting() (heard []string) {
 // instanceStatus copies what readers may keep.
 func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 	s := InstanceStatus{
-		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC, State: i.state, Since: i.since, Why: i.why,
+		Name: i.cfg.Name, Group: i.fate.group, Interface: i.cfg.Interface, VRID: i.cfg.VRID, VirtualMAC: i.cfg.VirtualMAC,
+		State: i.state, Since: lasting(i.state, i.since, i.mastered), Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
 		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, TwoMasters: i.twoMasters(now), Clash: n.clashes(now, i),
