@@ -270,7 +270,7 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 		if cameUp || remade {
 			i.failure.hasten(now)
 		}
-		if (cameUp || moved) && i.state == Master {
+		if moved && i.state == Master {
 			i.announcer.restart(now)
 			i.fate.offers.now(now)
 		}

@@ -5,7 +5,11 @@ import (
 	"time"
 )
 
-// offers paces the handovers that an unhealthy master repeats.
+// offers paces the handovers that an unhealthy master repeats. What it hears calls for none: only masters advertise. A healthy one relieves
+// it with its first advert, one at priority 1 is no better, and priority 0 must have an advert for its answer (RFC 9568 section 6.4.3),
+// by which two masters that go would not keep each other going, and by which a cleanup knows that it may release. A backup that could
+// take over is silent, so that only time finds it, or another link: a new MAC address is one, and a link that comes up was a fault, with
+// which the pace begins anew.
 type offers struct {
 	at  time.Time
 	gap time.Duration
