@@ -94,18 +94,24 @@ func firstAfter(t *testing.T, p *netlab.Proc, from time.Time, sources ...string)
 	return who
 }
 
-// TestContention tells of a backup that cannot hear the master, and becomes one too: each has its word of the other, and when it
-// is over the master's hooks run once more.
+// TestContention tells of a backup that cannot hear the master, and becomes one too: each has its word of the other, in the log and for
+// the hooks of a contention, and when it is over the master's hooks run once more.
 func TestContention(t *testing.T) {
 	t.Parallel()
 	scripts := commandtest.Dir(t)
 	commandtest.Script(t, scripts, "tell", `echo "$3 $UNDERSTUDY_PREVIOUS" >>"$0.$UNDERSTUDY_NODE"`)
+	commandtest.Script(t, scripts, "alarm", `echo "$3 $UNDERSTUDY_PREVIOUS $UNDERSTUDY_PEER $UNDERSTUDY_PEER_MAC" >>"$0.$UNDERSTUDY_NODE"`)
 	c := pairtest.New(t, pairtest.Shape{
 		Program: program, Hosts: []string{"lb1", "lb2"}, Scripts: scripts, VIPs: map[string]time.Duration{web4.String(): every},
 		Config: instance(`advertise_interval = "200ms"`) + page + `
 notify "script" "tell" {
   on      = ["master", "backup", "fault", "stop"]
   command = ["SCRIPTS/tell"]
+}
+
+notify "script" "alarm" {
+  on      = ["contention"]
+  command = ["SCRIPTS/alarm"]
 }
 `,
 	})
@@ -114,13 +120,14 @@ notify "script" "tell" {
 	c.Only(t, "lb1", settleBound) // before the other one comes: what the hooks are told is looked at from the beginning
 	lb2.Start(t)
 	c.Settled(t, "lb1")
-	told := func(host string) []string {
-		text, err := os.ReadFile(filepath.Join(scripts, "tell."+host))
+	ran := func(hook, host string) []string {
+		text, err := os.ReadFile(filepath.Join(scripts, hook+"."+host))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
 	}
+	told := func(host string) []string { return ran("tell", host) }
 	labtest.Eventually(t, moveBound, func() (bool, string) {
 		return len(told("lb1")) == 2 && len(told("lb2")) == 1, fmt.Sprintf("the hooks were told %q and %q", told("lb1"), told("lb2"))
 	})
@@ -131,6 +138,15 @@ notify "script" "tell" {
 	lb1.Says(t, `10\.0\.0\.12 advertises priority 100 for the same VRID while this host is master \(priority 150\), and `+
 		lb2.MAC().String()+` answers for 10\.0\.0\.100: two masters.*IP protocol 112`, time.Second)
 	evidence(t, lb1, "10.0.0.12", lb2.MAC().String())
+	// lb2, which hears no advert, sees who else announces the address; what both know wakes somebody.
+	lb2.Says(t, lb1.MAC().String()+` answers for 10\.0\.0\.100 while this host is master, and no advert of it is heard: two masters`, moveBound)
+	alarms := map[string]string{"lb1": "[CONTENTION master 10.0.0.12 " + lb2.MAC().String() + "]", "lb2": "[CONTENTION master  " + lb1.MAC().String() + "]"}
+	for host, want := range alarms {
+		labtest.Eventually(t, moveBound, func() (bool, string) {
+			got := fmt.Sprint(ran("alarm", host))
+			return got == want, fmt.Sprintf("the contention hook on %s was told %s, want %s", host, got, want)
+		})
+	}
 	mended := pairtest.Step(t, func() error { return lb2.Firewall(t.Context()) })
 	c.Settled(t, "lb1")
 	c.Overlap(t, web4, mended, 200*time.Millisecond+pairtest.Lingers)
@@ -143,8 +159,8 @@ notify "script" "tell" {
 	if got := fmt.Sprint(told("lb2")); got != "[BACKUP init MASTER backup BACKUP master]" {
 		t.Errorf("the hook on lb2 was told %s", got)
 	}
-	if n := lb1.Logged("two masters"); n != 1 {
-		t.Errorf("lb1 told of one contention %d times", n)
+	if n, runs := lb1.Logged("two masters"), len(ran("alarm", "lb1")); n != 1 || runs != 1 {
+		t.Errorf("lb1 told of one contention %d times, and its hook %d times", n, runs)
 	}
 }
 
