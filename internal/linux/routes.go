@@ -33,6 +33,10 @@ func (a *Addresses) route(c connected) route {
 
 // setRoutes makes our connected routes those that the held addresses want and the host does not have by itself, and
 // returns what failed for the wants' owners. A route of ours gives way when it is found that the host has its own.
+//
+// No route ends with the lease of its address. IPv4 routes have no lifetime; and the kernel makes one itself, and removes it at the end,
+// only for an address with the network's mask, which may be primary to one that the host gets later, and take that along when it goes.
+// So a daemon that is killed leaves its routes, behind any of the host's own to the same network, to the cleanup or the next daemon.
 func (a *Addresses) setRoutes(wants []Want) []AddressError {
 	errs := a.reconcileRoutes(false)
 	if len(errs) == 0 {

@@ -15,12 +15,15 @@ import (
 const furnishing = `ip address add 10.0.0.211/24 dev eth0 && ip address add fd00::211/64 dev eth0 nodad &&
 ip route add default via 10.0.0.50 && ip route add 10.9.0.0/16 via 10.0.0.50 && ip -6 route add fd09::/32 via fd00::50`
 
-// flush is what a network manager does that starts again: everything goes, and what it knows comes back.
-const flush = `ip -4 address flush dev eth0 && ip address add 10.0.0.11/24 brd + dev eth0 && ip address add 10.0.0.211/24 dev eth0 &&
-ip route add default via 10.0.0.50 && ip route add 10.9.0.0/16 via 10.0.0.50`
+// flush is what a network manager does that starts again: everything goes, of both families, and what it knows comes back. The kernel
+// drops IPv4's routes with the addresses that lead to their gateways, IPv6's it does not.
+const flush = `ip -4 address flush dev eth0 && ip -6 address flush dev eth0 scope global && ip -6 route flush dev eth0 proto boot &&
+ip address add 10.0.0.11/24 brd + dev eth0 && ip address add 10.0.0.211/24 dev eth0 &&
+ip address add fd00::11/64 dev eth0 nodad && ip address add fd00::211/64 dev eth0 nodad &&
+ip route add default via 10.0.0.50 && ip route add 10.9.0.0/16 via 10.0.0.50 && ip -6 route add fd09::/32 via fd00::50`
 
 // TestUntouched tells that the host's own addresses and routes survive its daemon's death, the end of the leases and a network
-// manager, without anything of the daemon left behind.
+// manager, and that nothing of the daemon is left behind but, until a cleanup, the route that a written prefix means.
 func TestUntouched(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, []string{"lb1", "lb2"}, instanceOf(`"10.0.0.100/24", "fd00::100/64", "192.0.2.100/24"`, "")+page, web4, web6)
@@ -50,10 +53,16 @@ func TestUntouched(t *testing.T) {
 			c.Moved(t, vip, from, "lb2")
 			c.Overlap(t, vip, from, 0)
 		}
-		// The connected route of 192.0.2.0/24 is not the kernel's: it goes with the next daemon.
-		left := lines(own(), func(line string) bool { return !strings.Contains(line, "192.0.2.0/24") })
+		// The route of 192.0.2.100/24 has no lease: it alone is left, until a cleanup.
+		left := lines(own(), func(line string) bool { return !strings.HasPrefix(line, "192.0.2.0/24 dev eth0 proto ") })
 		if diff := cmp.Diff(before, left); diff != "" {
 			t.Errorf("lb1's own (-before +after the leases)\n%s", diff)
+		}
+		if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "no address was left behind") {
+			t.Errorf("cleanup says %q", out)
+		}
+		if diff := cmp.Diff(before, own()); diff != "" {
+			t.Errorf("lb1's own (-before +after the cleanup)\n%s", diff)
 		}
 		lb1.Start(t)
 		c.Settled(t, "lb1")
