@@ -125,7 +125,9 @@ func (n *Node) setAgain(now time.Time, i *instance) {
 // awaitAddresses says whether a fate that is about to rise has to wait for the addresses of an instance. With a virtual MAC its first
 // advert turns the switches to this host, and what comes before the addresses are there is lost; whoever still serves answers
 // from the same MAC meanwhile. And a master that it pushes aside may let go at that advert, as keepalived does: the announcement
-// must follow at once. Else there is nobody to serve meanwhile, and the advert comes first: it ends the other backups' wait.
+// must follow at once, or nobody has the addresses for as long as the kernel takes to set them. Its advert waits behind them, for riseWait
+// at most, and nobody waits for it: the other one serves. Else there is nobody to serve meanwhile, or it lingers, and the advert
+// comes first: it ends the other backups' wait.
 func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 	pushes := f.pushes(now)
 	for _, i := range f.instances {
