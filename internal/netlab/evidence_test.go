@@ -11,7 +11,7 @@ import (
 
 // shownIn are the packages whose tests STORIES.md names, and where they are.
 var shownIn = map[string]string{
-	"mechanisms": "mechanisms", "stories": "stories", "bench": "bench", "checks": "../../checks", "daemon": "../daemon",
+	"mechanisms": "mechanisms", "stories": "stories", "interop": "interop", "bench": "bench", "checks": "../../checks", "daemon": "../daemon",
 	"linux": "../linux", "node": "../node", "sim": "../sim", "vrrp": "../../vrrp",
 }
 

@@ -48,6 +48,7 @@ type options struct {
 	ours     []string // more lines of our instance block
 	theirs   []string // more lines of keepalived's vrrp_instance
 	checksum string   // ours; empty: the default
+	weight   int      // of keepalived's check; 0: it is in FAULT when that fails
 }
 
 // speakers are the own addresses of the first two hosts, in the family that is spoken.
@@ -93,7 +94,7 @@ check "script" "app" {
 `, vrid, o.version, priority, o.vip, strings.Join(lines, "\n  "))
 }
 
-// keepalived is theirs. It is in FAULT while the file "fault" in the host's directory says 1.
+// keepalived is theirs. While the file "fault" in the host's directory says 1 its check fails.
 func (o options) keepalived(h *pairtest.Server, priority int) string {
 	lines := append([]string{}, o.theirs...)
 	if o.unicast {
@@ -110,7 +111,7 @@ func (o options) keepalived(h *pairtest.Server, priority int) string {
 	return fmt.Sprintf(`
 track_file fault {
 	file %s
-	weight 0
+	weight %d
 }
 vrrp_instance web {
 	interface eth0
@@ -127,7 +128,7 @@ vrrp_instance web {
 	}
 	%s
 }
-`, filepath.Join(h.Dir(), "fault"), o.version, vrid, priority, o.vip, strings.Join(lines, "\n\t"))
+`, filepath.Join(h.Dir(), "fault"), o.weight, o.version, vrid, priority, o.vip, strings.Join(lines, "\n\t"))
 }
 
 // frr is FRR's.
