@@ -78,11 +78,25 @@ func (w *wire) heal() error {
 // NoMulticast has the switch send the host no multicast any more, as one that snoops and knows of no member there. (The host then
 // answers for none of its IPv6 addresses.)
 func (h *Host) NoMulticast(ctx context.Context) error {
-	_, err := run(ctx, "", "bridge", "-n", h.wire.bridge.name, "link", "set", "dev", h.wire.port, "mcast_flood", "off")
-	if err != nil {
+	if err := h.wire.flood(ctx, "mcast_flood", false); err != nil {
 		return fmt.Errorf("keep multicast from %s: %w", h.name, err)
 	}
 	return nil
+}
+
+// Broadcasts has the switch send the host broadcasts, or none: it then sees nothing of what other hosts announce by ARP.
+func (h *Host) Broadcasts(ctx context.Context, on bool) error {
+	if err := h.wire.flood(ctx, "bcast_flood", on); err != nil {
+		return fmt.Errorf("broadcasts to %s: %w", h.name, err)
+	}
+	return nil
+}
+
+// flood sets what of a kind that is for all the switch sends to the wire.
+func (w *wire) flood(ctx context.Context, kind string, on bool) error {
+	state := map[bool]string{true: "on", false: "off"}[on]
+	_, err := run(ctx, "", "bridge", "-n", w.bridge.name, "link", "set", "dev", w.port, kind, state)
+	return err
 }
 
 // CarrierDown takes the host's interface the carrier, as a pulled cable does.

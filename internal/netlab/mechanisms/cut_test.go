@@ -35,7 +35,7 @@ func TestHeal(t *testing.T) {
 	const interval = 500 * time.Millisecond
 	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, `advertise_interval = "500ms"`)+page, web4, web6)
 	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
-	wire := capture(t, c.User, "ip proto 112")
+	wire, arp := capture(t, c.User, "ip proto 112"), frames(t, c)
 	first := map[string]int{}
 	for heal := range 6 {
 		pairtest.Step(t, lb1.Cut)
@@ -77,6 +77,28 @@ func TestHeal(t *testing.T) {
 	t.Logf("who was first: %v", first)
 	if len(first) != 2 {
 		t.Errorf("of both orders only one was seen: %v", first)
+	}
+	hushed(t, arp, lb2)
+}
+
+// hushed asserts that a host which stepped down announced nothing any more that it had planned while it was master, for a second and more.
+func hushed(t *testing.T, arp *netlab.Proc, h *pairtest.Server) {
+	t.Helper()
+	var announced []time.Time
+	said := regexp.MustCompile(`(?m)^.* ` + h.MAC().String() + ` > (?:ff:ff:ff:ff:ff:ff|33:33:00:00:00:01), .*(?:10\.0\.0\.100 is-at|tgt is fd00::100).*$`)
+	for _, line := range said.FindAllString(arp.Output(), -1) {
+		if at, ok := instant(line); ok {
+			announced = append(announced, at)
+		}
+	}
+	rises, ends := append(changed(t, h, node.Backup, node.Master), time.Now()), changed(t, h, node.Master, node.Backup)
+	for n, end := range ends {
+		if while := between(announced, rises[n].Add(-noise), end); while == 0 {
+			t.Errorf("%s announced nothing while it was master, from %s on", h.Name(), pairtest.Stamp(rises[n]))
+		}
+		if after := between(announced, end.Add(5*time.Millisecond), rises[n+1].Add(-5*time.Millisecond)); after > 0 {
+			t.Errorf("%s announced %d times after it had stepped down at %s", h.Name(), after, pairtest.Stamp(end))
+		}
 	}
 }
 

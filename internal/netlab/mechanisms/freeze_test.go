@@ -125,6 +125,33 @@ func announcedAgain(t *testing.T, c *pairtest.Cluster, wire *netlab.Proc, h *pai
 	}
 }
 
+// TestFrozenWithoutLease tells of a master that sleeps and whose addresses nothing takes away meanwhile: when it wakes, that is the first
+// thing that it does. What else was to be done then is left undone.
+func TestFrozenWithoutLease(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instanceOf(`"10.0.0.100", "fd00::100"`, "advertise_interval = \"200ms\"\n  lease = false")+page, web4, web6)
+	lb1 := c.Get("lb1")
+	adverts := capture(t, c.User, "ip proto 112 and src host 10.0.0.11")
+	stopped := pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGSTOP) })
+	both(t, c, moveBound)
+	pairtest.Until(t, stopped.Add(3*time.Second))
+	thawed := pairtest.Step(t, func() error { return lb1.Daemon.Signal(syscall.SIGCONT) })
+	c.Only(t, "lb2", moveBound)
+	released := time.Now()
+	for _, vip := range c.VIPs {
+		if took := c.Owners.History().Loses("lb1", vip, thawed).Sub(thawed); took > noise/6+c.Slack(thawed, released) { // a linger would be longer
+			t.Errorf("lb1 let %v go %v after it woke", vip, took)
+		}
+		c.Outage(t, vip, stopped, noise, "lb2")
+	}
+	c.Settled(t, "lb1")
+	c.Planned(t, released, "lb1")
+	rose := c.Owners.History().Gets("lb1", web4, thawed)
+	if n := between(seen(t, adverts, "vrid 71"), stopped.Add(noise), rose.Add(-noise/2)); n > 0 {
+		t.Errorf("lb1 sent %d adverts before it rose", n)
+	}
+}
+
 // TestFrozenBackup tells that a backup which sleeps notices nothing of it, and a better one that keeps to its place neither.
 func TestFrozenBackup(t *testing.T) {
 	t.Parallel()

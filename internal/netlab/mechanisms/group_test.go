@@ -156,6 +156,19 @@ func TestGroupWithOneLinkCut(t *testing.T) {
 	c.Only(t, "lb2", moveBound)
 	c.Planned(t, from, "lb2", web4)
 	c.Moved(t, inside4, from, "lb2")
+
+	pairtest.Step(t, lb1.Inside.Heal)
+	pairtest.Step(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
+	c.Settled(t, "lb1")
+	// Now the wait inside is far from over, and the skew there would be 610 ms: the handover that is heard outside counts for it.
+	pairtest.Step(t, lb1.Inside.Cut)
+	from = pairtest.Step(t, func() error { lb1.Does(t, 0, "drain"); return nil })
+	c.Only(t, "lb2", moveBound)
+	c.Planned(t, from, "lb2", web4)
+	c.Moved(t, inside4, from, "lb2")
+	if took := c.Owners.History().Gets("lb2", inside4, from).Sub(left(t, lb1)); took > noise+c.Slack(from, time.Now()) {
+		t.Errorf("lb2 had %v %v after lb1 left", inside4, took)
+	}
 }
 
 // syncGroup is the same group as keepalived has it.

@@ -78,6 +78,7 @@ func TestHandover(t *testing.T) {
 		state(t, lb1, node.Fault, `check "site"`, time.Second)
 		back(t, func() error { return sick(lb1, "site", false) })
 	})
+	t.Run("the announcements of the other host are not seen", func(t *testing.T) { unseen(t, c, web4, other4) })
 	t.Run("a reload removes the instance", func(t *testing.T) {
 		from := pairtest.Step(t, func() error { lb1.Configure(t, other+page); return nil })
 		c.Only(t, "lb2", moveBound, webs...)
@@ -97,6 +98,30 @@ func TestHandover(t *testing.T) {
 		pairtest.Step(t, func() error { lb2.Configure(t, whole); return nil })
 		c.Settled(t, "lb1")
 	})
+}
+
+// unseen drains lb1 while it sees nothing of what lb2 announces by ARP: it serves on for 80 ms after lb2 is there, and 0.5 ms more for each
+// of the three addresses that it has, and nobody notices.
+func unseen(t *testing.T, c *pairtest.Cluster, vips ...netip.Addr) {
+	const want, early = 81500 * time.Microsecond, 20 * time.Millisecond // the wait begins with the advert, the addresses come after it
+	lb1 := c.Get("lb1")
+	pairtest.Step(t, func() error { return lb1.Broadcasts(t.Context(), false) })
+	from := pairtest.Step(t, func() error { lb1.Does(t, 0, "drain"); return nil })
+	c.Only(t, "lb2", moveBound)
+	pairtest.Step(t, func() error { return lb1.Broadcasts(t.Context(), true) })
+	history := c.Owners.History()
+	for _, vip := range vips {
+		c.Moved(t, vip, from, "lb2")
+		c.Ungapped(t, vip, from)
+		kept := history.Loses("lb1", vip, from).Sub(history.Gets("lb2", vip, from))
+		if kept < want-early-c.Slack(from, time.Now()) || kept > want+noise+c.Slack(from, time.Now()) {
+			t.Errorf("%v: lb1 let go %v after lb2 had it, want %v", vip, kept, want)
+		}
+	}
+	c.Unharmed(t, web4, from, time.Now(), 0)
+	from = pairtest.Step(t, func() error { lb1.Does(t, 0, "undrain"); return nil })
+	c.Settled(t, "lb1")
+	c.Planned(t, from, "lb1", vips...)
 }
 
 // offered asserts what a host said when it left: one advert whose interval is a centisecond, with its priority from before; then
@@ -141,7 +166,7 @@ func left(t *testing.T, h *pairtest.Server) time.Time {
 // changed is when the instance web on a host went from one state to another, each time, as its log says.
 func changed(t *testing.T, h *pairtest.Server, from, to node.State) (list []time.Time) {
 	t.Helper()
-	pattern := fmt.Sprintf(`(?m)^(\S+) .* instance=web from=%s to=%s `, from, to)
+	pattern := fmt.Sprintf(`(?m)^(\S+) .* instance=web (?:group=\S+ )?from=%s to=%s `, from, to)
 	for _, line := range regexp.MustCompile(pattern).FindAllStringSubmatch(h.Log(), -1) {
 		at, err := time.Parse(time.RFC3339, line[1])
 		if err != nil {

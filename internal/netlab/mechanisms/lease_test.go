@@ -113,6 +113,7 @@ func TestLease(t *testing.T) {
 			}
 		}
 		c.Rests(t, from, to)
+		neverFirst(t, lb1) // each renewal repeats what it is set with
 	})
 	t.Run("9 s where five intervals of 2 s are silence", func(t *testing.T) {
 		change(t, strings.Replace(config, "vrid ", "advertise_interval = \"2s\"\n  dead_adverts = 5\n  vrid ", 1), 9*time.Second)
