@@ -3,6 +3,7 @@ package sim
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,48 @@ func TestWatchSeesFaults(t *testing.T) {
 		w.step(a, node.Elapsed{}, []node.Action{node.SetAddresses{Instance: "web", Addresses: []node.Address{{IP: vip}}}})
 		wantFault(t, c, "although it was silent for 10s")
 	})
+}
+
+// TestWatchFollowsLateWaker holds that the judge takes a reload as a host does that woke late: first it steps down, and then it parts with
+// a family, or has another name.
+func TestWatchFollowsLateWaker(t *testing.T) {
+	v4, v6 := node.Address{IP: vip}, node.Address{IP: netip.MustParseAddr("2001:db8::10")}
+	tests := []struct {
+		name               string
+		first, then, later []node.Address // what it begins with, a reload before it sleeps, and one while it sleeps
+		want               string
+	}{
+		{"a family ends", []node.Address{v4, v6}, nil, []node.Address{v4}, "a (web/IPv6): backup -> stop"},
+		{"one that was handing over comes back", []node.Address{v4}, []node.Address{v6}, []node.Address{v4}, "a (web/51): leaving -> backup"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) { cfg.Hosts[0].Instances[0].Addresses = tt.first })
+			watchOver(c)
+			a := c.Host("a")
+			reload := func(as []node.Address) {
+				next := a.Config()
+				next.Instances = slices.Clone(next.Instances)
+				next.Instances[0].Addresses = as
+				a.Reconfigure(next)
+			}
+			a.Start()
+			c.Run(5 * time.Second)
+			if tt.then != nil {
+				reload(tt.then)
+				c.Run(100 * time.Millisecond)
+			}
+			a.Pause()
+			reload(tt.later)
+			c.Run(10 * time.Second)
+			before := len(c.Trace())
+			a.Resume()
+			c.Run(10 * time.Second)
+			if after := strings.Join(c.Trace()[before:], "\n"); !strings.Contains(after, tt.want) || len(c.Faults()) > 0 {
+				t.Errorf("faults %q, want none, and %q in\n%s", c.Faults(), tt.want, after)
+			}
+		})
+	}
 }
 
 // wantFault looks for a text in the first fault.

@@ -31,6 +31,8 @@ type watchedHost struct {
 	node      *node.Node // the process that the rest is about
 	cfg       node.Config
 	instances map[string]*watched
+	former    []string         // names that instances had before this step, which go on under another one
+	stirred   bool             // this step changes a state, or brings an instance
 	said      map[saying]uint8 // the priority of the last advert
 }
 
@@ -52,6 +54,7 @@ type watched struct {
 	gaveUp   time.Time // another host sent priority 0, or fell
 	idle     time.Time // since when the host has addresses although it is neither master nor leaving; zero: it has none
 	reported bool
+	whole    *watched // what it was a part of before this step; nil: it was no part
 }
 
 // watchOver makes the cluster tell its steps.
@@ -78,9 +81,10 @@ func (w *watch) host(h *Host) *watchedHost {
 }
 
 // configure takes note of a configuration. What is gone from it still ends, under another name where something else has its
-// name now; what comes back meanwhile goes on.
+// name now; what comes back meanwhile goes on. It may have both names in this step: whoever woke late looks who is master before it is
+// renamed.
 func (x *watchedHost) configure(cfg node.Config) {
-	x.cfg = cfg
+	x.cfg, x.stirred = cfg, true
 	lives := map[string]*watched{}
 	for k := range cfg.Instances {
 		lives[cfg.Instances[k].Name] = x.predecessor(&cfg.Instances[k])
@@ -103,7 +107,7 @@ func (x *watchedHost) configure(cfg node.Config) {
 			now = &watched{state: node.Init, told: node.Init}
 		case now.name != i.Name:
 			now.told = node.Init
-			delete(x.instances, now.name)
+			x.former = append(x.former, now.name)
 		}
 		x.part(now.last, i, now)
 		now.name, now.cfg, now.last = i.Name, i, i
@@ -123,7 +127,7 @@ func (x *watchedHost) part(was, is *node.Instance, from *watched) {
 		}
 		i, left := *from, *was
 		left.Addresses = slices.DeleteFunc(slices.Clone(was.Addresses), func(a node.Address) bool { return vrrp.FamilyOf(a.IP) != f })
-		i.name, i.cfg, i.last, i.told = x.spareName(was.Name+"/"+f.String()), nil, &left, node.Stopped
+		i.name, i.cfg, i.last, i.told, i.whole = x.spareName(was.Name+"/"+f.String()), nil, &left, node.Stopped, from
 		x.instances[i.name] = &i
 	}
 }
@@ -203,8 +207,6 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 			w.changed(h, x, a)
 		case node.Notify:
 			w.notified(h, x, a)
-		case node.Send:
-			defer w.sent(h, x, a) // once it is known what the step made of the instance
 		case node.Announce:
 			w.stale(h, a.Until, 500*time.Millisecond, "announcement")
 		case node.SetAddresses:
@@ -217,6 +219,11 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		w.holding(h, x, x.instances[x.cfg.Instances[k].Name])
 	}
 	w.waking(h, x, actions)
+	for _, a := range actions {
+		if a, ok := a.(node.Send); ok {
+			w.sent(h, x, a) // now it is known what the step made of the instance
+		}
+	}
 }
 
 // waking checks that a master that was silent for longer than the others wait, and for a second, does nothing before it has
@@ -247,7 +254,18 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 			i.spoke, i.patience = h.now(), time.Duration(i.last.DeadAdverts)*i.last.Interval
 		}
 	}
+	if !x.stirred {
+		return
+	}
+	x.stirred = false
+	for _, name := range x.former {
+		if x.instances[name].name != name {
+			delete(x.instances, name)
+		}
+	}
+	x.former = nil
 	for _, i := range x.instances {
+		i.whole = nil
 		if i.was != i.state {
 			i.was, i.spoke = i.state, h.now()
 		}
@@ -313,6 +331,7 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 		i = &watched{name: a.Instance, state: a.From}
 		x.instances[a.Instance] = i
 	}
+	x.stirred = true
 	if a.From != i.state || a.From == a.To {
 		w.c.Fault("%s changes from %s to %s, but was %s", h.Name, a.From, a.To, i.state)
 	}
@@ -328,6 +347,9 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 	i.stepped = serves(i.state)
 	i.state, i.since, i.idle = a.To, w.c.now, time.Time{} // each state has its own bound
 	i.ended = a.To == node.Stopped
+	if serves(a.From) && a.To == node.Backup {
+		x.takeAlong(i)
+	}
 	if a.Quiet {
 		w.quiet++
 	} else {
@@ -338,6 +360,17 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 	}
 	if w.moved != nil {
 		w.moved(h, a.Instance)
+	}
+}
+
+// takeAlong has the families with which an instance parts in this step step down with it. A reload that finds a master who woke late has
+// it look who is master first, and part with a family then: of the family nothing is told but its end. Later in that step no master
+// becomes backup.
+func (x *watchedHost) takeAlong(whole *watched) {
+	for _, i := range x.instances {
+		if i.whole == whole {
+			i.state, i.since, i.idle, i.stepped = whole.state, whole.since, whole.idle, whole.stepped
+		}
 	}
 }
 
