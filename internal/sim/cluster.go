@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -105,7 +104,7 @@ func (c *Cluster) Host(name string) *Host {
 func (c *Cluster) Run(d time.Duration) {
 	end := c.Since() + d
 	for len(c.queue) > 0 && c.queue[0].at <= end {
-		e := heap.Pop(&c.queue).(*entry)
+		e := c.queue.pop()
 		c.now = epoch.Add(e.at)
 		e.do()
 	}
@@ -115,7 +114,7 @@ func (c *Cluster) Run(d time.Duration) {
 // after plans what happens in a while.
 func (c *Cluster) after(d time.Duration, do func()) {
 	c.seq++
-	heap.Push(&c.queue, &entry{c.Since() + max(d, 0), c.seq, do})
+	c.queue.push(entry{c.Since() + max(d, 0), c.seq, do})
 }
 
 // between draws a duration.
@@ -171,26 +170,51 @@ type entry struct {
 	do  func()
 }
 
-// queue is a heap of entries, the earliest first.
-type queue []*entry
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(a, b int) bool {
-	if q[a].at != q[b].at {
-		return q[a].at < q[b].at
+// before says whether an entry comes before another one.
+func (e *entry) before(other *entry) bool {
+	if e.at != other.at {
+		return e.at < other.at
 	}
-	return q[a].seq < q[b].seq
+	return e.seq < other.seq
 }
-func (q queue) Swap(a, b int) { q[a], q[b] = q[b], q[a] }
 
-// Push is for container/heap.
-func (q *queue) Push(x any) { *q = append(*q, x.(*entry)) }
+// queue is a heap of entries, the earliest first. container/heap's would have each on the heap of the program as well.
+type queue []entry
 
-// Pop is for container/heap.
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	return e
+// push adds an entry.
+func (q *queue) push(e entry) {
+	*q = append(*q, e)
+	s := *q
+	k := len(s) - 1
+	for k > 0 && e.before(&s[(k-1)/2]) {
+		s[k] = s[(k-1)/2]
+		k = (k - 1) / 2
+	}
+	s[k] = e
+}
+
+// pop removes the first one.
+func (q *queue) pop() entry {
+	s := *q
+	end := len(s) - 1
+	first, last := s[0], s[end]
+	s[end] = entry{} // what it does is garbage once it is done
+	s = s[:end]
+	*q = s
+	k := 0
+	for k < end/2 { // it has a child
+		child := 2*k + 1
+		if child+1 < end && s[child+1].before(&s[child]) {
+			child++
+		}
+		if last.before(&s[child]) {
+			break
+		}
+		s[k] = s[child]
+		k = child
+	}
+	if end > 0 {
+		s[k] = last
+	}
+	return first
 }

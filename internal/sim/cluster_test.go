@@ -126,7 +126,7 @@ func TestReordering(t *testing.T) {
 	c := pair(func(cfg *Config) { cfg.Network = Network{MaxDelay: 10 * time.Millisecond} })
 	var order []int
 	for k := range 20 {
-		c.carry(Interface, c.Host("a"), c.Host("b"), AdvertsIPv4, func() { order = append(order, k) })
+		c.carry(Interface, c.Host("a"), c.Host("b"), AdvertsIPv4, func(*Host) { order = append(order, k) })
 	}
 	c.Run(time.Second)
 	if len(order) != 20 || slices.IsSorted(order) {

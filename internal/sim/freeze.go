@@ -65,5 +65,5 @@ func (h *Host) Thaw(p Pause) {
 
 // hears says whether a packet on a link reaches the host: it is up, and if it stands still the packet can wait.
 func (h *Host) hears(link string) bool {
-	return h.LinkOn(link).Up && !(h.frozen && (h.deaf || len(h.stalled) >= maxStalled))
+	return h.link(link).Up && !(h.frozen && (h.deaf || len(h.stalled) >= maxStalled))
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -16,7 +17,9 @@ func (s *scenario) haunt() {
 	observe, told := s.c.Observe, map[*Host]time.Time{}
 	s.c.Observe = func(h *Host, ev node.Event, actions []node.Action) {
 		observe(h, ev, actions)
-		s.plights[h].believed = later(s.plights[h].believed, s.believed(h, actions))
+		x := s.plights[h]
+		x.steps++
+		x.believed = later(x.believed, s.believed(h, actions))
 		for _, h := range s.c.hosts {
 			if !s.haunted(h) || h.frozen || told[h].Equal(h.ended) || endless(h) {
 				continue
@@ -37,7 +40,8 @@ func endless(h *Host) bool {
 	return h.cleaning && !h.kernel.obeyed && slices.ContainsFunc(h.begun.Instances, func(i node.Instance) bool { return !i.Lease })
 }
 
-// believed is until when the others wait at least, without their skew, because of what a host says: until then it may have its addresses.
+// believed is until when the others wait at least, without their skew, because of what a host says, as far as it knows: until then it may
+// have its addresses.
 // What a host does late it says late.
 func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 	for _, a := range actions {
@@ -45,12 +49,26 @@ func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 		if !ok {
 			continue
 		}
-		advert, err := vrrp.Parse(send.Payload, send.Source, send.Destination, vrrp.HopLimit)
-		if err == nil && advert.Priority != vrrp.PriorityRelease && !vrrp.IsOffer(advert.Advert) {
-			until = later(until, h.now().Add(h.Lag+time.Duration(s.common.DeadAdverts)*advert.Interval))
+		dead := s.common.DeadAdverts
+		if i := s.w.host(h).instances[send.Instance]; i != nil && i.last != nil {
+			dead = max(dead, i.last.DeadAdverts) // a reload of all may not have come here yet
+		}
+		if a := heading(send.Payload); a.Priority != vrrp.PriorityRelease && !vrrp.IsOffer(a) {
+			until = later(until, h.now().Add(h.Lag+time.Duration(dead)*a.Interval))
 		}
 	}
 	return until
+}
+
+// heading is what the first words of an advert say that a node sent. Whoever is given it parses it; the judge looks at each one.
+func heading(payload []byte) vrrp.Advert {
+	a := vrrp.Advert{Version: vrrp.Version(payload[0] >> 4), VRID: payload[1], Priority: payload[2]}
+	if a.Version == vrrp.V2 {
+		a.Interval = time.Duration(payload[5]) * time.Second
+	} else {
+		a.Interval = time.Duration(binary.BigEndian.Uint16(payload[4:])&0x0fff) * 10 * time.Millisecond
+	}
+	return a
 }
 
 // mayStay is for how long a host may have addresses after its last process. Killed, a daemon leaves what it had until the others no longer

@@ -122,13 +122,16 @@ func (h *Host) State(instance string) node.State {
 func (h *Host) Link() node.Link { return h.LinkOn(Interface) }
 
 // LinkOn returns what the host's process sees of an interface; the zero Link, which is down, if the host has none of that name.
-func (h *Host) LinkOn(name string) node.Link {
-	for _, l := range h.links {
-		if l.Name == name {
-			return l
+func (h *Host) LinkOn(name string) node.Link { return *h.link(name) }
+
+// link is LinkOn without a copy: each packet is asked for several.
+func (h *Host) link(name string) *node.Link {
+	for k := range h.links {
+		if h.links[k].Name == name {
+			return &h.links[k]
 		}
 	}
-	return node.Link{}
+	return &node.Link{}
 }
 
 // Links returns what the host's process sees of all interfaces.
@@ -369,34 +372,35 @@ func (h *Host) plan() {
 }
 
 // perform does what the daemon would do.
-func (h *Host) perform(a node.Action) {
-	h.record(a)
-	switch a := a.(type) {
+func (h *Host) perform(action node.Action) {
+	h.record(action)
+	switch a := action.(type) {
 	case node.Send:
 		if h.Firewall != "" && (h.Walled == "" || h.Walled == a.Interface) {
 			failed := node.SendFailed{Instance: a.Instance, Family: a.Family, To: a.Destination, Err: errors.New(h.Firewall)}
 			h.after(0, func() { h.feed(failed) })
 			return
 		}
-		h.later(a.Until, func() { h.c.carryAdvert(h, a) })
+		h.later(a.Until, action)
 	case node.SetAddresses:
 		if !h.cfg.Shadow {
 			h.kernel.set(a)
 		} else if len(a.Addresses) > 0 {
-			h.after(0, func() { h.feed(node.AddressesSet{Instance: a.Instance, Request: a.Request}) })
+			set := node.AddressesSet{Instance: a.Instance, Request: a.Request}
+			h.after(0, func() { h.feed(set) })
 		}
 	case node.Announce:
-		h.later(a.Until, func() { h.c.carryAnnouncements(h, a) })
+		h.later(a.Until, action)
 	case node.Probe:
-		h.later(time.Time{}, func() { h.c.carryProbe(h, a.Interface, a.IPs) })
+		h.later(time.Time{}, action)
 	case node.Changed:
 		h.states[a.Instance] = a.To
 		if a.To != node.Master && a.To != node.Leaving {
 			clear(h.sent)
 		}
 	case node.Recheck:
-		began := h.now()
-		h.after(checkTime, func() { h.recheck(a.Checks, began) })
+		names, began := a.Checks, h.now()
+		h.after(checkTime, func() { h.recheck(names, began) })
 	case node.Notify, node.Warned, node.Noted, node.Compared, node.LookUp:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
@@ -404,9 +408,9 @@ func (h *Host) perform(a node.Action) {
 }
 
 // later sends something after the host's lag, unless it is stale by then.
-func (h *Host) later(until time.Time, send func()) {
+func (h *Host) later(until time.Time, a node.Action) {
 	if h.Lag == 0 {
-		send()
+		h.send(a)
 		return
 	}
 	h.after(h.Lag, func() {
@@ -414,6 +418,18 @@ func (h *Host) later(until time.Time, send func()) {
 			h.c.Note("%s: dropped as stale", h.Name)
 			return
 		}
-		send()
+		h.send(a)
 	})
+}
+
+// send gives something to the link.
+func (h *Host) send(a node.Action) {
+	switch a := a.(type) {
+	case node.Send:
+		h.c.carryAdvert(h, a)
+	case node.Announce:
+		h.c.carryAnnouncements(h, a)
+	case node.Probe:
+		h.c.carryProbe(h, a.Interface, a.IPs)
+	}
 }

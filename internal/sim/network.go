@@ -2,7 +2,6 @@ package sim
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -45,7 +44,7 @@ func (c *Cluster) Heal() { c.cuts = nil }
 
 // passes says whether a link carries anything of a kind.
 func (c *Cluster) passes(link string, from, to *Host, what Traffic) bool {
-	if from == to || from.frozen || !from.LinkOn(link).Up || !to.LinkOn(link).Up {
+	if from == to || from.frozen || !from.link(link).Up || !to.link(link).Up {
 		return false
 	}
 	for _, cut := range c.cuts {
@@ -57,7 +56,7 @@ func (c *Cluster) passes(link string, from, to *Host, what Traffic) bool {
 }
 
 // carry delivers one packet from one host to another, if the link lets it.
-func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func()) {
+func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func(to *Host)) {
 	if !c.passes(link, from, to, what) || c.chance(c.Network.Loss) {
 		return
 	}
@@ -72,8 +71,12 @@ func (c *Cluster) carry(link string, from, to *Host, what Traffic, deliver func(
 		}
 		to.latest[from] = at
 		c.after(at.Sub(c.now), func() {
-			if to.hears(link) {
-				to.when(deliver)
+			switch {
+			case !to.hears(link):
+			case to.frozen:
+				to.stalled = append(to.stalled, func() { deliver(to) })
+			default:
+				deliver(to)
 			}
 		})
 	}
@@ -91,15 +94,17 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	c.teach(a.Interface, from, a.VirtualMAC, a.Family)
 	mac := from.mac(a.Interface, a.VirtualMAC, a.Family)
 	ev := read(a.Interface, a.Payload, a.Source, a.Destination, vrrp.HopLimit)
+	seen := node.Seen{Interface: a.Interface, From: a.Source, MAC: mac, VRID: a.Payload[1]}
+	deliver := func(to *Host) {
+		to.feed(ev)
+		c.sighted(to, seen)
+	}
 	for _, to := range c.hosts {
-		l := to.LinkOn(a.Interface)
+		l := to.link(a.Interface)
 		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 {
 			continue
 		}
-		c.carry(a.Interface, from, to, what, func() {
-			to.feed(ev)
-			c.sighted(to, node.Seen{Interface: a.Interface, From: a.Source, MAC: mac, VRID: a.Payload[1]})
-		})
+		c.carry(a.Interface, from, to, what, deliver)
 	}
 }
 
@@ -122,7 +127,7 @@ func (c *Cluster) sighted(h *Host, ev node.Seen) {
 // sight tells the node of a sender's MAC address, as the daemon's lookout does: once, and of each advert for a virtual router that has
 // a MAC of its own here.
 func (h *Host) sight(ev node.Seen) {
-	isVirtual := slices.ContainsFunc(h.devices, func(i node.Instance) bool { return i.Interface == ev.Interface && i.VRID == ev.VRID })
+	isVirtual := h.isVirtual(ev.Interface, ev.VRID)
 	if !isVirtual {
 		ev.VRID = 0
 	}
@@ -140,7 +145,7 @@ func (c *Cluster) carryAnnouncements(from *Host, a node.Announce) {
 	for _, to := range c.hosts {
 		for _, ip := range a.IPs {
 			mac := from.mac(a.Interface, a.VirtualMAC, vrrp.FamilyOf(ip))
-			c.carry(a.Interface, from, to, Announcements, func() {
+			c.carry(a.Interface, from, to, Announcements, func(to *Host) {
 				to.feed(node.Announced{Interface: a.Interface, IP: ip, MAC: mac})
 			})
 		}
@@ -151,12 +156,12 @@ func (c *Cluster) carryAnnouncements(from *Host, a node.Announce) {
 func (c *Cluster) carryProbe(from *Host, link string, ips []netip.Addr) {
 	for _, to := range c.hosts {
 		for _, ip := range ips {
-			c.carry(link, from, to, Announcements, func() {
+			c.carry(link, from, to, Announcements, func(to *Host) {
 				if !to.kernel.has(ip) {
 					return
 				}
 				mac := to.answersFrom(link, ip)
-				c.carry(link, to, from, Announcements, func() {
+				c.carry(link, to, from, Announcements, func(from *Host) {
 					from.feed(node.Announced{Interface: link, IP: ip, MAC: mac})
 				})
 			})

@@ -54,7 +54,7 @@ const (
 // explore tries so many seeds, until a time is over if there is one.
 func explore(t *testing.T, n int, budget time.Duration, k species) {
 	t.Helper()
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // the runs are short and leave much behind
+	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // the runs are short and leave much behind
 	x := exploration{name: t.Name(), species: k, budget: budget, next: *seed, end: *seed + uint64(n), began: time.Now()}
 	var wg sync.WaitGroup
 	for range min(workers, n) {

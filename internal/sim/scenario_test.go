@@ -27,7 +27,8 @@ type scenario struct {
 	slowest time.Duration  // how long a packet was under way so far, at most
 	noises  map[string]int // by what was wrong with it
 	ended   bool
-	woke    bool // at the end some host had just stood still
+	woke    bool  // at the end some host had just stood still
+	waits   *Host // who did not take part when it was looked last
 }
 
 // plight is what was done to a host.
@@ -47,6 +48,9 @@ type plight struct {
 	amiss    bool         // its clock is further from the others' than it may be
 	recollection
 	sick    map[string]bool // the checks that fail
+	steps   int             // of all its processes
+	looked  int             // how many these were when it was looked whether it takes part,
+	partake bool            // and whether it did
 	deleted []time.Time
 	// believed is until when the others wait for what the host said last.
 	believed time.Time

@@ -51,6 +51,9 @@ func (s *scenario) settle() {
 
 // recover lets time pass until every host that is to take part does: from then on its time counts.
 func (s *scenario) recover() {
+	for _, x := range s.plights {
+		x.looked = -1
+	}
 	step := max(fastestOf(s.o.siblings(s.common)).Interval/8, 2*time.Millisecond)
 	for waited := time.Duration(0); waited < maxRecovery; waited += step {
 		if s.recovered() {
@@ -75,22 +78,40 @@ func (s *scenario) expire() {
 }
 
 // recovered says whether every healthy host takes part, and knows it, and believes the others: a master does not give way before.
+// Whoever was waited for last is asked first: it is asked often.
 func (s *scenario) recovered() bool {
-	if s.c.now.Before(s.keys.deaf) {
+	if s.c.now.Before(s.keys.deaf) || s.waits != nil && !s.partakes(s.waits) {
 		return false
 	}
 	for _, h := range s.c.hosts {
-		x := s.plights[h]
-		if !h.Running() || x.sick[releases] {
-			continue
+		if !s.partakes(h) {
+			s.waits = h
+			return false
 		}
-		for _, i := range h.Status().Instances {
-			leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
-			out := i.State == node.Init || i.State == node.Fault || leaves || !i.Retry.IsZero()
-			believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
-			if out || believesIll {
-				return false
-			}
+	}
+	return true
+}
+
+// partakes says whether a host takes part, and knows it, or need not. Without a step it is what it was.
+func (s *scenario) partakes(h *Host) bool {
+	x := s.plights[h]
+	if x.looked != x.steps {
+		x.looked, x.partake = x.steps, s.seemsWell(h, x)
+	}
+	return x.partake
+}
+
+// seemsWell is that by its status.
+func (s *scenario) seemsWell(h *Host, x *plight) bool {
+	if !h.Running() || x.sick[releases] {
+		return true
+	}
+	for _, i := range h.Status().Instances {
+		leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
+		out := i.State == node.Init || i.State == node.Fault || leaves || !i.Retry.IsZero()
+		believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
+		if out || believesIll {
+			return false
 		}
 	}
 	return true

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -12,13 +11,24 @@ import (
 // mac is the address that a host's frames on a link have: a virtual router's, or its interface's own where vrid is 0.
 func (h *Host) mac(link string, vrid uint8, f vrrp.Family) string {
 	if vrid == 0 {
-		return h.LinkOn(link).MAC
+		return h.link(link).MAC
 	}
-	family := 1
+	family := "01"
 	if f == vrrp.IPv6 {
-		family = 2
+		family = "02"
 	}
-	return fmt.Sprintf("00:00:5e:00:%02x:%02x", family, vrid)
+	const digits = "0123456789abcdef"
+	return "00:00:5e:00:" + family + ":" + string([]byte{digits[vrid>>4], digits[vrid&0xf]})
+}
+
+// isVirtual says whether a virtual router has a MAC address of its own on this host.
+func (h *Host) isVirtual(link string, vrid uint8) bool {
+	for k := range h.devices {
+		if i := &h.devices[k]; i.Interface == link && i.VRID == vrid {
+			return true
+		}
+	}
+	return false
 }
 
 // answersFrom is the MAC that a host's kernel answers from for an address on a link.
@@ -30,7 +40,7 @@ func (h *Host) answersFrom(link string, ip netip.Addr) string {
 			}
 		}
 	}
-	return h.LinkOn(link).MAC
+	return h.link(link).MAC
 }
 
 // seen is a link as the host's process sees it, with the virtual MACs that its instances have.
@@ -80,11 +90,11 @@ func (h *Host) mute(link string, vrid uint8, f vrrp.Family) bool {
 	if vrid == 0 {
 		return false
 	}
-	for _, i := range h.devices {
-		for _, a := range append(append([]node.Address(nil), i.Addresses...), i.Unadvertised...) {
-			if i.Interface == link && i.VRID == vrid && vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) {
-				return false
-			}
+	has := func(a node.Address) bool { return vrrp.FamilyOf(a.IP) == f && h.kernel.has(a.IP) }
+	for k := range h.devices {
+		i := &h.devices[k]
+		if i.Interface == link && i.VRID == vrid && (slices.ContainsFunc(i.Addresses, has) || slices.ContainsFunc(i.Unadvertised, has)) {
+			return false
 		}
 	}
 	return true
@@ -92,8 +102,11 @@ func (h *Host) mute(link string, vrid uint8, f vrrp.Family) bool {
 
 // teach is what a link's switch learns from a frame: behind which port its MAC is. Where that is the hosts' own each is behind one.
 func (c *Cluster) teach(link string, from *Host, vrid uint8, f vrrp.Family) {
+	if vrid == 0 || !from.link(link).Up {
+		return
+	}
 	mac := from.mac(link, vrid, f)
-	if port := link + " " + mac; vrid != 0 && from.LinkOn(link).Up && c.ports[port] != from {
+	if port := link + " " + mac; c.ports[port] != from {
 		c.ports[port] = from
 		c.Note("switch: %s is behind %s", mac, from.Name)
 	}
