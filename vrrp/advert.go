@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -66,6 +67,7 @@ func (a Advert) appendMessage(b []byte, source netip.Addr) ([]byte, error) {
 	if err := a.marshallable(FamilyOf(source)); err != nil {
 		return b, err
 	}
+	b = slices.Grow(b, messageLen(a.Version, FamilyOf(source), len(a.Addresses))+TrailerLen)
 	b = append(b, byte(a.Version)<<4|typeAdvert, a.VRID, a.Priority, byte(len(a.Addresses)))
 	if a.Version == V2 {
 		b = append(b, a.AuthType, byte(a.Interval/time.Second), 0, 0)

@@ -217,6 +217,9 @@ func (c *Config) sameAddresses(a Advert) bool {
 	if len(a.Addresses) != len(c.Addresses) {
 		return false
 	}
+	if slices.Equal(a.Addresses, c.Addresses) { // as they nearly always are
+		return true
+	}
 	mine, theirs := slices.Clone(c.Addresses), slices.Clone(a.Addresses)
 	slices.SortFunc(mine, netip.Addr.Compare)
 	slices.SortFunc(theirs, netip.Addr.Compare)

@@ -136,8 +136,10 @@ func (n *Node) assessInstance(now time.Time, i *instance) {
 	if i.repair.yields(now) {
 		s.ill = append(s.ill, "its addresses keep being deleted by something else")
 	}
-	for _, who := range slices.Sorted(maps.Keys(n.drains)) {
-		s.ill = append(s.ill, "drained by "+who)
+	if len(n.drains) > 0 { // a sort of nothing is not for nothing, and this is done for each advert
+		for _, who := range slices.Sorted(maps.Keys(n.drains)) {
+			s.ill = append(s.ill, "drained by "+who)
+		}
 	}
 	if i.state == Fault && i.fate.running() && s.pending != "" {
 		s.ill = append(s.ill, s.pending) // it fell away, and has not joined again: another host has it at once

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -88,34 +89,32 @@ func (n *Node) destinations(m *member, l *link) []*outlet {
 		return []*outlet{{to: m.family.Group()}}
 	}
 	var out []*outlet
-	for _, o := range n.listed(m) {
-		if m.isOther(o.to, l) {
-			out = append(out, o)
+	for ip, name := range n.listed(m) {
+		if m.isOther(ip, l) && !slices.ContainsFunc(out, func(o *outlet) bool { return o.to == ip }) {
+			out = append(out, &outlet{to: ip, name: name})
 		}
 	}
 	return out
 }
 
-// listed are the addresses of the peers, this host's own among them, each once.
-func (n *Node) listed(m *member) []*outlet {
-	var out []*outlet
-	add := func(ip netip.Addr, name string) {
-		if vrrp.FamilyOf(ip) == m.family && !slices.ContainsFunc(out, func(o *outlet) bool { return o.to == ip }) {
-			out = append(out, &outlet{to: ip, name: name})
-		}
-	}
-	for _, p := range m.of.cfg.Peers {
-		if p.Name == "" {
-			add(p.IP, "")
-			continue
-		}
-		if r := n.names[p.Name]; r != nil {
-			for _, ip := range r.ips {
-				add(ip, p.Name)
+// listed are the addresses of the peers, this host's own among them, each with the name that has it, or none.
+func (n *Node) listed(m *member) iter.Seq2[netip.Addr, string] {
+	return func(yield func(netip.Addr, string) bool) {
+		for _, p := range m.of.cfg.Peers {
+			ips := []netip.Addr{p.IP}
+			if p.Name != "" {
+				ips = nil
+				if r := n.names[p.Name]; r != nil {
+					ips = r.ips
+				}
+			}
+			for _, ip := range ips {
+				if vrrp.FamilyOf(ip) == m.family && !yield(ip, p.Name) {
+					return
+				}
 			}
 		}
 	}
-	return out
 }
 
 // sourceOn is the address of an interface that the member's adverts come from; invalid if there is none.
@@ -135,14 +134,17 @@ func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
 	case l.owns(m.source) && n.waits(m):
 		return m.source // the former peers know this host by it
 	}
-	peers := n.listed(m)
-	for _, o := range peers {
-		if l.owns(o.to) {
-			return o.to
+	var first netip.Addr
+	for ip := range n.listed(m) {
+		if l.owns(ip) {
+			return ip
+		}
+		if !first.IsValid() {
+			first = ip
 		}
 	}
 	// A link-local address is of no use to a peer that is further away.
-	if m.family == vrrp.IPv6 && len(peers) > 0 && !peers[0].to.IsLinkLocalUnicast() {
+	if m.family == vrrp.IPv6 && first.IsValid() && !first.IsLinkLocalUnicast() {
 		for _, ip := range l.Own {
 			if ip.Is6() && !ip.IsLinkLocalUnicast() {
 				return ip
