@@ -126,6 +126,7 @@ const (
 	maxVRID         = 255
 	minPriority     = 2
 	maxPriority     = 255
+	minDeadAdverts  = 2 // a master whose last advert is longer ago listens before it speaks: with one it would at every beat
 	maxDeadAdverts  = 100
 	maxWeight       = 253 // more would move any priority past its bounds
 	maxDelay        = 24 * time.Hour

@@ -97,7 +97,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 			"a syntax error hides nothing in another file", map[string]string{
 				"understudy.hcl": with("checks = [\"elsewhere\"]", "dead_adverts = 300"), "checks.d/a.hcl": "check {", "conf.d/b.hcl": "log {\n  level = \"loud\"\n}",
 			}, []string{"."},
-			"understudy.hcl:7:16: error: dead_adverts is 300; allowed: 1..100\n    7 | dead_adverts = 300\n" +
+			"understudy.hcl:7:16: error: dead_adverts is 300; allowed: 2..100\n    7 | dead_adverts = 300\n" +
 				"checks.d/a.hcl:1:7: error: unclosed configuration block; there is no closing brace for this block before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file\n    1 | check {\n" +
 				"conf.d/b.hcl:2:11: error: level is \"loud\"; allowed: \"trace\", \"debug\", \"info\", \"warn\", \"error\"\n    2 |   level = \"loud\"\n",
 		},

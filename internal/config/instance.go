@@ -169,7 +169,7 @@ func badInterface(name string) string {
 }
 
 func (l *loader) judgeTimes(b block, raw *rawInstance) {
-	l.within(b, "dead_adverts", raw.DeadAdverts, 1, maxDeadAdverts, "")
+	l.within(b, "dead_adverts", raw.DeadAdverts, minDeadAdverts, maxDeadAdverts, "")
 	l.between(b, "preempt_delay", raw.PreemptDelay, 0, maxDelay)
 	l.between(b, "link_delay", raw.LinkDelay, 0, maxDelay)
 	if b.has("preempt_delay") && raw.PreemptDelay > 0 && b.usable("preempt") && !raw.Preempt {

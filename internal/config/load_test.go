@@ -355,7 +355,7 @@ func TestAKeyThatIsMissing(t *testing.T) {
 func TestFormatShowsTheLine(t *testing.T) {
 	path := writeFile(t, with(`dead_adverts = 300`))
 	_, found := Load([]string{path}, Options{Node: "lb1"})
-	want := path + ":6:16: error: dead_adverts is 300; allowed: 1..100\n    6 | dead_adverts = 300\n"
+	want := path + ":6:16: error: dead_adverts is 300; allowed: 2..100\n    6 | dead_adverts = 300\n"
 	if diff := cmp.Diff(want, found.Text()); diff != "" {
 		t.Errorf("Format (-want +got):\n%s", diff)
 	}

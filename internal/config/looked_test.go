@@ -45,7 +45,7 @@ func TestWhatIsLookedFor(t *testing.T) {
 func TestMistakesAreErrorsAlone(t *testing.T) {
 	dir := write(t, map[string]string{"understudy.hcl": with(`dead_adverts = 300`), "other.hcl": "", "conf.d/x.hcl": ""})
 	_, found := Load([]string{dir}, Options{Node: "lb1"})
-	want := filepath.Join(dir, "understudy.hcl") + ":6:16: error: dead_adverts is 300; allowed: 1..100\n    6 | dead_adverts = 300"
+	want := filepath.Join(dir, "understudy.hcl") + ":6:16: error: dead_adverts is 300; allowed: 2..100\n    6 | dead_adverts = 300"
 	if got := found.Mistakes(); got != want || found.Count(Warning) != 1 {
 		t.Errorf("mistakes:\n%s\nwant\n%s\nof\n%s", got, want, found.Text())
 	}

@@ -147,7 +147,7 @@ func TestReportAsJSON(t *testing.T) {
 		t.Fatalf("no error in %s", text)
 	}
 	want := map[string]any{
-		"severity": "error", "file": path, "line": 6.0, "column": 16.0, "summary": "dead_adverts is 300", "detail": "allowed: 1..100",
+		"severity": "error", "file": path, "line": 6.0, "column": 16.0, "summary": "dead_adverts is 300", "detail": "allowed: 2..100",
 		"nodes": []any{"lb2"}, "source": "dead_adverts = { lb1 = 3, lb2 = 300 }[hostname]",
 	}
 	if diff := cmp.Diff(want, list[at]); diff != "" {

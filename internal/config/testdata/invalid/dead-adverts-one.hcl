@@ -3,5 +3,5 @@ instance "web" {
   vrid         = 71
   priority     = 150
   addresses    = ["192.0.2.10"]
-  dead_adverts = 0
+  dead_adverts = 1
 }
