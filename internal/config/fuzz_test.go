@@ -49,7 +49,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		for _, in := range v.config.Instances {
 			if in.Name == "" || in.Interface == "" || in.VRID == 0 || in.Priority < 2 || len(in.Addresses) == 0 ||
-				in.Interval <= 0 || in.DeadAdverts < 1 || !in.Addresses[0].IP.IsValid() {
+				in.Interval <= 0 || in.DeadAdverts < minDeadAdverts || !in.Addresses[0].IP.IsValid() {
 				t.Errorf("accepted an impossible instance: %+v", in)
 			}
 		}
