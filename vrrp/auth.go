@@ -107,6 +107,7 @@ type Authenticator struct {
 	inherited []Fingerprint
 
 	began time.Time // when it began to listen, or saw that this host's clock had been set; zero: it does not look
+	shown Sequence  // what that clock showed then, whatever an instant of then is called by now
 }
 
 // ErrNoKey says that an advert cannot be signed; it must not leave without.

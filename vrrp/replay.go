@@ -34,7 +34,7 @@ const (
 // The sender's clock is known where Restore has a mark of it. Of any other it is taken that it agrees with this host's, to
 // startSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
 func NewAuthenticator(began time.Time) Authenticator {
-	return Authenticator{floor: start(began), began: began}
+	return Authenticator{floor: start(began), began: began, shown: SequenceAt(began)}
 }
 
 // start is what a sender must pass whom somebody begins to hear at an instant, knowing nothing of its clock.
@@ -150,11 +150,11 @@ func passed(now time.Time, mark Mark) Sequence {
 	return 0
 }
 
-// look sees whether this host's clock was set since it looked last: the wall reading of an instant went on by more or less than the
-// monotonic one did. It is asked with each advert, of others and of this host: a master that hears nobody must not learn of it only by
+// look sees whether this host's clock was set since it looked last: what it shows went on by more or less than the monotonic reading of
+// an instant did. It is asked with each advert, of others and of this host: a master that hears nobody must not learn of it only by
 // the first advert of another one, who would be early from then on.
 func (a *Authenticator) look(now time.Time) {
-	if by := now.Round(0).Sub(a.began.Round(0)) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > startSlack {
+	if by := a.shown.behind(now) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > startSlack {
 		a.clockSet(now, by > 0)
 	}
 }
@@ -163,7 +163,7 @@ func (a *Authenticator) look(now time.Time) {
 // record was kept of them. By a clock that was set, that of a sender is not known either. But where it was ahead that it went, this
 // host may have slept, and what is known of the sender's clock may be as good as before; who passed it is believed at once.
 func (a *Authenticator) clockSet(now time.Time, ahead bool) {
-	a.began, a.floor, a.young = now, start(now), nil
+	a.began, a.shown, a.floor, a.young = now, SequenceAt(now), start(now), nil
 	for sender, r := range a.senders {
 		r.floor = a.floor
 		if known := passed(now, r.mark); ahead && !r.mark.Heard.IsZero() && a.floor.After(known) {
@@ -173,43 +173,56 @@ func (a *Authenticator) clockSet(now time.Time, ahead bool) {
 	}
 }
 
-// Floor is what a sender must pass to be believed, and what it must pass to be heard. Without a sender it is everybody's of whom there is
-// no record.
+// Floors are what must be passed to be believed, and since when.
+type Floors struct {
+	Began   time.Time // when this host began to listen, or saw that its clock had been set
+	Shown   Sequence  // what its clock showed then: who carries Began over to another clock leaves this as it is
+	Others  Sequence  // everybody's of whom there is no record
+	Senders []Floor
+}
+
+// Floor is what a sender must pass to be believed, and what it must pass to be heard.
 type Floor struct {
-	Sender   netip.Addr `json:",omitzero"`
-	Sequence Sequence   // 0: what its mark says
-	Newest   Sequence   `json:",omitzero"` // the newest advert of the sender, if that was early
+	Sender   netip.Addr
+	Sequence Sequence `json:",omitzero"` // 0: what its mark says, if there is one
+	Newest   Sequence `json:",omitzero"` // the newest advert of the sender, if that was early
 }
 
 // Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones, and hears anew. A process that goes on where
-// this one was needs them: what was refused unheard does not become believable by that, and what was early is not heard again.
-func (a *Authenticator) Floors() []Floor {
-	floors := []Floor{{Sequence: a.floor}}
+// this one was needs them: what was refused unheard does not become believable by that, what was early is not heard again, and a clock
+// that was set since this one looked, or while nobody was there, has been set all the same.
+func (a *Authenticator) Floors(now time.Time) Floors {
+	floors := Floors{Began: a.began, Shown: a.shown, Others: a.floor}
 	for sender, r := range a.senders {
-		switch early := r.newest.Sequence != r.mark.Sequence; {
-		case r.mark.Heard.IsZero():
-			floors = append(floors, Floor{sender, r.floor, r.newest.Sequence})
-		case early:
-			floors = append(floors, Floor{Sender: sender, Newest: r.newest.Sequence})
+		f := Floor{Sender: sender}
+		unknown := r.mark.Heard.IsZero()
+		if unknown || r.floor != passed(now, r.mark) {
+			f.Sequence = r.floor
+		}
+		if r.newest.Sequence != r.mark.Sequence {
+			f.Newest = r.newest.Sequence
+		}
+		if unknown || f.Sequence != 0 || f.Newest != 0 {
+			floors.Senders = append(floors.Senders, f)
 		}
 	}
-	slices.SortFunc(floors, func(x, y Floor) int { return x.Sender.Compare(y.Sender) })
+	slices.SortFunc(floors.Senders, func(x, y Floor) int { return x.Sender.Compare(y.Sender) })
 	return floors
 }
 
 // RestoreFloors takes them back, after Restore.
-func (a *Authenticator) RestoreFloors(now time.Time, floors []Floor) {
+func (a *Authenticator) RestoreFloors(now time.Time, floors Floors) {
+	a.began, a.shown, a.floor = floors.Began, floors.Shown, floors.Others
 	maps.DeleteFunc(a.senders, func(_ netip.Addr, r record) bool { return r.mark.Heard.IsZero() })
-	for _, f := range floors {
-		if !f.Sender.IsValid() {
-			a.floor = f.Sequence
-			continue
-		}
+	for _, f := range floors.Senders {
 		r := a.senders[f.Sender]
-		if r.mark.Heard.IsZero() {
+		unknown := r.mark.Heard.IsZero()
+		if unknown || f.Sequence != 0 {
 			r.floor = f.Sequence
 		}
-		r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0)}
+		if unknown || f.Newest != 0 {
+			r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0)}
+		}
 		a.keep(f.Sender, r)
 	}
 }

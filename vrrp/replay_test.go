@@ -168,7 +168,7 @@ func TestClockSet(t *testing.T) {
 func goesOn(a *Authenticator, now time.Time, cfg *Config) Authenticator {
 	again := NewAuthenticator(clock)
 	again.Restore(now, a.Memory())
-	again.RestoreFloors(now, a.Floors())
+	again.RestoreFloors(now, a.Floors(now))
 	again.Inherit(0, a.Fingerprints(now, cfg.Auth))
 	sealed := *cfg
 	sealed.Auth = withoutSecrets(cfg.Auth)
@@ -281,7 +281,7 @@ func TestSameKeysGoOn(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			before, a := NewAuthenticator(clock), NewAuthenticator(clock)
 			now := clock.Add(10 * s)
-			a.RestoreFloors(now, before.Floors())
+			a.RestoreFloors(now, before.Floors(now))
 			a.Inherit(tt.away, before.Fingerprints(now, keyed(Enforce)))
 			if diff := cmp.Diff(before.Fingerprints(now, keyed(Enforce)), a.Fingerprints(now, sealed)); tt.away == s && diff != "" {
 				t.Errorf("handed on again (-want +got):\n%s", diff)
@@ -318,7 +318,7 @@ func TestEarlyCountsOnce(t *testing.T) {
 			now := clock.Add(11 * s)
 			again := NewAuthenticator(clock)
 			again.Restore(now, a.Memory())
-			again.RestoreFloors(now, a.Floors())
+			again.RestoreFloors(now, a.Floors(now))
 			for of, a := range map[string]*Authenticator{"": &a, " by the process that goes on": &again} {
 				if got := became(t, a, now, at(8*s)); got != "replay" {
 					t.Errorf("what was early, again%s: %s", of, got)

@@ -32,8 +32,7 @@ type RouterMemory struct {
 // memory is what the node remembers of virtual routers that it does not run now.
 type memory struct {
 	gone    map[memberKey]vrrp.Memory
-	began   time.Time // when the first process of this node did
-	version uint64    // goes on with each change
+	version uint64 // goes on with each change
 }
 
 // key is the virtual router's identity.

@@ -64,7 +64,7 @@ func New(cfg Config, now time.Time) *Node {
 		names:    map[string]*resolved{},
 		bars:     map[string]string{},
 		around:   map[string]*around{},
-		memory:   memory{gone: map[memberKey]vrrp.Memory{}, began: now},
+		memory:   memory{gone: map[memberKey]vrrp.Memory{}},
 	}
 	for k := range cfg.Instances {
 		n.instances = append(n.instances, n.add(now, &cfg.Instances[k]))

@@ -17,7 +17,7 @@ func Restore(s *Sealed, now time.Time) (*Node, []Action, error) {
 	if err := s.check(now); err != nil {
 		return nil, nil, fmt.Errorf("restore the state: %w", err)
 	}
-	n := New(s.Config, s.Began)
+	n := New(s.Config, now)
 	n.out = nil
 	n.restoreAround(s)
 	n.remembered(now, Remembered{s.Memory})

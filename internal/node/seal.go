@@ -15,7 +15,6 @@ import (
 type Sealed struct {
 	At        time.Time // when it was sealed
 	Config    Config
-	Began     time.Time // before it, there is nothing to remember
 	Checks    map[string]SealedCheck
 	Drains    []string
 	Names     map[string]SealedName
@@ -113,7 +112,7 @@ type (
 		Source   netip.Addr `json:",omitzero"`
 		Alone    bool
 		Awaited  []string // names
-		Floors   []vrrp.Floor
+		Floors   vrrp.Floors
 		Keys     []vrrp.Fingerprint
 		Machine  vrrp.Sealed
 		Outlets  []SealedOutlet
@@ -215,7 +214,7 @@ func (n *Node) unrestOf(now time.Time, f *fate) string {
 // Seal returns what the node is. It must be calm; see Unrest.
 func (n *Node) Seal(now time.Time) Sealed {
 	s := Sealed{
-		At: now, Config: n.cfg, Began: n.memory.began, Memory: n.Memory(now), Drains: slices.Sorted(maps.Keys(n.drains)),
+		At: now, Config: n.cfg, Memory: n.Memory(now), Drains: slices.Sorted(maps.Keys(n.drains)),
 		Checks: map[string]SealedCheck{}, Names: map[string]SealedName{}, Around: map[string]SealedAround{},
 	}
 	for name, v := range n.checks {
@@ -275,7 +274,7 @@ func (i *instance) seal(now time.Time) SealedInstance {
 
 func (m *member) seal(now time.Time) SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(now), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {

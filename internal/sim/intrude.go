@@ -52,7 +52,7 @@ func uncounted(s node.Sealed) node.Sealed {
 	for _, i := range s.Instances {
 		for k := range i.Members {
 			m := &i.Members[k]
-			m.Floors, m.Keys = nil, nil // a key is new to who sees that its clock was set no longer
+			m.Floors, m.Keys = vrrp.Floors{}, nil // a key is new to who sees that its clock was set no longer
 			m.Counters, m.Refusals, m.Notices, m.NewsFrom, m.NewsLeft = node.Counters{}, nil, nil, time.Time{}, 0
 			var senders []node.SealedSender
 			for _, x := range m.Senders {
