@@ -41,6 +41,23 @@ func TestMACsAreRolled(t *testing.T) {
 	}
 }
 
+// TestRandomMACs holds that the random runs roll MACs, and have hosts that see late whose an advert is.
+func TestRandomMACs(t *testing.T) {
+	for _, k := range []species{single, groups} {
+		rolled, late := 0, 0
+		for s := *seed; s < *seed+400 && (rolled == 0 || late == 0); s++ {
+			run := play(s, k, false, nil)
+			rolled += run.rolled
+			if run.o.lookout > 0 && run.common.VirtualMAC {
+				late++
+			}
+		}
+		if rolled == 0 || late == 0 {
+			t.Errorf("%s: in 400 seeds MACs were rolled %d times, and %d saw them late, want some of each", k, rolled, late)
+		}
+	}
+}
+
 // roll gives one of the backups another MAC.
 func roll(c *Cluster, d dice) {
 	for _, k := range d.Perm(len(c.Hosts())) {

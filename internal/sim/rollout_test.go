@@ -21,8 +21,18 @@ func (s *scenario) rollout(d dice, _ *Host) {
 			i.Preempt = !i.Preempt
 		}
 	}
+	// What the MACs are is drawn apart; see drawMACs. The instant is as good as the fault's number.
+	if macs := newDice(s.seed, macStream+uint64(s.c.Since())); s.o.rolls && macs.chance(0.3) {
+		i = s.common
+		i.VirtualMAC = !i.VirtualMAC
+		s.c.Note("** virtual MACs: %t", i.VirtualMAC)
+		s.rolled++
+	}
 	s.roll(d, i)
 }
+
+// macStream is the first of the streams that say which rollouts are of MACs.
+const macStream = 1 << 40
 
 // overhaul changes what all hosts must have the same. Until the last has it they are not one cluster.
 func (s *scenario) overhaul(d dice, _ *Host) {

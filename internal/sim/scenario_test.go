@@ -26,6 +26,7 @@ type scenario struct {
 	late    time.Time      // when the last of what a storm or a lag holds comes
 	slowest time.Duration  // how long a packet was under way so far, at most
 	noises  map[string]int // by what was wrong with it
+	rolled  int            // how often the MACs were
 	ended   bool
 	woke    bool  // at the end some host had just stood still
 	waits   *Host // who did not take part when it was looked last
@@ -69,11 +70,12 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	}
 	s.keys = drawKeys(newDice(seed, 6), s.common.Interval)
 	s.o = drawOptions(d, s.common, kin, s.keys.signed)
+	s.o.drawMACs(newDice(seed, 9))
 	if d.chance(0.2) {
 		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0), vrrp.HopLimit
 	}
 	cfg := Config{
-		Seed: seed, Trace: trace, Kernel: s.o.kernel, KernelMore: s.o.busy, Jitter: s.o.jitter, Network: s.o.network,
+		Seed: seed, Trace: trace, Kernel: s.o.kernel, KernelMore: s.o.busy, Jitter: s.o.jitter, Network: s.o.network, Lookout: s.o.lookout,
 		LeaseEarly: 50 * time.Millisecond, LeaseLate: 980 * time.Millisecond, // measured: 1.95 to 2.95 s for a lease of 2 s
 	}
 	for k := range s.o.hosts {

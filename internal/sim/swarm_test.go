@@ -47,6 +47,8 @@ type options struct {
 	faults    int
 	kinds     []kind
 	network   Network
+	lookout   time.Duration // how late a host sees whose MAC address an advert has; see Config
+	rolls     bool          // hosts get virtual MACs, or their own again, one after the other
 	kernel    time.Duration
 	busy      time.Duration // what the kernel may need beyond that
 	jitter    time.Duration
@@ -82,6 +84,12 @@ func drawOptions(d dice, web node.Instance, kin []kin, keyed bool) options {
 		o.network.Loss, o.network.Duplicates = 0.3*d.Float64(), 0.1*d.Float64()
 	}
 	return o
+}
+
+// drawMACs draws what has to do with MAC addresses. It came later than the rest, and is drawn apart, so that nothing else of a seed is
+// another than before.
+func (o *options) drawMACs(d dice) {
+	o.lookout, o.rolls = pick(d, 0, 0, 250*time.Millisecond), d.chance(0.5)
 }
 
 // has says whether a cluster has a trait.
