@@ -109,6 +109,35 @@ func TestWatchFollowsLateWaker(t *testing.T) {
 	}
 }
 
+// TestWatchWaitsForNewcomer holds that a group may keep the addresses that its successor gave up until who came to it meanwhile has
+// listened, and no longer.
+func TestWatchWaitsForNewcomer(t *testing.T) {
+	c := pair(func(cfg *Config) {
+		h := &cfg.Hosts[0]
+		inside := h.Instances[0]
+		inside.Name, inside.VRID, inside.Addresses = "inside", 52, []node.Address{{IP: vip.Next()}}
+		h.Instances = append(h.Instances, inside)
+		h.Groups = []node.Group{{Name: "edge", Instances: []string{"web", "inside"}}}
+	})
+	w := watchOver(c)
+	a := c.Host("a")
+	a.begin(a.cfg)
+	a.kernel.add("web", vip, 0)
+	listens := func(instance string) []node.Action {
+		return []node.Action{node.Changed{Instance: instance, From: node.Init, To: node.Backup, Why: "listening"}}
+	}
+	w.step(a, node.Heard{Received: vrrp.Received{Advert: vrrp.Advert{VRID: 51}}}, listens("web")) // priority 0
+	c.Run(3 * time.Second)
+	w.step(a, node.Elapsed{}, listens("inside"))
+	c.Run(4 * time.Second)
+	if w.step(a, node.Elapsed{}, nil); len(c.Faults()) > 0 {
+		t.Errorf("faults %q while the newcomer listens, want none", c.Faults())
+	}
+	c.Run(time.Second)
+	w.step(a, node.Elapsed{}, nil)
+	wantFault(t, c, "has its addresses for")
+}
+
 // wantFault looks for a text in the first fault.
 func wantFault(t *testing.T, c *Cluster, want string) {
 	t.Helper()

@@ -436,12 +436,24 @@ func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	}
 	gaveUp, from := !i.gaveUp.Before(i.since.Add(-maxLinger)), i.idle
 	if gaveUp {
-		from = later(from, i.gaveUp) // it may have been heard once more, and given up once more: in a storm all comes late
+		from = later(from, i.gaveUp)     // it may have been heard once more, and given up once more: in a storm all comes late
+		from = later(from, x.complete()) // who came to the group meanwhile listens first
 	}
 	if held := w.c.now.Sub(from); held > boundsOf(slowest, 0, w.slack).holds(i.state, gaveUp) && !i.reported {
 		i.reported = true
 		w.c.Fault("%s has its addresses for %s in state %s", h.Name, held, i.state)
 	}
+}
+
+// complete says when the last of a group's instances came to it, which waits for the timers of all; zero without a group.
+func (x *watchedHost) complete() (at time.Time) {
+	if len(x.cfg.Groups) == 0 {
+		return at
+	}
+	for k := range x.cfg.Instances {
+		at = later(at, x.instances[x.cfg.Instances[k].Name].joined)
+	}
+	return at
 }
 
 // slowestOf is the instance whose timers are the longest.
