@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -49,7 +50,8 @@ type Conn struct {
 	ifName  string
 	ifIndex int
 	v6      bool
-	pc      *net.IPConn
+	socket  *os.File
+	gate    *gate
 	progress
 	joined bool // the group; what accepts multicast needs it
 	coarse error
@@ -69,33 +71,66 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, address := "ip4:112", "0.0.0.0"
-	if v6 {
-		network, address = "ip6:112", "::"
-	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return prepare(raw, ifName, v6) }}
-	pc, err := config.ListenPacket(context.Background(), network, address)
-	if err != nil {
+	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6}
+	if c.socket, err = rawSocket(v6); err != nil {
 		return nil, explain(err)
 	}
-	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6, pc: pc.(*net.IPConn)}
-	if err := c.attach(c.pc, "VRRP socket", ifName); err != nil {
-		return nil, abandon(err, pc)
+	if err := prepare(c.socket, ifName, v6); err != nil {
+		return nil, abandon(explain(err), c.socket)
 	}
+	if err := c.attach(c.socket, "VRRP socket", ifName); err != nil { // its buffer is as large as it will be
+		return nil, abandon(err, c.socket)
+	}
+	configure := configure4
 	if v6 {
-		err = configure6(pc, ifi)
-	} else {
-		err = configure4(pc, ifi)
+		configure = configure6
 	}
+	if err := c.lend(func(pc net.PacketConn) error { return configure(pc, ifi) }); err != nil {
+		return nil, abandon(err, c.socket)
+	}
+	err = control(c.raw, func(fd int) (err error) {
+		c.gate, err = newGate(fd)
+		return err
+	})
 	if err != nil {
-		return nil, abandon(err, pc)
+		return nil, abandon(err, c.socket)
 	}
 	return c, nil
 }
 
-// prepare closes the new socket to everything before it is bound: a raw socket receives from its first moment, on
-// every interface. What slipped in before the filter is thrown away.
-func prepare(raw syscall.RawConn, ifName string, v6 bool) error {
+// rawSocket opens a socket for VRRP. Go's poller does not know it: see gate.
+func rawSocket(v6 bool) (*os.File, error) {
+	family := unix.AF_INET
+	if v6 {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocolVRRP)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	socket := os.NewFile(uintptr(fd), "VRRP") // while it still blocks
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, abandon(os.NewSyscallError("fcntl", err), socket)
+	}
+	return socket, nil
+}
+
+// lend lets set use the socket as the net package has it; Go's poller knows it no longer than that.
+func (c *Conn) lend(set func(net.PacketConn) error) error {
+	pc, err := net.FilePacketConn(c.socket)
+	if err != nil {
+		return err
+	}
+	return errors.Join(set(pc), pc.Close())
+}
+
+// prepare closes the new socket to everything before it is bound to its interface: a raw socket receives from its first moment, on
+// every one. What slipped in before the filter is thrown away.
+func prepare(socket syscall.Conn, ifName string, v6 bool) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
 	if err := attachFilter(raw, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
 		return err
 	}
@@ -232,28 +267,40 @@ func (c *Conn) Coarse() error { return c.coarse }
 // member joins VRRP's group, or leaves it.
 func (c *Conn) member(join bool) error {
 	ifi, group := &net.Interface{Index: c.ifIndex}, &net.IPAddr{IP: groupOf(c.v6).ip.AsSlice()}
-	if c.v6 {
-		p := ipv6.NewPacketConn(c.pc)
+	return c.lend(func(pc net.PacketConn) error {
+		var p interface {
+			JoinGroup(*net.Interface, net.Addr) error
+			LeaveGroup(*net.Interface, net.Addr) error
+		} = ipv4.NewPacketConn(pc)
+		if c.v6 {
+			p = ipv6.NewPacketConn(pc)
+		}
 		if join {
 			return p.JoinGroup(ifi, group)
 		}
 		return p.LeaveGroup(ifi, group)
-	}
-	p := ipv4.NewPacketConn(c.pc)
-	if join {
-		return p.JoinGroup(ifi, group)
-	}
-	return p.LeaveGroup(ifi, group)
+	})
 }
 
 // Run reads packets and delivers each until ctx ends.
 func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
-	stop := endReads(ctx, c.pc)
+	stop := endReads(ctx, c.gate)
 	defer stop()
 	defer c.reading.Store(false)
-	read := c.packets()
+	next, fresh := c.packets(), 0 // how many since the socket was empty
+	var tempo pace
 	for {
-		p, ok, err := read()
+		p, ok, err := next()
+		if errors.Is(err, unix.EAGAIN) {
+			c.empty()
+			if tempo.flooded(time.Now(), fresh) {
+				time.Sleep(ebb)
+			}
+			fresh = 0
+			if err = c.gate.wait(); err == nil {
+				continue
+			}
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -264,28 +311,31 @@ func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
 			deliver(p)
 		}
 		c.done()
+		fresh++
 	}
 }
 
-// packets returns a function that waits for one packet; ok is false for one that is malformed as an IP packet.
+// packets returns a function that takes one packet, and does not wait; ok is false for one that is malformed as an IP packet. What it needs
+// of memory is allocated once, but for an address of IPv6: a flood makes little garbage.
 func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 	buffer, oob := make([]byte, maxPacket), make([]byte, maxControl)
-	var oobn, flags int
+	var n, oobn, flags int
 	var from unix.Sockaddr
-	r := newReader(c.raw, func(fd int) (n int, err error) {
+	var err error
+	receive := func(fd uintptr) {
+		for again := true; again; again = errors.Is(err, unix.EINTR) {
+			if c.v6 {
+				n, oobn, flags, from, err = unix.Recvmsg(int(fd), buffer, oob, unix.MSG_DONTWAIT)
+			} else {
+				n, err = unix.Read(int(fd), buffer) // all that is asked for is in the IP header
+			}
+		}
+	}
+	return func() (p Packet, ok bool, _ error) {
 		c.reading.Store(true)
-		if c.v6 {
-			n, oobn, flags, from, err = unix.Recvmsg(fd, buffer, oob, unix.MSG_DONTWAIT)
-		} else {
-			n, err = unix.Read(fd, buffer) // all that is asked for is in the IP header
+		if closed := c.raw.Control(receive); closed != nil {
+			return Packet{}, false, closed
 		}
-		if errors.Is(err, unix.EAGAIN) {
-			c.empty()
-		}
-		return n, err
-	})
-	return func() (p Packet, ok bool, err error) {
-		n, err := r.next()
 		at := time.Now()
 		switch {
 		case err != nil:
@@ -301,4 +351,4 @@ func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 }
 
 // Close releases the socket; a Run still under way returns an error.
-func (c *Conn) Close() error { return c.pc.Close() }
+func (c *Conn) Close() error { return errors.Join(c.gate.Close(), c.socket.Close()) }

@@ -22,7 +22,7 @@ type progress struct {
 	raw  syscall.RawConn
 	// holds is how many packets the socket holds at most.
 	holds uint64
-	// reading is set before a packet leaves the socket and cleared after it was delivered.
+	// reading is set before the reader looks for a packet, and cleared after it delivered one, or counted that there was none.
 	reading atomic.Bool
 	// emptied counts how often the reader found the socket empty, delivered the packets that it is done with.
 	emptied, delivered atomic.Uint64
@@ -52,14 +52,18 @@ func (p *progress) done() {
 
 // empty takes note that the reader found nothing.
 func (p *progress) empty() {
-	p.reading.Store(false)
 	p.emptied.Add(1)
+	p.reading.Store(false)
 }
 
 // Mark takes note of an instant, for Passed. It may be called from any goroutine.
 func (p *progress) Mark() Mark {
-	// The reader may just have found the socket empty, or one packet may have left it, without being counted.
-	return Mark{p.emptied.Load() + 2, p.delivered.Load() + p.holds + 1}
+	looks := uint64(0)
+	if p.reading.Load() { // it may just have found the socket empty, or have a packet, which is not counted yet
+		looks = 1
+	}
+	// The order matters: a look that begins from here on counts.
+	return Mark{p.emptied.Load() + looks + 1, p.delivered.Load() + p.holds + 1}
 }
 
 // Passed reports whether deliver has returned for every packet that had arrived by an instant. Under a flood Pending may be true
