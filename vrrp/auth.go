@@ -182,10 +182,10 @@ func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, err
 	}
 	key, ok := cfg.key(t.key)
 	if !ok {
-		return Proof{}, fmt.Errorf("%w: it is signed with key %d; give this host that key before another one makes it active", ErrAuthKey, t.key)
+		return Proof{}, ErrAuthKey.Because("%v: it is signed with key %d; give this host that key before another one makes it active", ErrAuthKey, t.key)
 	}
 	if want := t.sum(key, message, r.From); !hmac.Equal(want[:], t.mac[:]) {
-		return Proof{}, fmt.Errorf("%w: it is forged, or key %d is another one there; compare the key files (keepalived signs otherwise before 2.4.2)", ErrAuthMAC, t.key)
+		return Proof{}, ErrAuthMAC.Because("%v: it is forged, or key %d is another one there; compare the key files (keepalived signs otherwise before 2.4.2)", ErrAuthMAC, t.key)
 	}
 	mark := Mark{Sender: plain(r.From), Sequence: t.sequence, Heard: now.Round(0), Key: t.key}
 	early, err := a.weigh(cfg, now, mark)

@@ -82,11 +82,11 @@ func (m *member) senderOf(n *Node, now time.Time, from netip.Addr) *sender {
 
 func (m *member) forgetOne(n *Node) {
 	var oldest netip.Addr
+	var o *sender // it; a flood of forged senders comes here with each packet
 	for from, s := range m.senders {
-		o := m.senders[oldest]
 		if o == nil || (s.accepted == 0) != (o.accepted == 0) && s.accepted == 0 ||
 			(s.accepted == 0) == (o.accepted == 0) && (s.at.Before(o.at) || s.at.Equal(o.at) && from.Less(oldest)) {
-			oldest = from
+			oldest, o = from, s
 		}
 	}
 	delete(m.senders, oldest)
