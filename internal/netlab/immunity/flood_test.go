@@ -1,8 +1,10 @@
 package immunity
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
+	"math"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
@@ -21,17 +25,17 @@ import (
 
 const (
 	settleBound = pairtest.SettleBound
-	// fullRate is how many packets a second each victim's interface shall receive, and asked a little more, so that a rest that was
-	// too long costs nothing.
+	// fullRate is how many packets of each kind a second each victim's interface receives at least, and asked a little more, so that a
+	// rest that was too long costs nothing.
 	fullRate, asked = 50_000, 52_000
-	// leastRate is what must come of it on the average where two processors do everything: the flooder, the switch, the daemons and
-	// whatever else the machine is doing, unless that has most of them. A flooder that is below fullRate had no processor for a tenth of its time, or was never at
-	// rest; or the test fails.
-	leastRate = 20_000
-	// lasts is how long a flood of one kind goes on that the kernel drops.
+	// floods is how often it is tried: somebody else may have the processors.
+	floods = 3
+	// lasts is how long a flood of one kind goes on that the kernel drops: longer than the daemon rests before it looks again.
 	lasts = 300 * time.Millisecond
-	// calm is for how long a flood of all kinds goes on before the master is cut off, and cutLasts how long in all.
-	calm, cutLasts = 200 * time.Millisecond, 1800 * time.Millisecond
+	// calm is for how long a flood of all kinds goes on before the master is cut off.
+	calm = 200 * time.Millisecond
+	// turns is how many packets of a kind take their turn in a flood of all of them, so that none is most of it.
+	turns = 16
 	// toldBound is how long it may take until a packet that the kernel drops is counted.
 	toldBound = 3 * time.Second
 	// few is of how many packets the daemon sees one, at most, of a kind that the kernel drops.
@@ -39,19 +43,26 @@ const (
 )
 
 // readLasts is how long a flood of one kind goes on that the daemons read: longer than a backup waits for an advert, so that one
-// which hears none of its master's would rise.
+// which hears none of its master's would rise. VRRPv2's waits for so long that the next kinds have begun.
 func (w way) readLasts() time.Duration {
+	if w.old {
+		return time.Second + lasts
+	}
 	interval, _ := w.beat()
 	return w.down() + interval
 }
 
-// TestFlood tells of a stranger who floods a pair of ten instances, with one kind of packets after another: the masters stay
+// TestFlood tells of a stranger who floods a pair of twelve instances, with one kind of packets after another: the masters stay
 // master and keep their beat, the backups stay backup. When the master's host is cut off meanwhile its backup takes over as if there
 // were no flood.
-func TestFlood(t *testing.T) {
-	f := newField(t)
-	t.Run("none", func(t *testing.T) { f.cutOff(t) })
-	for _, w := range ways {
+func TestFlood(t *testing.T) { newField(t, ways).story(t) }
+
+// TestFloodOfVirtualMACs tells the same of instances with MAC addresses of their own.
+func TestFloodOfVirtualMACs(t *testing.T) { newField(t, virtualWays).story(t) }
+
+func (f *field) story(t *testing.T) {
+	t.Run("none", func(t *testing.T) { f.cutOff(t, f.ways...) })
+	for _, w := range f.ways {
 		t.Run(w.name, func(t *testing.T) { f.attack(t, f.scene(t, w)) })
 	}
 	f.judge(t)
@@ -59,19 +70,15 @@ func TestFlood(t *testing.T) {
 }
 
 // pair is lb1, which is master of everything, and lb2.
-func pair(t *testing.T) *pairtest.Cluster {
+func pair(t *testing.T, ways []way) *pairtest.Cluster {
 	t.Helper()
 	var config strings.Builder
 	vips := map[string]time.Duration{}
 	for _, w := range ways {
-		more := ""
-		if w.unicast {
-			more = map[vrrp.Family]string{vrrp.IPv4: `peers = ["10.0.0.11", "10.0.0.12"]`, vrrp.IPv6: `peers = ["fd00::11", "fd00::12"]`}[w.family]
-		}
-		config.WriteString(w.instance(w.vrid, more))
-		more += "\nauth {\nactive = 1\nkey \"1\" {\nfile = \"LAB/${hostname}/key\"\n}\n}"
-		config.WriteString(w.instance(w.signed, more))
-		for _, vrid := range []uint8{w.vrid, w.signed} {
+		plain, signed := w.settings()
+		config.WriteString(w.instance(w.vrid, plain))
+		config.WriteString(w.instance(w.signed, signed))
+		for _, vrid := range w.vrids() {
 			vips[vip(w.family, vrid).String()] = 0
 		}
 	}
@@ -83,8 +90,63 @@ func pair(t *testing.T) *pairtest.Cluster {
 		h.Start(t)
 	}
 	c.Settled(t, "lb1")
+	direct(t, c)
 	return c
 }
+
+// macvlanCutoff is IFLA_MACVLAN_BC_CUTOFF.
+const macvlanCutoff = 9
+
+// direct has the kernel look at once whether a macvlan wants a frame to a group. An interface that can't filter by several MAC addresses, as
+// a veth can't, is promiscuous once it has a macvlan, and then a copy of each such frame waits for a thread of the kernel,
+// which throws it away: 50,000 a second take a fifth of a processor. (Kernels before 6.4 have it no other way.)
+func direct(t *testing.T, c *pairtest.Cluster) {
+	t.Helper()
+	straight := func(link netlink.Link) error {
+		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(link.Attrs().Index)
+		req.AddData(msg)
+		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+		info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(link.Type()))
+		info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(macvlanCutoff, nl.Uint32Attr(math.MaxUint32)) // -1: never queue
+		req.AddData(info)
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	}
+	for _, h := range c.Hosts {
+		err := h.Do(func() error {
+			links, err := netlink.LinkList()
+			for _, link := range links {
+				if link.Type() == "macvlan" {
+					err = errors.Join(err, straight(link))
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// settings are what sets the way's instances apart from others, the one without and the one with authentication.
+func (w way) settings() (plain, signed string) {
+	switch {
+	case w.old:
+		return "version = 2", fmt.Sprintf("version = 2\nauth {\npassword = %q\n}", password)
+	case w.unicast && w.family == vrrp.IPv4:
+		plain = `peers = ["10.0.0.11", "10.0.0.12"]`
+	case w.unicast:
+		plain = `peers = ["fd00::11", "fd00::12"]`
+	case w.virtual:
+		plain = `mac = "virtual"`
+	}
+	return plain, plain + "\nauth {\nactive = 1\nkey \"1\" {\nfile = \"LAB/${hostname}/key\"\n}\n}"
+}
+
+// masterPriority is lb1's, backupPriority lb2's.
+const masterPriority, backupPriority = 150, 100
 
 // instance is one with an address.
 func (w way) instance(vrid uint8, more string) string {
@@ -93,13 +155,13 @@ func (w way) instance(vrid uint8, more string) string {
 instance %q {
   interface          = "eth0"
   vrid               = %d
-  priority           = { lb1 = 150, lb2 = 100 }[hostname]
+  priority           = { lb1 = %d, lb2 = %d }[hostname]
   addresses          = [%q]
   advertise_interval = %q
   dead_adverts       = %d
   %s
 }
-`, nameOf(vrid), vrid, vip(w.family, vrid), interval, dead, more)
+`, nameOf(vrid), vrid, masterPriority, backupPriority, vip(w.family, vrid), interval, dead, more)
 }
 
 // nameOf is the name of the instance with a VRID.
@@ -121,26 +183,38 @@ func evil(t *testing.T, c *pairtest.Cluster) *netlab.Host {
 
 // field is where the floods take place.
 type field struct {
-	c               *pairtest.Cluster
-	evil            *netlab.Host
-	beats           *voice            // lb1's adverts
-	queues          map[string]*queue // where each host's daemon waits for a processor
-	rates           []int             // that reached the victims
-	flooded, waited time.Duration     // of all floods: how long they went on, and how long they had no processor
-	timed           int               // adverts and takeovers
-	overdue         []time.Duration   // of those that were late: by how much beyond what others had of the machine
+	ways []way
+	c    *pairtest.Cluster
+	evil *netlab.Host
+	// beats are lb1's adverts as it sends them, heard as lb2 receives them, and rises are lb2's.
+	beats, heard, rises *voice
+	queues              map[string]*queue // where each host's daemon waits for a processor
+	rates               []int             // that reached the victims, of each kind the best
+	adverts, takeovers  delays
 }
 
-func newField(t *testing.T) *field {
+func newField(t *testing.T, ways []way) *field {
 	t.Helper()
-	c := pair(t)
-	lb1 := c.Get("lb1")
-	f := &field{c: c, evil: evil(t, c), beats: watch(t, lb1.Host), queues: map[string]*queue{}}
+	c := pair(t, ways)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	senders := []net.HardwareAddr{lb1.MAC()}
+	for _, w := range ways {
+		if w.virtual {
+			senders = append(senders, virtualMAC(w.vrid), virtualMAC(w.signed))
+		}
+	}
+	second := watch(t, lb2.Host, senders...)
+	f := &field{
+		ways: ways, c: c, evil: evil(t, c), beats: watch(t, lb1.Host), heard: second.of(masterPriority), rises: second.of(backupPriority), queues: map[string]*queue{},
+	}
 	for _, h := range c.Hosts {
 		f.queues[h.Name()] = watchQueue(t, h.Daemon.PID())
 	}
 	return f
 }
+
+// virtualMAC is that of a virtual router over IPv4.
+func virtualMAC(vrid uint8) net.HardwareAddr { return net.HardwareAddr{0, 0, 0x5e, 0, 1, vrid} }
 
 // scene is a way with its ends.
 func (f *field) scene(t *testing.T, w way) scene {
@@ -185,14 +259,14 @@ func linkLocal(t *testing.T, h *netlab.Host) (ip netip.Addr) {
 // attack floods one way: with each kind of packets, and with all of them while the master's host is cut off. In all this time no
 // virtual router of the pair moves or misses a beat, but for the cut.
 func (f *field) attack(t *testing.T, s scene) {
-	kinds := append(s.kinds(), s.signedKinds(f.c.Get("lb2").Host)...)
+	kinds := s.kinds(f.c.Get("lb2").Host)
 	from, lines := time.Now(), f.logged()
-	counts := map[string]*tally{}
+	counts := map[count]*tally{}
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) { f.endure(t, s, k, counts) })
 	}
 	for _, c := range counts {
-		f.told(t, s, c)
+		f.told(t, c)
 	}
 	for name, n := range f.logged() {
 		// Six a minute at most of each virtual router, and of each sender at first only.
@@ -201,68 +275,110 @@ func (f *field) attack(t *testing.T, s scene) {
 		}
 	}
 	f.unmoved(t, from)
-	t.Run("all of them, and the master is cut off", func(t *testing.T) {
-		var frames [][]byte
-		for _, k := range kinds {
-			frames = append(frames, k.frames(t)...)
-		}
-		wave := startFlood(t, f.evil, asked*len(s.targets()), cutLasts, frames)
-		pairtest.Until(t, time.Now().Add(calm))
-		f.cutOff(t)
-		t.Logf("flooded with %d packets a second", wave.end(t).rate())
-	})
+	t.Run("all of them, and the master is cut off", func(t *testing.T) { f.besiege(t, s, kinds) })
 }
 
-// tally is what a host counts under one reason, of the floods of one way.
+// besiege cuts the master's host off in a flood of all kinds. VRRPv2's backups wait for long, and are looked at in their turn.
+func (f *field) besiege(t *testing.T, s scene, kinds []kind) {
+	var frames [][]byte
+	for _, k := range kinds {
+		list := k.frames(t)
+		frames = append(frames, list[:min(len(list), turns)]...)
+	}
+	soon := slices.DeleteFunc(slices.Clone(f.ways), func(w way) bool { return w.old && !s.old })
+	longest := time.Duration(0)
+	for _, w := range soon {
+		longest = max(longest, w.down())
+	}
+	wave := startFlood(t, f.evil, asked*len(s.targets()), calm+longest+2*pairtest.Noise, frames)
+	pairtest.Until(t, time.Now().Add(calm))
+	f.cutOff(t, soon...)
+	t.Logf("flooded with %d packets a second", wave.end(t).rate())
+}
+
+// count is what a host counts of a virtual router.
+type count struct {
+	host   string
+	vrid   uint8
+	reason string
+}
+
+// tally is what came of a count in the floods of one kind.
 type tally struct {
 	kind    kind
 	before  uint64 // what it had counted
 	packets int
 }
 
-// counter is the virtual router that counts a kind of packets.
-func (s scene) counter(k kind) uint8 {
-	if strings.HasPrefix(k.reason, "auth-") {
-		return s.signed
-	}
-	return s.vrid
-}
-
 // endure floods the pair with one kind of packets.
-func (f *field) endure(t *testing.T, s scene, k kind, counts map[string]*tally) {
+func (f *field) endure(t *testing.T, s scene, k kind, counts map[count]*tally) {
 	frames := k.frames(t)
-	if before := counts[k.at+k.reason]; before != nil {
-		f.told(t, s, before) // each kind is counted by itself
+	key := count{k.at, k.vrid, k.reason}
+	if before := counts[key]; before != nil {
+		f.told(t, before) // each kind is counted by itself
 	}
-	c := &tally{kind: k, before: f.refused(t, k, s.counter(k))}
-	counts[k.at+k.reason] = c
+	c := &tally{kind: k, before: f.refused(t, k)}
+	counts[key] = c
 	span := lasts
 	if !k.kernel {
 		span = s.readLasts()
 	}
-	used, before := cpu(t, f.c), received(t, f.c)
-	from := time.Now()
-	o := startFlood(t, f.evil, asked*victims(frames), span, frames).end(t)
-	took, after, use := time.Since(from), received(t, f.c), cpu(t, f.c)
-	rate := 0
-	for name := range after {
-		rate = max(rate, int(float64(after[name]-before[name])/o.Took.Seconds()))
+	best, excuse := 0, ""
+	for range floods {
+		rate, o := f.pour(t, s, frames, span)
+		best, c.packets = max(best, rate), c.packets+o.Packets
+		if best >= fullRate {
+			break
+		}
+		if o.waited() > o.Took/10 {
+			excuse = fmt.Sprintf("; the flooder waited for a processor for %v of %v", o.waited(), o.Took)
+		}
 	}
-	f.rates, f.flooded, f.waited = append(f.rates, rate), f.flooded+o.Took, f.waited+o.waited()
-	c.packets = o.Packets
-	t.Logf("%d packets a second, of %d that the machine can carry; lb1 used %.0f%%, lb2 %.0f%% of a core", rate, o.limit(),
-		100*(use["lb1"]-used["lb1"]).Seconds()/took.Seconds(), 100*(use["lb2"]-used["lb2"]).Seconds()/took.Seconds())
-	if busy := o.Took * 9 / 10; rate < fullRate && o.Ran < busy && o.waited() < o.Took-busy {
-		t.Errorf("%d packets a second reached the victim of a flooder that ran for %v and waited for a processor for %v of %v", rate, o.Ran, o.waited(), o.Took)
+	f.rates = append(f.rates, best)
+	if best < fullRate && excuse == "" {
+		t.Errorf("%d packets a second reached the victims, want %d", best, fullRate)
+	} else if best < fullRate {
+		t.Logf("%d packets a second reached the victims, not %d%s", best, fullRate, excuse)
 	}
 }
 
+// pour floods once. It returns how many packets a second reached each victim.
+func (f *field) pour(t *testing.T, s scene, frames [][]byte, span time.Duration) (rate int, o outpour) {
+	t.Helper()
+	victims, streams := s.victims(frames)
+	used, before, from := cpu(t, f.c), received(t, f.c), time.Now()
+	o = startFlood(t, f.evil, asked*streams, span, frames).end(t)
+	took, after, use := time.Since(from), received(t, f.c), cpu(t, f.c)
+	rate = math.MaxInt
+	for _, name := range victims {
+		rate = min(rate, int(float64(after[name]-before[name])/o.Took.Seconds()))
+	}
+	t.Logf("%d packets a second, of %d that the machine can carry; lb1 used %.0f%%, lb2 %.0f%% of a core", rate, o.limit()/streams,
+		100*(use["lb1"]-used["lb1"]).Seconds()/took.Seconds(), 100*(use["lb2"]-used["lb2"]).Seconds()/took.Seconds())
+	return rate, o
+}
+
+// victims are the hosts that frames go to, and streams how many times these must be sent that each has its share: what goes to the
+// group the switch sends to both.
+func (s scene) victims(frames [][]byte) (hosts []string, streams int) {
+	macs := map[string]bool{}
+	for _, f := range frames {
+		macs[string(f[:6])] = true
+	}
+	for _, e := range s.ends() {
+		if macs[string(e.mac)] || macs[string(groupMACs[s.family])] {
+			hosts = append(hosts, e.name)
+		}
+	}
+	return hosts, len(macs)
+}
+
 // told asserts what a host counted of the packets of one reason. What the kernel drops is looked at now and then, and told later.
-func (f *field) told(t *testing.T, s scene, c *tally) {
+func (f *field) told(t *testing.T, c *tally) {
 	t.Helper()
 	var now uint64
 	labtest.Eventually(t, toldBound, func() (bool, string) {
-		now = f.refused(t, c.kind, s.counter(c.kind))
+		now = f.refused(t, c.kind)
 		return now > c.before, fmt.Sprintf("%s counts nothing as %s", c.kind.at, c.kind.reason)
 	})
 	told := now - c.before
@@ -270,12 +386,6 @@ func (f *field) told(t *testing.T, s scene, c *tally) {
 	if most := uint64(c.packets)/few + 64; c.kind.kernel && told > most {
 		t.Errorf("%s counts %d of %d packets as %s; the kernel should have dropped all but %d", c.kind.at, told, c.packets, c.kind.reason, most)
 	}
-}
-
-// victims is to how many hosts frames go, each of which has its share.
-func victims(frames [][]byte) int {
-	to := slices.SortedFunc(slices.Values(frames), func(a, b []byte) int { return bytes.Compare(a[:6], b[:6]) })
-	return len(slices.CompactFunc(to, func(a, b []byte) bool { return bytes.Equal(a[:6], b[:6]) }))
 }
 
 // logged counts each host's lines about refused adverts.
@@ -288,9 +398,9 @@ func (f *field) logged() map[string]int {
 }
 
 // refused is how many packets of a kind its host has counted.
-func (f *field) refused(t *testing.T, k kind, vrid uint8) uint64 {
+func (f *field) refused(t *testing.T, k kind) uint64 {
 	t.Helper()
-	i, err := f.c.Get(k.at).Instance(t, nameOf(vrid))
+	i, err := f.c.Get(k.at).Instance(t, nameOf(k.vrid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,18 +410,13 @@ func (f *field) refused(t *testing.T, k kind, vrid uint8) uint64 {
 	return 0
 }
 
-// judge asserts of all floods that they were floods.
+// judge says of all floods how large they were.
 func (f *field) judge(t *testing.T) {
-	total, full := 0, 0
+	full := 0
 	for _, r := range f.rates {
-		total += r
 		if r >= fullRate {
 			full++
 		}
 	}
-	average := total / max(len(f.rates), 1)
-	t.Logf("%d of %d floods reached the victims with %d packets a second or more; the average is %d, the least %d; for %v of %v the flooder had no processor", full, len(f.rates), fullRate, average, slices.Min(f.rates), f.waited, f.flooded)
-	if average < leastRate && f.waited < f.flooded/2 {
-		t.Errorf("the floods had %d packets a second on the average, want %d; the flooder waited for a processor for %v of %v", average, leastRate, f.waited, f.flooded)
-	}
+	t.Logf("%d of %d kinds reached the victims with %d packets a second or more, the least with %d", full, len(f.rates), fullRate, slices.Min(f.rates))
 }

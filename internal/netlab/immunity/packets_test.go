@@ -16,7 +16,8 @@ import (
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
-const interval = 200 * time.Millisecond
+// interval is that of the pair's instances, but for those whose adverts are swift.
+const interval, swiftInterval = 200 * time.Millisecond, 20 * time.Millisecond
 
 // strangerMAC is none of the lab's hosts.
 var strangerMAC = net.HardwareAddr{0x02, 0, 0, 0, 0xbb, 0x66}

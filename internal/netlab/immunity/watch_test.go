@@ -2,7 +2,10 @@ package immunity
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,18 +21,29 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
-// voice is the adverts that a host sends.
+// voice is adverts that passed a host's interface, by the kernel's clock.
 type voice struct {
-	proc *netlab.Proc // prints them, each with its time
-	last string       // line that was read
-	at   map[uint8][]time.Time
+	proc     *netlab.Proc // prints them, each with its time
+	priority int          // of those that count; 0: all
+	last     string       // line that was read
+	at       map[uint8][]time.Time
 }
 
-// watch begins to record the adverts that a host sends, and not what is sent to it.
-func watch(t *testing.T, h *netlab.Host) *voice {
+// of is the adverts with a priority.
+func (v *voice) of(priority int) *voice {
+	return &voice{proc: v.proc, priority: priority, at: map[uint8][]time.Time{}}
+}
+
+// watch begins to record the adverts that a host sends, and those that it receives from some MAC addresses, and not what strangers
+// send. Its filter is the kernel's.
+func watch(t *testing.T, h *netlab.Host, senders ...net.HardwareAddr) *voice {
 	t.Helper()
 	labtest.Require(t, "tcpdump")
-	p, err := h.Start("tcpdump", "-ttlnn", "--immediate-mode", "-i", netlab.Interface, fmt.Sprintf("ether src %s and (ip proto 112 or ip6 proto 112)", h.MAC()))
+	which := []string{"outbound"}
+	for _, mac := range senders {
+		which = append(which, "ether src "+mac.String())
+	}
+	p, err := h.Start("tcpdump", "-ttlnn", "--immediate-mode", "-i", netlab.Interface, fmt.Sprintf("(%s) and (ip proto 112 or ip6 proto 112)", strings.Join(which, " or ")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +53,7 @@ func watch(t *testing.T, h *netlab.Host) *voice {
 	return &voice{proc: p, at: map[uint8][]time.Time{}}
 }
 
-// adverts are when those of each virtual router went out. Only what is new is read: a test asks often, and of much.
+// adverts are when those of each virtual router passed. Only what is new is read: a test asks often, and of much.
 func (v *voice) adverts() map[uint8][]time.Time {
 	text := v.proc.Output()
 	text = text[:strings.LastIndexByte(text, '\n')+1]
@@ -50,11 +64,12 @@ func (v *voice) adverts() map[uint8][]time.Time {
 		v.last = line
 		var sec, micro int64
 		var vrid uint8
+		var priority int
 		_, rest, _ := strings.Cut(line, ", vrid ")
 		if n, _ := fmt.Sscanf(line, "%d.%d ", &sec, &micro); n != 2 {
 			continue
 		}
-		if n, _ := fmt.Sscanf(rest, "%d,", &vrid); n == 1 {
+		if n, _ := fmt.Sscanf(rest, "%d, prio %d,", &vrid, &priority); n == 2 && (v.priority == 0 || priority == v.priority) {
 			v.at[vrid] = append(v.at[vrid], time.Unix(sec, micro*1000))
 		}
 	}
@@ -121,13 +136,19 @@ func watchQueue(t *testing.T, pid int) *queue {
 	q.stopped.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		at, last := time.Now(), shares(pid)
-		for ctx.Err() == nil {
+		w := threads{}
+		defer w.forget()
+		w.find(pid)
+		at, last := time.Now(), w.shares()
+		for n := 1; ctx.Err() == nil; n++ {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 			}
-			now, next := time.Now(), shares(pid)
+			if n%10 == 0 {
+				w.find(pid) // the daemon makes one now and then
+			}
+			now, next := time.Now(), w.shares()
 			l := look{at, now, map[string]share{}}
 			for thread, s := range next {
 				before := last[thread]
@@ -146,39 +167,67 @@ func watchQueue(t *testing.T, pid int) *queue {
 	return q
 }
 
-// shares reads /proc/PID/task/TID/schedstat: for how long each thread has run in all, and waited.
-func shares(pid int) map[string]share {
-	threads := map[string]share{}
-	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
-	for _, path := range paths {
-		var s share
-		data, err := os.ReadFile(path)
-		if n, _ := fmt.Sscan(string(data), &s.ran, &s.waited); err == nil && n == 2 { // else the thread has ended
-			threads[path] = s
+// threads are the open files /proc/PID/task/TID/schedstat of a process: to open them costs more than to read them.
+type threads map[string]*os.File
+
+// find opens what is new.
+func (w threads) find(pid int) {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	list, _ := os.ReadDir(dir) // none: the process has ended
+	for _, e := range list {
+		if w[e.Name()] != nil {
+			continue
+		}
+		if f, err := os.Open(filepath.Join(dir, e.Name(), "schedstat")); err == nil { // else the thread has ended
+			w[e.Name()] = f
 		}
 	}
-	return threads
 }
 
-// worst is how long the thread that waited longest did so in a time, and how much of that is no doing of the process itself: a thread
-// may have waited for its siblings.
-func (q *queue) worst(from, to time.Time) (waited, excused time.Duration) {
+// shares reads for how long each thread has run in all, and waited. It forgets those that have ended.
+func (w threads) shares() map[string]share {
+	all := map[string]share{}
+	var buffer [64]byte
+	for thread, f := range w {
+		n, err := f.ReadAt(buffer[:], 0)
+		ran, rest, _ := strings.Cut(string(buffer[:n]), " ")
+		waited, _, ok := strings.Cut(rest, " ")
+		if !ok || err != nil && !errors.Is(err, io.EOF) {
+			f.Close()
+			delete(w, thread)
+			continue
+		}
+		all[thread] = share{nanoseconds(ran), nanoseconds(waited)}
+	}
+	return all
+}
+
+func (w threads) forget() {
+	for _, f := range w {
+		f.Close()
+	}
+}
+
+// nanoseconds is what the kernel writes as a number.
+func nanoseconds(text string) time.Duration {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return time.Duration(n)
+}
+
+// waited is how long others had the processors in a time while the process wanted one: what its threads waited, one after another, but
+// for what they ran meanwhile, for which the others of them may have waited.
+func (q *queue) waited(from, to time.Time) (others time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	sums, all := map[string]share{}, time.Duration(0)
 	for _, l := range q.looks {
 		if l.to.Before(from) || l.from.After(to) {
 			continue
 		}
-		for thread, s := range l.threads {
-			sums[thread] = share{sums[thread].ran + s.ran, sums[thread].waited + s.waited}
-			all += s.ran
+		for _, s := range l.threads {
+			others += s.waited - s.ran
 		}
 	}
-	for _, s := range sums {
-		waited, excused = max(waited, s.waited), max(excused, s.waited-(all-s.ran))
-	}
-	return waited, excused
+	return min(max(others, 0), to.Sub(from))
 }
 
 // received is how many packets each host's interface has received.
