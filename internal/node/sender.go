@@ -82,7 +82,7 @@ func (m *member) senderOf(n *Node, now time.Time, from netip.Addr) *sender {
 
 func (m *member) forgetOne(n *Node) {
 	var oldest netip.Addr
-	var o *sender // it; a flood of forged senders comes here with each packet
+	var o *sender // it
 	for from, s := range m.senders {
 		if o == nil || (s.accepted == 0) != (o.accepted == 0) && s.accepted == 0 ||
 			(s.accepted == 0) == (o.accepted == 0) && (s.at.Before(o.at) || s.at.Equal(o.at) && from.Less(oldest)) {
@@ -105,11 +105,16 @@ func (m *member) isNews(n *Node, now time.Time, s *sender, fault string) bool {
 		s.told[fault] = now
 		return false
 	}
-	if !m.news.any(now, maxNews) || !n.news.any(now, maxHostNews) || len(s.held) >= maxNews {
+	if !m.mayTell(n, now) || len(s.held) >= maxNews {
 		return false
 	}
 	s.told[fault] = now
 	return true
+}
+
+// mayTell says whether there is room for a line in the log.
+func (m *member) mayTell(n *Node, now time.Time) bool {
+	return m.news.any(now, maxNews) && n.news.any(now, maxHostNews)
 }
 
 // tell logs a line about a sender once its MAC address is known; it is waited for until its next packet.
@@ -144,10 +149,13 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 
 // refuse counts an advert that is not accepted, and tells of it when that is news.
 func (m *member) refuse(n *Node, now time.Time, ev Refused) {
-	s := m.senderOf(n, now, ev.From)
-	m.release(n, ev.From, s)
 	reason := vrrp.ReasonOf(ev.Err)
 	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now}, ev.Err.Error)
+	if m.senders[ev.From] == nil && len(m.senders) >= maxSenders && !m.mayTell(n, now) {
+		return // a flood of forged senders comes here with each packet
+	}
+	s := m.senderOf(n, now, ev.From)
+	m.release(n, ev.From, s)
 	s.refused = reason
 	if m.isNews(n, now, s, reason) {
 		m.tell(n, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
