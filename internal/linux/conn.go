@@ -320,12 +320,12 @@ func (c *Conn) Run(ctx context.Context, deliver func(Packet)) error {
 func (c *Conn) packets() func() (p Packet, ok bool, err error) {
 	buffer, oob := make([]byte, maxPacket), make([]byte, maxControl)
 	var n, oobn, flags int
-	var from unix.Sockaddr
+	var from syscall.Sockaddr
 	var err error
 	receive := func(fd uintptr) {
 		for again := true; again; again = errors.Is(err, unix.EINTR) {
 			if c.v6 {
-				n, oobn, flags, from, err = unix.Recvmsg(int(fd), buffer, oob, unix.MSG_DONTWAIT)
+				n, oobn, flags, from, err = syscall.Recvmsg(int(fd), buffer, oob, unix.MSG_DONTWAIT) // unix's asks for the socket's protocol too
 			} else {
 				n, err = unix.Read(int(fd), buffer) // all that is asked for is in the IP header
 			}

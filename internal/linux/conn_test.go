@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -414,7 +415,7 @@ func FuzzParse6(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b, hops, destination []byte) {
 		oob := append(controlMessage(unix.IPV6_HOPLIMIT, hops), controlMessage(unix.IPV6_PKTINFO, append(destination, 0, 0, 0, 0))...)
 		for _, oob := range [][]byte{oob, hops, oob[:len(oob)/2]} {
-			p, ok := parse6(b, oob, &unix.SockaddrInet6{})
+			p, ok := parse6(b, oob, &syscall.SockaddrInet6{})
 			if ok && (p.TTL < 0 || !p.Destination.Is6() || !bytes.Equal(p.Payload, b)) {
 				t.Errorf("%x with %x is read as %+v", b, oob, p)
 			}

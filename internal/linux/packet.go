@@ -3,6 +3,7 @@ package linux
 import (
 	"encoding/binary"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -47,8 +48,8 @@ func header6(b []byte) (Packet, bool) {
 }
 
 // parse6 takes what a raw IPv6 socket received: the message, with hop limit and destination in control messages.
-func parse6(b, oob []byte, from unix.Sockaddr) (Packet, bool) {
-	source, ok := from.(*unix.SockaddrInet6)
+func parse6(b, oob []byte, from syscall.Sockaddr) (Packet, bool) {
+	source, ok := from.(*syscall.SockaddrInet6)
 	if !ok {
 		return Packet{}, false
 	}
