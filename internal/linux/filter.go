@@ -63,7 +63,7 @@ type Accept struct {
 
 // vrrpFilter drops in the kernel what cannot be an advertisement for one of the routers. A load beyond the packet's end drops
 // it. Without senders it is left to the reader who sends to unicast routers. (Checksums are, too: a program without loops would need a
-// few instructions for every byte.)
+// few instructions for every byte, and IPV6_CHECKSUM sums the trailer of a signed advert, which its checksum leaves out.)
 func vrrpFilter(v6 bool, accepts []Accept, senders bool) []bpf.Instruction {
 	var p program
 	if v6 {
