@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // Bounds of looking up the peers' names.
@@ -19,7 +19,7 @@ const (
 	// A name without an address, or whose host is not heard, is looked up again after 5, 10, 20, 30, 30 .. s: a backup is silent for
 	// good, and may be another host by now. It is never looked up sooner than after the first of these, whoever asks for it.
 	minLookupGap, maxLookupGap = 5 * time.Second, 30 * time.Second
-	// maxNameAddresses is how many addresses of a name are used.
+	// maxNameAddresses is how many addresses of a name are used, in a family.
 	maxNameAddresses = 16
 	// askQueue is how many wishes of the loop may wait. One that finds no room is dropped: what it came of goes on, or was nothing.
 	askQueue = 64
@@ -29,7 +29,7 @@ const (
 // goroutine waits for them, and the loop hears of what was found.
 type names struct {
 	*Daemon
-	lookup  func(ctx context.Context, name string) ([]netip.Addr, error)
+	lookup  resolver
 	known   atomic.Pointer[map[string][]netip.Addr] // the newest addresses of each name
 	renamed chan struct{}                           // there is a new configuration
 	asked   chan []string                           // names that the loop wants looked up now
@@ -40,15 +40,16 @@ type names struct {
 
 // name is one of them.
 type name struct {
-	ips    []netip.Addr
-	err    error
-	known  bool      // it was looked up
-	busy   bool      // it is being looked up
-	wanted bool      // somebody asked, since the last look-up began
-	began  time.Time // when that did
-	looked time.Time // when it ended, or was found unnecessary
-	at     time.Time // when the next one is due, if nobody asks
-	gap    time.Duration
+	families []vrrp.Family // in which addresses are needed; nil: not known yet
+	ips      []netip.Addr
+	err      error
+	known    bool      // it was looked up
+	busy     bool      // it is being looked up
+	wanted   bool      // somebody asked, since the last look-up began
+	began    time.Time // when that did
+	looked   time.Time // when it ended, or was found unnecessary
+	at       time.Time // when the next one is due, if nobody asks
+	gap      time.Duration
 }
 
 // next is when a name is to be looked up.
@@ -60,10 +61,7 @@ func (m *name) next() time.Time {
 }
 
 func newNames(d *Daemon) *names {
-	n := &names{Daemon: d, renamed: make(chan struct{}, 1), asked: make(chan []string, askQueue), of: map[string]*name{}}
-	n.lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
-		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	}
+	n := &names{Daemon: d, lookup: strict, renamed: make(chan struct{}, 1), asked: make(chan []string, askQueue), of: map[string]*name{}}
 	n.known.Store(&map[string][]netip.Addr{})
 	return n
 }
@@ -97,8 +95,8 @@ func (n *names) run(ctx context.Context) error {
 		n.follow(n.cfg.Load())
 		now := time.Now()
 		for _, text := range n.due(ctx, now) {
-			n.of[text].begin(now)
-			lookups.Go(func() { n.look(ctx, text, results) })
+			families := n.of[text].begin(now)
+			lookups.Go(func() { n.look(ctx, text, families, results) })
 		}
 		timer := time.NewTimer(n.idle())
 		select {
@@ -119,16 +117,18 @@ func (n *names) run(ctx context.Context) error {
 	}
 }
 
-// begin takes note that a name is being looked up.
-func (m *name) begin(now time.Time) { m.busy, m.wanted, m.began = true, false, now }
+// begin takes note that a name is being looked up, and says in which families.
+func (m *name) begin(now time.Time) []vrrp.Family {
+	m.busy, m.wanted, m.began = true, false, now
+	return m.families
+}
 
 // look looks one name up, and hands over what it found.
-func (n *names) look(ctx context.Context, text string, results chan<- node.Resolved) {
+func (n *names) look(ctx context.Context, text string, families []vrrp.Family, results chan<- node.Resolved) {
 	look, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	ips, err := n.lookup(look, text)
 	select {
-	case results <- node.Resolved{Name: text, Addresses: plain(ips), Err: err}:
+	case results <- n.lookup.find(look, text, families):
 	case <-ctx.Done():
 	}
 }
@@ -159,18 +159,31 @@ func (n *names) follow(cfg *config.Config) {
 		return
 	}
 	n.followed = cfg
-	wanted := map[string]*name{}
+	needed := map[string][]vrrp.Family{}
 	for _, i := range cfg.Instances {
 		for _, p := range i.Peers {
-			if p.Name == "" {
-				continue
-			}
-			if wanted[p.Name] = n.of[p.Name]; wanted[p.Name] == nil {
-				wanted[p.Name] = &name{}
+			if p.Name != "" {
+				needed[p.Name] = append(needed[p.Name], i.Families()...)
 			}
 		}
 	}
+	wanted := map[string]*name{}
+	for text, families := range needed {
+		if wanted[text] = n.of[text]; wanted[text] == nil {
+			wanted[text] = &name{}
+		}
+		wanted[text].need(families)
+	}
 	n.of = wanted
+}
+
+// need takes note of the families in which a name needs addresses. It is looked up at once for one that a reload brings.
+func (m *name) need(families []vrrp.Family) {
+	if m.families != nil && slices.ContainsFunc(families, func(f vrrp.Family) bool { return !slices.Contains(m.families, f) }) {
+		m.wanted, m.at = true, time.Time{}
+	}
+	slices.Sort(families)
+	m.families = slices.Compact(families)
 }
 
 // due lists the names to look up. One whose host is heard needs no look, unless somebody asks for it.
@@ -217,23 +230,25 @@ func (n *names) take(ctx context.Context, now time.Time, r node.Resolved) {
 	if m == nil || !m.busy {
 		return // a reload removed it meanwhile
 	}
-	first, failed := !m.known, m.err
+	first, failed, ips := !m.known, m.err, node.Keep(m.ips, r.Addresses)
 	m.known, m.busy, m.err, m.looked = true, false, r.Err, now
 	m.gap = min(max(2*m.gap, minLookupGap), maxLookupGap)
 	m.at = now.Add(m.gap)
+	same := slices.Equal(m.ips, ips)
 	switch {
-	case r.Err != nil && failed != nil && failed.Error() == r.Err.Error():
+	case same && r.Err != nil && failed != nil && failed.Error() == r.Err.Error():
 		return
 	case r.Err != nil:
-		n.log.Warn("a peer's name cannot be resolved", "peer", r.Name, "addresses", m.ips, "error", r.Err)
-	case slices.Equal(m.ips, r.Addresses):
-		if failed == nil && !first {
-			return
-		}
-		n.log.Info("a peer's name is resolved again", "peer", r.Name, "addresses", m.ips)
+		n.log.Warn("a peer's name cannot be resolved", "peer", r.Name, "addresses", ips, "error", r.Err)
+	case same && failed == nil && !first:
+		return
+	case same:
+		n.log.Info("a peer's name is resolved again", "peer", r.Name, "addresses", ips)
 	default:
-		n.log.Info("a peer's name is resolved", "peer", r.Name, "addresses", r.Addresses, "before", m.ips)
-		m.ips = r.Addresses
+		n.log.Info("a peer's name is resolved", "peer", r.Name, "addresses", ips, "before", m.ips)
+	}
+	if !same {
+		m.ips = ips
 		n.open(ctx)
 	}
 	n.save()
@@ -282,7 +297,7 @@ func (n *names) recall() (told []node.Resolved) {
 	return told
 }
 
-// plain sorts addresses, each once and in its own family's form, and cuts a list that is no host's.
+// plain sorts addresses, each once and in its own family's form, and cuts a family's list that is no host's.
 func plain(ips []netip.Addr) []netip.Addr {
 	out := make([]netip.Addr, len(ips))
 	for k, ip := range ips {
@@ -290,5 +305,9 @@ func plain(ips []netip.Addr) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	out = slices.Compact(out)
-	return out[:min(len(out), maxNameAddresses)]
+	first6 := slices.IndexFunc(out, netip.Addr.Is6)
+	if first6 < 0 {
+		first6 = len(out)
+	}
+	return slices.Concat(out[:min(first6, maxNameAddresses)], out[first6:min(len(out), first6+maxNameAddresses)])
 }

@@ -2,8 +2,8 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // zone is a name service.
@@ -24,6 +25,7 @@ type zone struct {
 	mu    sync.Mutex // guards what follows
 	ips   map[string][]netip.Addr
 	slow  map[string]bool // it never answers
+	fails map[string]bool // "ip6 lb2": it answers that with a failure
 	asked []string        // each name with the second
 }
 
@@ -36,18 +38,36 @@ func (z *zone) set(name string, ips ...string) {
 	}
 }
 
-func (z *zone) lookup(started time.Time) func(context.Context, string) ([]netip.Addr, error) {
-	return func(ctx context.Context, name string) ([]netip.Addr, error) {
+// fail has it fail for names in a family, and for no others.
+func (z *zone) fail(questions ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.fails = map[string]bool{}
+	for _, q := range questions {
+		z.fails[q] = true
+	}
+}
+
+func (z *zone) lookup(started time.Time) resolver {
+	return func(ctx context.Context, network, name string) ([]netip.Addr, error) {
 		z.mu.Lock()
-		z.asked = append(z.asked, fmt.Sprintf("%s %s", name, time.Since(started)))
-		ips, slow := z.ips[name], z.slow[name]
+		if network != "ip" { // with which a name is asked for again that has none
+			z.asked = append(z.asked, fmt.Sprintf("%s %s", name, time.Since(started)))
+		}
+		ips, slow, fails := slices.Clone(z.ips[name]), z.slow[name], z.fails[network+" "+name]
 		z.mu.Unlock()
 		if slow {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
+		if fails {
+			return nil, &net.DNSError{Err: "server misbehaving", Name: name, IsTemporary: true}
+		}
+		ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
+			return network != "ip" && network != fmt.Sprintf("ip%d", vrrp.FamilyOf(ip.Unmap()))
+		})
 		if len(ips) == 0 {
-			return nil, errors.New("no such host")
+			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 		}
 		return ips, nil
 	}
@@ -161,9 +181,9 @@ func TestNamesAreResolvedAndFollowed(t *testing.T) {
 		n.z.slow["lb3"] = true
 		stop := n.run(t)
 		defer stop()
-		equal(t, "at start", []string{"lb1 [10.0.0.11 fe80::11] <nil>", "lb2 [10.0.0.12] <nil>"}, n.told())
+		equal(t, "at start", []string{"lb1 [10.0.0.11] <nil>", "lb2 [10.0.0.12] <nil>"}, n.told())
 		time.Sleep(6 * time.Second)
-		equal(t, "later, of a name service that does not answer", []string{"lb3 [] context deadline exceeded"}, n.told())
+		equal(t, "later, of a name service that does not answer", []string{"lb3 [] IPv4: context deadline exceeded"}, n.told())
 		if got := n.d.accept(&n.d.cfg.Load().Instances[0], 4).Peers; fmt.Sprint(got) != "[10.0.0.11 10.0.0.12]" || n.opened != 2 {
 			t.Errorf("after %d changes the sockets hear %v", n.opened, got)
 		}
@@ -172,13 +192,13 @@ func TestNamesAreResolvedAndFollowed(t *testing.T) {
 		n.z.set("lb2", "10.0.0.22")
 		n.z.set("lb1")
 		time.Sleep(maxLookupGap + lookupTimeout)
-		equal(t, "a name that is another host's, and one that is lost", []string{"lb1 [] no such host", "lb2 [10.0.0.22] <nil>"}, n.told())
-		if got := n.d.found("lb1"); fmt.Sprint(got) != "[10.0.0.11 fe80::11]" {
+		equal(t, "a name that is another host's, and one that is lost", []string{"lb1 [] lookup lb1: no such host", "lb2 [10.0.0.22] <nil>"}, n.told())
+		if got := n.d.found("lb1"); fmt.Sprint(got) != "[10.0.0.11]" {
 			t.Errorf("of the lost name the sockets know %v", got)
 		}
 		n.z.set("lb1", "10.0.0.11", "fe80::11")
 		time.Sleep(2 * maxLookupGap)
-		equal(t, "the lost name that is found again", []string{"lb1 [10.0.0.11 fe80::11] <nil>"}, n.told())
+		equal(t, "the lost name that is found again", []string{"lb1 [10.0.0.11] <nil>"}, n.told())
 	})
 }
 
@@ -287,7 +307,7 @@ func TestNamesOutliveTheDaemon(t *testing.T) {
 			recalled = append(recalled, fmt.Sprintf("%s %v %v", r.Name, r.Addresses, r.Err))
 		}
 		slices.Sort(recalled)
-		equal(t, "it knows", []string{"lb1 [10.0.0.11] <nil>", "lb2 [10.0.0.12 fe80::12] <nil>", "lb3 [] no such host"}, recalled)
+		equal(t, "it knows", []string{"lb1 [10.0.0.11] <nil>", "lb2 [10.0.0.12] <nil>", "lb3 [] lookup lb3: no such host"}, recalled)
 		if got := cleanup.d.accept(&cleanup.d.cfg.Load().Instances[0], 4).Peers; fmt.Sprint(got) != "[10.0.0.11 10.0.0.12]" {
 			t.Errorf("the sockets hear %v", got)
 		}

@@ -158,7 +158,7 @@ func (c *contrast) targets(n *Node, m *member) {
 	case group:
 		c.add("destination", false, m.family.Group(), "the peers alone", "remove peers")
 		return
-	case !m.own.whole() || slices.ContainsFunc(cfg.Peers, func(p Peer) bool { return n.problem(p) != "" }):
+	case !m.own.whole() || slices.ContainsFunc(cfg.Peers, func(p Peer) bool { return n.problem(m, p) != "" }):
 		return // not all are known yet, there or here
 	}
 	var ours []netip.Addr

@@ -94,7 +94,8 @@ type (
 		IP        netip.Addr
 		MAC       string
 	}
-	// Resolved says which addresses the name of a peer has, or why that is not known: then those that were known stay.
+	// Resolved says which addresses the name of a peer has, and why that may not be all. In a family of which it names none, those that
+	// were known stay.
 	Resolved struct {
 		Name      string
 		Addresses []netip.Addr

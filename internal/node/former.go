@@ -24,7 +24,7 @@ func (m *member) await(brought []string) {
 // waits says whether the outlets of before a reload count on: a name that it brought has no address, or all of them lead to no
 // other host of the family.
 func (n *Node) waits(m *member) bool {
-	return len(m.awaited) > 0 && (slices.ContainsFunc(m.awaited, func(name string) bool { return n.problem(Peer{Name: name}) != "" }) ||
+	return len(m.awaited) > 0 && (slices.ContainsFunc(m.awaited, func(name string) bool { return n.problem(m, Peer{Name: name}) != "" }) ||
 		len(n.destinations(m, n.links[m.of.cfg.Interface])) == 0)
 }
 
@@ -52,7 +52,7 @@ func (m *member) inGroup() bool { return len(m.outlets) == 1 && m.outlets[0].to.
 
 // tellFormer tells of a name that was looked up in vain, and keeps a virtual router with whom it spoke before.
 func (n *Node) tellFormer(m *member, name string) {
-	problem := n.problem(Peer{Name: name})
+	problem := n.problem(m, Peer{Name: name})
 	if n.names[name] == nil || problem == "" || !slices.Contains(m.awaited, name) {
 		return
 	}

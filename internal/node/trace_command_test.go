@@ -219,7 +219,7 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 		return link(h, strings.Join(args, " "))
 	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
 		return tr.replay(h, args)
-	case "resolve": // resolve a lb2.example 10.0.0.2,10.0.0.3 | fails no such host
+	case "resolve": // resolve a lb2.example 10.0.0.2,10.0.0.3 fails IPv6: timeout
 		return resolve(h, args)
 	case "heard": // heard b 100 from 10.0.0.9 interval=2s mac=02:..:99:08 eth1: an advert of a host outside the cluster
 		return tr.heard(h, args)
@@ -412,13 +412,15 @@ func (tr *tracer) heard(h *sim.Host, args []string) error {
 // resolve tells what was found about a peer's name.
 func resolve(h *sim.Host, args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("want: resolve HOST NAME ADDRESSES | fails WHY")
+		return fmt.Errorf("want: resolve HOST NAME [ADDRESSES] [fails WHY]")
 	}
-	ev := node.Resolved{Name: args[0]}
-	if args[1] == "fails" {
-		ev.Err = fmt.Errorf("%s", strings.Join(args[2:], " "))
-	} else {
-		for text := range strings.SplitSeq(args[1], ",") {
+	ev, found := node.Resolved{Name: args[0]}, args[1:]
+	if k := slices.Index(found, "fails"); k >= 0 {
+		ev.Err = fmt.Errorf("%s", strings.Join(found[k+1:], " "))
+		found = found[:k]
+	}
+	for _, list := range found {
+		for text := range strings.SplitSeq(list, ",") {
 			ev.Addresses = append(ev.Addresses, netip.MustParseAddr(text))
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -12,8 +13,8 @@ import (
 
 // resolved is what is known of a peer's name.
 type resolved struct {
-	ips    []netip.Addr // the newest that were found, and can be a host's
-	err    error        // why the last look-up found none
+	ips    []netip.Addr // in each family the newest that were found, and can be a host's, be it this one's loopback
+	err    error        // why the last look-up may not have found all
 	waited time.Time    // when a backup last waited as long again because of it; see becameKnown
 }
 
@@ -97,7 +98,7 @@ func (n *Node) destinations(m *member, l *link) []*outlet {
 	return out
 }
 
-// listed are the addresses of the peers, this host's own among them, each with the name that has it, or none.
+// listed are the addresses of the peers, this host's own among them but a loopback, each with the name that has it, or none.
 func (n *Node) listed(m *member) iter.Seq2[netip.Addr, string] {
 	return func(yield func(netip.Addr, string) bool) {
 		for _, p := range m.of.cfg.Peers {
@@ -109,7 +110,7 @@ func (n *Node) listed(m *member) iter.Seq2[netip.Addr, string] {
 				}
 			}
 			for _, ip := range ips {
-				if vrrp.FamilyOf(ip) == m.family && !yield(ip, p.Name) {
+				if vrrp.FamilyOf(ip) == m.family && !ip.IsLoopback() && !yield(ip, p.Name) {
 					return
 				}
 			}
@@ -183,7 +184,20 @@ func (n *Node) assessPeers(i *instance, s *standing) {
 	}
 }
 
-// resolved takes what was found about a peer's name. Addresses that cannot be found any more stay.
+// Keep is where a name leads: to the addresses that were found, and in a family of which none was, to those of before. A name service
+// that fails for one family must not take a peer away that is alive, and "there is none" is what it says of a zone that is half loaded.
+func Keep(before, found []netip.Addr) []netip.Addr {
+	ips := slices.Clone(found)
+	for _, ip := range before {
+		if !slices.ContainsFunc(found, func(other netip.Addr) bool { return vrrp.FamilyOf(other) == vrrp.FamilyOf(ip) }) {
+			ips = append(ips, ip)
+		}
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	return ips
+}
+
+// resolved takes what was found about a peer's name. Addresses that cannot be found any more stay, each family's by themselves.
 func (n *Node) resolved(now time.Time, ev Resolved) {
 	r := n.names[ev.Name]
 	first := r == nil
@@ -191,12 +205,10 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		r = &resolved{}
 		n.names[ev.Name] = r
 	}
-	r.err = ev.Err
-	before := r.ips
-	if ev.Err == nil {
-		r.ips, r.err = n.hosts(ev.Addresses)
-	}
-	another := slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !slices.Contains(before, ip) })
+	before, _ := n.hosts(r.ips)
+	found, err := n.hosts(ev.Addresses)
+	r.ips, r.err = Keep(before, found), cmp.Or(ev.Err, err)
+	another := slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !ip.IsLoopback() && !slices.Contains(before, ip) })
 	waited := r.waited
 	for _, i := range n.instances {
 		if !i.cfg.names(ev.Name) {
@@ -219,13 +231,13 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 }
 
 // hosts are those of a name's addresses that can be a host's. Debian gives a host's own name a loopback address: that is no
-// mistake, and no other host.
+// mistake, and no other host; see listed and problem.
 func (n *Node) hosts(found []netip.Addr) (ips []netip.Addr, err error) {
 	for _, ip := range found {
 		switch {
 		case len(n.index.address[ip]) > 0:
 			err = fmt.Errorf("%s is a virtual address; a peer is a host", ip)
-		case !ip.IsLoopback() && !ip.IsUnspecified() && !ip.IsMulticast():
+		case !ip.IsUnspecified() && !ip.IsMulticast():
 			ips = append(ips, ip)
 		}
 	}
@@ -256,24 +268,31 @@ func (n *Node) peerStatus(m *member) []PeerStatus {
 		}
 	}
 	for _, p := range m.of.cfg.Peers {
-		if problem := n.problem(p); problem != "" {
+		if problem := n.problem(m, p); problem != "" {
 			out = append(out, PeerStatus{Name: p.Name, Problem: problem})
 		}
 	}
 	return out
 }
 
-// problem says why a peer's name has no address; empty if it has one, or is this host's.
-func (n *Node) problem(p Peer) string {
-	r := n.names[p.Name]
+// problem says why a peer's name has no address of a virtual router's family; empty if it has one, or is this host's. One that is known to
+// have none is like an address of the other family in peers, if the instance has that one too.
+func (n *Node) problem(m *member, p Peer) string {
+	r, l := n.names[p.Name], n.links[m.of.cfg.Interface]
 	switch {
 	case p.Name == "":
 		return ""
 	case r == nil:
 		return "not resolved yet"
-	case len(r.ips) == 0 && r.err != nil:
-		return r.err.Error()
-	default:
+	case slices.ContainsFunc(r.ips, func(ip netip.Addr) bool {
+		return vrrp.FamilyOf(ip) == m.family || ip.IsLoopback() || !m.isOther(ip, l)
+	}):
 		return ""
+	case r.err != nil:
+		return r.err.Error()
+	case len(r.ips) > 0 && len(m.of.members) > 1:
+		return ""
+	default:
+		return fmt.Sprintf("it has no %s address", m.family)
 	}
 }

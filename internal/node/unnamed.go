@@ -22,7 +22,7 @@ func (n *Node) unnamed(i *instance) string {
 		return "none of its peers is known"
 	}
 	for _, p := range i.cfg.Peers {
-		if n.problem(p) != "" {
+		if slices.ContainsFunc(i.members, func(m *member) bool { return n.problem(m, p) != "" }) {
 			return fmt.Sprintf("the peer %q is not known", p.Name)
 		}
 	}
