@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -100,28 +101,30 @@ func TestTsharkAgrees(t *testing.T) {
 // not know the trailer, and sums it; keepalived does not (its own vector is judged beside ours), and without the trailer the
 // checksum is good.
 func TestTsharkOnSignedIPv4(t *testing.T) {
-	v := sealedVectors()[0]
+	v, old := sealedVectors()[0], sealedVectors()[2]
 	tests := []struct {
 		name       string
 		form       ChecksumForm
 		source, to netip.Addr
 		message    []byte
+		version    Version
 		should     string // the checksum that tshark computes
 	}{
-		{"keepalived's vector", v.form, v.source, v.destination, unhex(t, v.hex), "0x0546"},
-		{"ours", ChecksumPseudoHeader, v.source, GroupIPv4, sent(t, v.advert, keyed(Enforce), v.source, GroupIPv4, ChecksumPseudoHeader), "0xfa5c"},
-		{"ours to a peer", ChecksumPseudoHeader, v.source, peer4, sent(t, v.advert, keyed(Enforce), v.source, peer4, ChecksumPseudoHeader), "0x1773"},
-		{"ours, the RFC's checksum", ChecksumMessage, v.source, GroupIPv4, sent(t, v.advert, keyed(Enforce), v.source, GroupIPv4, ChecksumMessage), "0x0546"},
+		{"keepalived's vector", v.form, v.source, v.destination, unhex(t, v.hex), V3, "0x0546"},
+		{"ours", ChecksumPseudoHeader, v.source, GroupIPv4, sent(t, v.advert, keyed(Enforce), v.source, GroupIPv4, ChecksumPseudoHeader), V3, "0xfa5c"},
+		{"ours to a peer", ChecksumPseudoHeader, v.source, peer4, sent(t, v.advert, keyed(Enforce), v.source, peer4, ChecksumPseudoHeader), V3, "0x1773"},
+		{"ours, the RFC's checksum", ChecksumMessage, v.source, GroupIPv4, sent(t, v.advert, keyed(Enforce), v.source, GroupIPv4, ChecksumMessage), V3, "0x0546"},
+		{"VRRPv2", old.form, old.source, old.destination, sent(t, old.advert, keyed(Enforce), old.source, old.destination, old.form), V2, "0xcde8"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bare := tt.message[:len(tt.message)-TrailerLen]
 			frames := [][]byte{frame(ownMAC, tt.source, tt.to, tt.message), frame(ownMAC, tt.source, tt.to, bare)}
 			said := sharktest.Judge(t, frames, []string{tsharkForms[tt.form]}, asked)
-			if want := "0|02:00:00:00:00:01|3|51|200|||Bad checksum [should be " + tt.should + "]"; said[0] != want {
+			if want := fmt.Sprintf("0|02:00:00:00:00:01|%d|51|200|||Bad checksum [should be %s]", tt.version, tt.should); said[0] != want {
 				t.Errorf("signed: tshark says %q, want %q", said[0], want)
 			}
-			if want := "1|02:00:00:00:00:01|3|51|200|||"; said[1] != want {
+			if want := fmt.Sprintf("1|02:00:00:00:00:01|%d|51|200|||", tt.version); said[1] != want {
 				t.Errorf("without its trailer: tshark says %q, want %q", said[1], want)
 			}
 		})
