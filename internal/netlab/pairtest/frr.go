@@ -21,6 +21,9 @@ const (
 	vrrpd = "/usr/lib/frr/vrrpd"
 )
 
+// frrVersion is what every word about FRR was found out about: Debian 12's.
+const frrVersion = "8.4"
+
 // frrBound is how long one of FRR's daemons may take to start.
 const frrBound = 5 * time.Second
 
@@ -60,10 +63,11 @@ func (o FRROptions) config() string {
 		o.VRID, o.Priority, kind, o.VIP)
 }
 
-// RequireFRR skips a test where FRR is missing.
+// RequireFRR skips a test where FRR is missing, and holds that it is the one that the tests tell of.
 func RequireFRR(t testing.TB) {
 	t.Helper()
 	labtest.Require(t, zebra, vrrpd)
+	labtest.Version(t, vrrpd, frrVersion)
 }
 
 // StartFRR makes ready for FRR on a host and starts it.

@@ -11,6 +11,9 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
+// keepalivedVersion is what every word about keepalived was found out about: Debian 12's.
+const keepalivedVersion = "2.2.7"
+
 // Keepalived is a real keepalived on a host.
 type Keepalived struct {
 	*netlab.Proc
@@ -21,6 +24,7 @@ type Keepalived struct {
 func StartKeepalived(t testing.TB, h *netlab.Host, config string) *Keepalived {
 	t.Helper()
 	labtest.Require(t, "keepalived")
+	labtest.Version(t, "keepalived", keepalivedVersion)
 	k := &Keepalived{host: h}
 	k.configure(t, config)
 	path := filepath.Join(h.Dir(), "keepalived")
