@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -162,13 +164,20 @@ func TestParseSealed(t *testing.T) {
 func TestReasons(t *testing.T) {
 	want := map[*Refusal]string{
 		ErrShort: "short", ErrCARP: "carp", ErrSameAddress: "same-address", ErrVersion: "version", ErrType: "type", ErrVRID: "vrid", ErrHopLimit: "ttl", ErrChecksum: "checksum",
-		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero",
+		ErrNoAddresses: "no-addresses", ErrExcess: "excess", ErrAuthType: "auth-type", ErrInterval: "interval-zero", ErrFragment: "fragment",
 		ErrUnknownVRID: "unknown-vrid", ErrTrailer: "auth-unexpected", ErrOwnAdvert: "own", ErrUnicast: "unicast", ErrMulticast: "multicast",
 		ErrNotPeer: "not-a-peer", ErrMinTTL: "min-ttl", ErrVersionMismatch: "version-mismatch",
 		ErrIntervalMismatch: "interval-mismatch", ErrStrictOwner: "strict-owner", ErrStrictAddresses: "strict-addresses",
 		ErrStrictLinkLocal: "strict-link-local", ErrAuthMissing: "auth-missing", ErrAuthMalformed: "auth-malformed", ErrAuthStale: "auth-stale",
 		ErrAuthKey: "auth-key", ErrAuthMAC: "auth-mac", ErrAuthReplay: "auth-replay", ErrPasswordMissing: "password-missing",
 		ErrPasswordWrong: "password-wrong",
+	}
+	source, err := os.ReadFile("refuse.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := regexp.MustCompile(`(?m)^\tErr\w+ += &Refusal\{`).FindAll(source, -1); len(all) != len(want) {
+		t.Errorf("refuse.go has %d refusals, and %d are told here", len(all), len(want))
 	}
 	reasons, texts := map[string]bool{}, map[string]bool{}
 	for err, reason := range want {

@@ -56,10 +56,10 @@ func (k *shadowKernel) tell(what string, w linux.Want, but []linux.Address) {
 // Missing says that nothing is: what this host's addresses are is the other daemon's business.
 func (k *shadowKernel) Missing(string, []netip.Addr) ([]netip.Addr, error) { return nil, nil }
 
-// Notice has nothing to complain of.
 // Foreign is nobody's address: a shadow runs where another daemon has them.
 func (k *shadowKernel) Foreign(...linux.Want) ([]linux.AddressError, error) { return nil, nil }
 
+// Notice has nothing to complain of.
 func (k *shadowKernel) Notice() error { return nil }
 
 // hooksOf are the hooks that run: a shadow's only say that they would.
