@@ -11,8 +11,9 @@ import (
 // peer is a VRRP speaker of another make on a host.
 type peer interface {
 	start(t *testing.T)
-	stop(t *testing.T) // as a service manager does
-	kill(t *testing.T) // SIGKILL
+	stop(t *testing.T)  // as a service manager does
+	leave(t *testing.T) // stop for good, and take away what would stand in our way
+	kill(t *testing.T)  // SIGKILL
 	setPriority(t *testing.T, priority int)
 	// fault makes it leave the election, or take part again; a speaker that has no checks does nothing, and says false.
 	fault(t *testing.T, ill bool) bool
@@ -44,6 +45,8 @@ func (k *keepalived) start(t *testing.T) {
 }
 
 func (k *keepalived) stop(t *testing.T) { k.proc.Stop(t) }
+
+func (k *keepalived) leave(t *testing.T) { k.stop(t) }
 
 func (k *keepalived) kill(t *testing.T) {
 	t.Helper()
@@ -82,6 +85,8 @@ func newFRR(t *testing.T, h *pairtest.Server, o options, priority int) peer {
 func (f *frr) start(t *testing.T) { f.proc.Start(t) }
 
 func (f *frr) stop(t *testing.T) { f.proc.Stop(t) }
+
+func (f *frr) leave(t *testing.T) { f.proc.Leave(t) }
 
 func (f *frr) kill(t *testing.T) {
 	t.Helper()

@@ -93,7 +93,7 @@ func TestShadowBesideKeepalived(t *testing.T) {
 	for _, r := range pairs {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			newMigration(t, r.opts).watchShadows(t)
+			newMigration(t, r.make, r.opts).watchShadows(t)
 		})
 	}
 }
@@ -160,7 +160,7 @@ func TestShadowContrast(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := newMigration(t, tt.theirs)
+			m := newMigration(t, newKeepalived, tt.theirs)
 			m.lb1.Configure(t, tt.ours.understudy(tt.priority))
 			s := startShadow(t, m.lb1)
 			s.contrasts(t, tt.differs)

@@ -172,3 +172,12 @@ func (f *FRR) Stop(t testing.TB) {
 		t.Error(err)
 	}
 }
+
+// Leave stops it for good, and removes the macvlan, which would keep what a master sends from the virtual MAC for itself.
+func (f *FRR) Leave(t testing.TB) {
+	t.Helper()
+	f.Stop(t)
+	if _, err := f.host.Exec(t.Context(), "ip", "link", "del", "vrrp0"); err != nil {
+		t.Error(err)
+	}
+}
