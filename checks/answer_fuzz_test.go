@@ -46,12 +46,19 @@ func FuzzAnswer(f *testing.F) {
 		ok, ok[:20], ok[:len(ok)-1], "HTTP/1.1 100 Continue\r\n\r\n" + ok, "HTTP/1.0 399 \x1b[2J\r\n\r\nwell", "HTTP/1.1 503 No\r\n\r\nwell", "HTTP/1.1 204 No\r\n\r\nwell",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwell\r\n0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\nwell",
 		"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nwell", "PRI * HTTP/2.0\r\n\r\n", "well", "",
+		"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\nwell", "HTTP/1.1 301 Moved\r\nLocation: https://a:b@[::1%zz]:99999/\r\n\r\nwell", "HTTP/1.1 308 Gone\r\n\r\nwell",
 	} {
 		f.Add([]byte(text))
 	}
 	socket := filepath.Join(f.TempDir(), "s")
 	answer := answerWith(f, socket)
 	web, err := httpOptions(func(o *HTTPOptions) { o.URL, o.UnixSocket, o.ExpectBody = "http://web/", socket, "well" }).New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	followed, err := httpOptions(func(o *HTTPOptions) {
+		o.URL, o.UnixSocket, o.ExpectBody, o.FollowRedirects = "http://web/", socket, "well", true
+	}).New()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -62,6 +69,9 @@ func FuzzAnswer(f *testing.F) {
 		defer cancel()
 		if err := web.Check(ctx); err == nil && !isWell(text) {
 			t.Errorf("http is healthy for %q", text)
+		}
+		if err := followed.Check(ctx); err == nil && !isWell(text) {
+			t.Errorf("http that follows redirects is healthy for %q", text)
 		}
 		if err := plain.Check(ctx); (err == nil) != bytes.Contains(text[:min(len(text), maxRead)], []byte("well")) {
 			t.Errorf("tcp says %v to %q", err, text)
