@@ -49,6 +49,7 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 	m.firstRelease = time.Time{}
 	if m.listening() {
 		m.restart(m.heard) // it has been a backup since it woke: a lower advert prolongs nothing
+		m.deadline = later(now, m.deadline)
 	}
 	if m.preemptable(now, ev.Advert.Priority) {
 		m.backupPreempts(now, ev)
