@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -191,9 +190,11 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 		if m.Settled() {
 			return link, nil
 		}
-		return link, s.settle(m, link) // a sysctl for all interfaces, or for new ones, has come over it
-	}
-	if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != alias && understudy {
+		// A sysctl has come over it. Where it cannot be undone, a new device may do: it has the settings for new interfaces.
+		if err := s.settle(m, link); err == nil || !m.V6 {
+			return link, err
+		}
+	} else if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != alias && understudy {
 		return link, s.settle(m, link) // its instance has another name now, or its maker knew no marks
 	}
 	// One without a name was never whole: its maker died, or became another program.
@@ -239,13 +240,13 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	return link, nil
 }
 
-// Settled says whether the kernel's settings still let the device answer and receive: of it, and of all interfaces.
+// Settled says whether the kernel's settings still let the device answer and receive: of it, of its parent, and of all interfaces.
 func (m Macvlan) Settled() bool {
-	if m.V6 {
-		return true // it answers no ARP
-	}
 	if m.Obstacle() != nil {
 		return false
+	}
+	if m.V6 {
+		return m.settled6() // it answers no ARP
 	}
 	for name, want := range map[string]int{"rp_filter": 0, "arp_filter": 0, "arp_ignore": 1} {
 		if v, err := sysctlNumber("ipv4", "conf", m.Name(), name); err == nil && v != want {
@@ -266,7 +267,7 @@ func (s *Macvlans) settle(m Macvlan, link netlink.Link) error {
 		return fmt.Errorf("set up %s: %w", m.Name(), err)
 	}
 	if m.V6 {
-		if err := deafToRouters(m.Name()); err != nil {
+		if err := s.settle6(m, link); err != nil {
 			return err
 		}
 	}
@@ -319,7 +320,7 @@ func (r *rtnetlink) sourceAddr(change func(netlink.Link, *netlink.Addr) error, m
 		})
 	}
 	if errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("IPv6 is off on new interfaces: %w", remedy("net.ipv6.conf.default.disable_ipv6", 0))
+		return fmt.Errorf("IPv6 was switched off on %s just now (disable_ipv6): %w", m.Name(), err)
 	}
 	if err != nil {
 		return fmt.Errorf("change %s on %s: %w", ip, m.Name(), err)
@@ -418,10 +419,10 @@ func remedy(key string, value int) error {
 	return fmt.Errorf(`put "%s = %d" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`, key, value)
 }
 
-// Obstacle looks for settings for all interfaces that keep a virtual MAC from working.
+// Obstacle looks for settings of the parent, or for all interfaces, that keep a virtual MAC from working.
 func (m Macvlan) Obstacle() error {
 	if m.V6 {
-		return nil
+		return m.obstacle6()
 	}
 	for _, o := range []struct {
 		name string
@@ -442,32 +443,4 @@ func (m Macvlan) Obstacle() error {
 		}
 	}
 	return nil
-}
-
-// deafToRouters keeps the device from heeding router advertisements, which would give the host addresses and a default route
-// through it. The kernel takes that by /proc/sys only; where it cannot be written it may be so already.
-func deafToRouters(name string) error {
-	if on, err := sysctl("ipv6", "conf", name, "disable_ipv6"); err == nil && on {
-		_ = writeSysctl("0", "ipv6", "conf", name, "disable_ipv6") // an address that is refused says it better
-	}
-	wrong := writeSysctl("0", "ipv6", "conf", name, "accept_ra")
-	if errors.Is(wrong, os.ErrNotExist) {
-		return fmt.Errorf("this kernel has no IPv6: %w", wrong)
-	}
-	if wrong == nil {
-		return nil
-	}
-	accepts, err := sysctlNumber("ipv6", "conf", name, "accept_ra")
-	if err != nil {
-		return err
-	}
-	forwards, err := sysctl("ipv6", "conf", name, "forwarding")
-	if err != nil {
-		return err
-	}
-	if accepts == 0 || accepts == 1 && forwards {
-		return nil
-	}
-	return fmt.Errorf("router advertisements would give %s addresses and a route, and it cannot be told otherwise (%w): make /proc/sys writable, or %w",
-		name, wrong, remedy("net.ipv6.conf.default.accept_ra", 0))
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/ndp"
 	"github.com/vishvananda/netlink"
 )
 
@@ -257,23 +256,7 @@ func TestMacvlanIsDeafToRouters(t *testing.T) {
 	self.run("ip link add link v0 name heeds address 02:00:00:00:00:77 type macvlan mode bridge", "ip link set heeds up")
 	a := openAddresses(t, t.TempDir())
 	setAll(t, a, virtual())
-	peer.do(func() {
-		link, source, err := ndp.Listen(must(interfaceByName("v1")), ndp.LinkLocal)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer link.Close()
-		prefix := netip.MustParsePrefix("2001:db8:9::/64")
-		ra := &ndp.RouterAdvertisement{CurrentHopLimit: 64, RouterLifetime: time.Minute, Options: []ndp.Option{
-			&ndp.PrefixInformation{
-				PrefixLength: 64, OnLink: true, AutonomousAddressConfiguration: true, Prefix: prefix.Addr(),
-				ValidLifetime: time.Hour, PreferredLifetime: time.Hour,
-			},
-		}}
-		if err := link.WriteTo(ra, nil, allNodes); err != nil {
-			t.Fatalf("from %v: %v", source, err)
-		}
-	})
+	routerSpeaks(t, peer)
 	eventually(t, "another device heeds it", func() bool { return strings.Contains(self.run("ip -6 route show dev heeds"), "2001:db8:9::/64") })
 	if got := self.run("ip -6 route show dev us6-71-v0") + self.run("ip -o addr show dev us6-71-v0"); strings.Contains(got, "2001:db8:9:") || strings.Contains(got, "default") {
 		t.Errorf("the device has\n%s", got)
