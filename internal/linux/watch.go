@@ -267,10 +267,11 @@ func (w *Watcher) refresh(report func(Link)) []loss {
 		}
 	}
 	for _, a := range w.own {
-		if _, known := w.present[a.at()]; w.overrun && !known && a.protocol != protocolTag && w.virtual(a.prefix.Addr()) {
-			if name, watched := w.watched[a.index]; watched {
-				w.came(name, a.prefix.Addr())
-			}
+		_, known := w.present[a.at()]
+		name, watched := w.watched[a.index]
+		_, before := names[a.index] // else what it has already is no news
+		if !known && watched && (before || w.overrun) && a.protocol != protocolTag && w.virtual(a.prefix.Addr()) {
+			w.came(name, a.prefix.Addr()) // its event is under way, or lost
 		}
 	}
 	if !w.overrun {

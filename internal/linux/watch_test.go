@@ -154,6 +154,37 @@ func TestWatcherReportsForeignVirtualAddresses(t *testing.T) {
 	mustSet(t, a, want(0))
 }
 
+// A look at the interface, for another reason, may find an address whose event is not read yet.
+func TestWatcherReportsWhatALookFinds(t *testing.T) {
+	t.Parallel()
+	self, _ := pair(t)
+	w := must(OpenWatcher([]string{"v0"}, func(ip netip.Addr) bool { return strings.Contains(ip.String(), "100") }))
+	t.Cleanup(func() { w.Close() })
+	came := make(chan string, 100)
+	w.Came = func(ifName string, ip netip.Addr) { came <- ifName + " " + ip.String() }
+	hold, held := make(chan struct{}), make(chan struct{})
+	start(t, func(ctx context.Context) error {
+		return w.Run(ctx, func(l Link) {
+			if l.MTU == 1400 {
+				held <- struct{}{}
+				<-hold
+			}
+		}, func(string, netip.Addr, bool) {})
+	})
+	self.run("ip link set v0 mtu 1400")
+	receive(t, held)
+	self.run("ip link set v0 mtu 1300", "ip addr add 10.9.100.1/32 dev v0", "ip addr add 10.9.0.9/32 dev v0", "ip addr add 10.9.100.2/32 dev v0")
+	close(hold)
+	for _, want := range []string{"v0 10.9.100.1", "v0 10.9.100.2"} {
+		if got := receive(t, came); got != want {
+			t.Errorf("%q came, want %q", got, want)
+		}
+	}
+	if len(came) > 0 {
+		t.Errorf("%q came twice", <-came)
+	}
+}
+
 func TestWatcherReportsLostVirtualAddresses(t *testing.T) {
 	t.Parallel()
 	self, _ := pair(t)
