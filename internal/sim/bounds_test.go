@@ -105,6 +105,16 @@ func (b bounds) wakes() time.Duration { return b.drift(b.interval + 100*time.Mil
 // is over, which may ask the link before and after.
 func (b bounds) keeps() time.Duration { return b.drift(b.down + 700*time.Millisecond) }
 
+// recovers is how long a host may need to take part again that nothing is wrong with any more, but for its link_delay: it may be leaving
+// still, for what is over by now. An instance that joins the others of its group, which serve, listens for an interval, and where it hears a
+// better master, for as long as that one counts.
+func (b bounds) recovers(grouped bool) time.Duration {
+	if grouped {
+		return b.drift(b.leave + b.interval + b.down + time.Second)
+	}
+	return b.drift(b.leave + time.Second)
+}
+
 // holds is how long a host may have addresses after a state that allows it. What its process asked for takes the kernel its
 // time. A backup lingers; when its successor gives up without having served it goes on until its own timer decides.
 func (b bounds) holds(s node.State, successorGaveUp bool) time.Duration {

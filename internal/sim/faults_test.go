@@ -308,6 +308,7 @@ func (s *scenario) catchUp(h *Host) {
 // firewall keeps a host's adverts from leaving it.
 func (s *scenario) firewall(d dice, h *Host) {
 	h.Firewall, h.Walled = "operation not permitted", ""
+	s.plights[h].walled = true
 	if s.o.grouped() {
 		h.Walled = anyLink(d, h).Name
 	}
@@ -324,6 +325,7 @@ func (s *scenario) refuse(h *Host, why string) {
 	if !x.refused {
 		return
 	}
+	x.balked = true
 	for _, i := range s.o.siblings(s.common) {
 		h.Refuse(i.Addresses[0].IP, why)
 		x.refuses = append(x.refuses, i.Addresses[0].IP)

@@ -161,8 +161,12 @@ func TestPromisesSeeFaults(t *testing.T) {
 		}, "[a b] all have 192.0.2.10"},
 		{"a healthy host that looks on", map[string]health{"a": ill, "b": well}, map[string]node.State{"b": node.Backup}, func(c *Cluster, _ *promises) {
 			c.Host("a").kernel.add("web", vip, 0)
-		}, "a healthy backup looks on"},
+		}, "a healthy host looks on"},
 		{"nobody", map[string]health{"b": well}, map[string]node.State{"b": node.Backup}, func(*Cluster, *promises) {}, "nobody has 192.0.2.10"},
+		{"a healthy host that takes no part while an unhealthy one serves", map[string]health{"a": ill, "b": well}, nil, func(c *Cluster, _ *promises) {
+			c.Host("a").kernel.add("web", vip, 0)
+		}, "a healthy host looks on"},
+		{"a healthy host that takes no part while nobody serves", map[string]health{"b": well}, map[string]node.State{"b": node.Fault}, func(*Cluster, *promises) {}, "nobody has 192.0.2.10"},
 		{"a move among unhealthy hosts", map[string]health{"a": ill, "b": ill}, nil, func(c *Cluster, _ *promises) {
 			c.Host("a").kernel.add("web", vip, 0)
 			c.Run(time.Minute)
@@ -194,7 +198,7 @@ func TestPromisesSeeFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := pair(nil)
 			w := watchOver(c)
-			p := promise(c, w, func(h *Host) health { return tt.health[h.Name] }, func() bool { return true })
+			p := promise(c, w, func(h *Host) health { return tt.health[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second })
 			for _, h := range c.hosts {
 				h.begin(h.cfg)
 				if s := tt.states[h.Name]; s != "" {

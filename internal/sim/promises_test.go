@@ -28,7 +28,9 @@ type promises struct {
 	signed bool        // what overtakes another advert makes that one old
 	groups bool        // a host's instances have one fate
 	bound  bounds
-	names  []string // the instances that are looked after
+	// recovery is how long a host that is well may take no part.
+	recovery func(*Host) time.Duration
+	names    []string // the instances that are looked after
 	// first is one address of each, by name.
 	first map[string]netip.Addr
 
@@ -61,8 +63,8 @@ type lasting struct {
 }
 
 // promise makes them watch.
-func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool) *promises {
-	p := &promises{c: c, w: w, ask: ask, calm: calm, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
+func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool, recovery func(*Host) time.Duration) *promises {
+	p := &promises{c: c, w: w, ask: ask, calm: calm, recovery: recovery, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
 	for _, h := range c.hosts {
 		p.hosts[h] = &condition{since: c.now}
 	}
@@ -177,7 +179,8 @@ func (p *promises) isIdle(name string, owners []string) bool {
 	return len(owners) > 0 && !p.waits(name).IsZero()
 }
 
-// waits says since when a healthy backup has been waiting; zero if there is none.
+// waits says since when a healthy backup has been waiting; zero if there is none. Of one that ought to be backup it may be an instant that
+// is still to come.
 func (p *promises) waits(name string) (since time.Time) {
 	for _, h := range p.c.hosts {
 		from, isBackup := p.backup(h, name)
@@ -194,20 +197,27 @@ func (p *promises) waits(name string) (since time.Time) {
 }
 
 // backup says since when an instance of a host is backup, with all of its group: one that waits for its link_delay keeps the others
-// from rising in good health.
+// from rising in good health. A host that is well ought to be backup once it had the time to recover, whatever its node says.
 func (p *promises) backup(h *Host, name string) (since time.Time, is bool) {
 	names := []string{name}
 	if p.groups {
 		names = p.names
 	}
+	out := false
 	for _, each := range names {
-		state, from := p.w.state(h, each)
-		if state != node.Backup {
+		switch state, from := p.w.state(h, each); {
+		case serves(state):
 			return time.Time{}, false
+		case state == node.Backup:
+			since = later(since, from)
+		default:
+			out = true
 		}
-		since = later(since, from)
 	}
-	return since, true
+	if c := p.hosts[h]; out && c.health == well {
+		return later(c.since, p.unrest).Add(p.recovery(h)), true
+	}
+	return since, !out
 }
 
 // owned hears that a host got or lost an address.
@@ -348,7 +358,7 @@ func (p *promises) check() {
 		}
 		if !s.idle.IsZero() {
 			if waits := p.waits(name); now.Sub(later(s.idle, later(waits, p.unrest))) > p.bound.idle() {
-				p.broken(name, "idle", "%v has %s and is unhealthy, a healthy backup looks on for %s", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
+				p.broken(name, "idle", "%v has %s and is unhealthy, a healthy host looks on for %s", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
 			}
 		}
 		if !s.prompt.IsZero() && now.After(s.prompt) {
@@ -356,7 +366,7 @@ func (p *promises) check() {
 		}
 		if !s.gap.IsZero() {
 			if waits := p.waits(name); !waits.IsZero() && now.Sub(later(s.gap, later(waits, p.unrest))) > p.bound.gap() {
-				p.broken(name, "gap", "nobody has %s for %s although a healthy backup is there", p.first[name], now.Sub(s.gap))
+				p.broken(name, "gap", "nobody has %s for %s although a healthy host is there", p.first[name], now.Sub(s.gap))
 			}
 		}
 	}

@@ -48,8 +48,10 @@ func (s *scenario) overhaul(d dice, _ *Host) {
 		}
 	case 1:
 		i.Addresses = drawAddresses(d, i.Version)
+		s.moved = true
 	case 2:
 		i.VRID += 10
+		s.moved = true
 	case 3:
 		i.DeadAdverts = pick(d, 2, 3, 4)
 	}

@@ -28,6 +28,7 @@ type scenario struct {
 	noises  map[string]int // by what was wrong with it
 	rolled  int            // how often the MACs were
 	ended   bool
+	moved   bool  // addresses went from one virtual router to another
 	woke    bool  // at the end some host had just stood still
 	waits   *Host // who did not take part when it was looked last
 }
@@ -42,6 +43,8 @@ type plight struct {
 	stopping bool
 	drained  bool
 	refused  bool
+	balked   bool         // addresses were refused
+	walled   bool         // its adverts did not leave it
 	refuses  []netip.Addr // which
 	links    []node.Link  // as they are when nothing is wrong with them
 	exchange unrest       // what an exchange of its process is
@@ -90,7 +93,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	}
 	s.slowest = s.o.network.MaxDelay
 	s.w = watchOver(s.c)
-	s.p = promise(s.c, s.w, s.health, s.calm)
+	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery)
 	s.p.signed, s.p.groups = s.keys.signed, s.o.grouped()
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
@@ -256,6 +259,33 @@ func (s *scenario) health(h *Host) health {
 	}
 }
 
+// What a host that is well again may have to wait for, beyond what all may.
+const (
+	mutePause   = 6 * time.Second   // one whose adverts did not leave it tries every 5 s whether they do
+	wornPause   = 75 * time.Second  // one whose addresses were deleted too often offers them to others for a minute
+	balkedPause = 310 * time.Second // one whose addresses were refused tries again after at most 300 s
+	waryPause   = 2 * time.Second   // one whose addresses were another virtual router's asks every second whether somebody still serves them
+)
+
+// recovery is how long a host may need to take part again, by what was done to it and to the cluster.
+func (s *scenario) recovery(h *Host) time.Duration {
+	x, b := s.plights[h], s.p.bound
+	d := b.recovers(s.o.grouped()) + s.common.LinkDelay
+	if s.moved {
+		d += b.keeps() + waryPause
+	}
+	if x.walled {
+		d += mutePause
+	}
+	if s.worn(h) {
+		d += wornPause
+	}
+	if x.balked {
+		d += balkedPause
+	}
+	return d
+}
+
 // sound says whether a host can hear and be heard.
 func sound(h *Host) bool {
 	dumb := func(l node.Link) bool { return !l.Up || !l.Source4.IsValid() || !l.Source6.IsValid() }
@@ -266,7 +296,7 @@ func sound(h *Host) bool {
 func (s *scenario) worn(h *Host) bool {
 	n := 0
 	for _, at := range s.plights[h].deleted {
-		if s.c.now.Sub(at) < 75*time.Second {
+		if s.c.now.Sub(at) < wornPause {
 			n++
 		}
 	}
