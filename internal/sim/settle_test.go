@@ -33,9 +33,9 @@ func (s *scenario) settle() {
 	}
 	want := s.healthy()
 	if s.common.Preempt {
-		want = best(want)
+		want = s.best(want)
 	}
-	bound := b.converge(lowest(want))
+	bound := b.converge(s.lowest(want))
 	if s.woke {
 		bound += b.wakes()
 	}
@@ -129,6 +129,7 @@ func (s *scenario) seemsWell(h *Host, x *plight) bool {
 
 // judge checks that each instance has one master, of those that it may be.
 func (s *scenario) judge(bound time.Duration, want []*Host) {
+	s.priorities()
 	for _, i := range s.o.siblings(s.common) {
 		var masters []*Host
 		for _, h := range s.c.hosts {
@@ -163,10 +164,10 @@ func (s *scenario) healthy() (hosts []*Host) {
 }
 
 // best lists the hosts of the highest effective priority; among equals the address decides, but not against a living master.
-func best(hosts []*Host) (bests []*Host) {
+func (s *scenario) best(hosts []*Host) (bests []*Host) {
 	top := uint8(0)
 	for _, h := range hosts {
-		p := h.Status().Instances[0].Priority
+		p := s.effective(h)
 		if p > top {
 			top, bests = p, nil
 		}
@@ -178,12 +179,43 @@ func best(hosts []*Host) (bests []*Host) {
 }
 
 // lowest is the lowest effective priority.
-func lowest(hosts []*Host) uint8 {
+func (s *scenario) lowest(hosts []*Host) uint8 {
 	low := uint8(vrrp.PriorityOwner)
 	for _, h := range hosts {
-		low = min(low, h.Status().Instances[0].Priority)
+		low = min(low, s.effective(h))
 	}
 	return low
+}
+
+// effective is the priority that a host must have, by what was drawn for it and not by what its node says: a node that reckons wrong on
+// every host would be its own judge. A group has the lowest of its instances.
+func (s *scenario) effective(h *Host) uint8 {
+	x, low := s.plights[h], uint8(vrrp.PriorityOwner)
+	if x.sick[yields] || x.drained {
+		return vrrp.PriorityIll
+	}
+	for _, i := range s.config(h, s.common).Instances {
+		p, weight := int(i.Priority), i.Checks[weighs].Weight
+		switch {
+		case i.Priority == vrrp.PriorityOwner:
+			continue // no weight counts
+		case weight < 0 && x.sick[weighs], weight > 0 && !x.sick[weighs]:
+			p += weight
+		}
+		low = min(low, uint8(min(max(p, 2), 254)))
+	}
+	return low
+}
+
+// priorities checks that each host that takes part has the priority that it must have.
+func (s *scenario) priorities() {
+	for _, h := range s.running() {
+		for _, i := range h.Status().Instances {
+			if want := s.effective(h); i.Priority != want {
+				s.c.Fault("%s has priority %d for %s, want %d", h.Name, i.Priority, i.Name, want)
+			}
+		}
+	}
 }
 
 func hostNames(hosts []*Host) (names []string) {
