@@ -51,8 +51,11 @@ func (b bounds) drift(d time.Duration) time.Duration { return d + d/500 + b.slac
 
 // overlap is how long two hosts may have an address: the lower master hears the higher one within an interval, and lingers.
 // One that leaves waits for its successor before it says or hears more; where all are unhealthy it does so twice.
-func (b bounds) overlap() time.Duration {
-	return b.drift(b.interval + 2*b.leave + maxLinger)
+func (b bounds) overlap(leaves bool) time.Duration {
+	if leaves {
+		return b.drift(b.interval + 2*b.leave + maxLinger)
+	}
+	return b.drift(b.interval + maxLinger)
 }
 
 // prompt is how long a handover takes that nothing disturbs: the backup learned an interval of one centisecond, so that its

@@ -59,6 +59,7 @@ type condition struct {
 // lasting is what may not last; zero is what is not so.
 type lasting struct {
 	overlap, gap, idle time.Time
+	leaves             bool      // one of those that overlap was leaving
 	prompt             time.Time // when a healthy host must have it that an owner hands it to
 }
 
@@ -129,6 +130,7 @@ func (p *promises) look() {
 		owners := p.c.Owners.Now(p.first[name])
 		s := p.since[name]
 		keep(&s.overlap, len(owners) > 1, p.c.now)
+		s.leaves = len(owners) > 1 && (s.leaves || p.anyLeaves(name, owners))
 		keep(&s.gap, len(owners) == 0, p.c.now)
 		keep(&s.idle, p.isIdle(name, owners), p.c.now)
 		p.expect(name, s, owners)
@@ -152,6 +154,14 @@ func (p *promises) expect(name string, s *lasting, owners []string) {
 	if p.hosts[owner].since.Equal(p.c.now) && settled && state != node.Backup && p.c.now.Sub(p.waits(name)) > p.bound.gap() {
 		s.prompt = p.c.now.Add(p.bound.prompt())
 	}
+}
+
+// anyLeaves says whether one of an instance's owners is leaving, perhaps under the VRID that the instance had before a reload.
+func (p *promises) anyLeaves(name string, owners []string) bool {
+	return slices.ContainsFunc(owners, func(owner string) bool {
+		h := p.c.Host(owner)
+		return h.node != nil && p.w.host(h).leaves(p.first[name])
+	})
 }
 
 // overlaps says whether two hosts have an address.
@@ -248,7 +258,7 @@ func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	if lost && len(owners) == 0 && !crossed && p.relieves(name, h) {
 		p.broken(name, "move", "%s let go of %s before another host had it", host, ip)
 	}
-	rested := p.c.now.Sub(p.had(ip)) > p.bound.overlap() // else nobody had it, and several may try
+	rested := p.c.now.Sub(p.had(ip)) > p.bound.overlap(true) // else nobody had it, and several may try
 	if rested && p.allIll() && p.c.now.Sub(p.restless()) > p.bound.rest() && p.calm() {
 		p.c.Fault("%v have %s after a change of %s, although every host is unhealthy and nothing happened for %s", owners, ip, host, p.c.now.Sub(p.restless()))
 	}
@@ -353,7 +363,7 @@ func (p *promises) check() {
 	now := p.c.now
 	for _, name := range p.names {
 		s := p.since[name]
-		if !s.overlap.IsZero() && now.Sub(later(s.overlap, p.unrest)) > p.bound.overlap() {
+		if !s.overlap.IsZero() && now.Sub(later(s.overlap, p.unrest)) > p.bound.overlap(s.leaves) {
 			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
 		}
 		if !s.idle.IsZero() {

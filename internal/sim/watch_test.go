@@ -171,6 +171,16 @@ func (w *watch) state(h *Host, instance string) (node.State, time.Time) {
 	return "", time.Time{}
 }
 
+// leaves says whether an instance is leaving that has an address, or had it before a reload.
+func (x *watchedHost) leaves(ip netip.Addr) bool {
+	for _, i := range x.instances {
+		if i.state == node.Leaving && i.last != nil && slices.ContainsFunc(i.last.Addresses, func(a node.Address) bool { return a.IP == ip }) {
+			return true
+		}
+	}
+	return false
+}
+
 // joined says since when an instance of a host takes part; now if it does not.
 func (w *watch) joined(h *Host, instance string) time.Time {
 	if state, _ := w.state(h, instance); state != node.Backup && !serves(state) {
