@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// healed is a scenario of two healthy hosts after its faults, of which there were none: a is the better one, and b was there first. Other
+// changes what the hosts have, and the judge knows nothing of it.
+func healed(other func(*node.Instance)) *scenario {
+	s := &scenario{plights: map[*Host]*plight{}, noises: map[string]int{}}
+	s.common = node.Instance{
+		Name: "web", Interface: Interface, VRID: 51, Version: vrrp.V3, DeadAdverts: 3, Preempt: true, Lease: true, Interval: time.Second,
+		Addresses: []node.Address{{IP: vip}}, Announce: node.Announcing{Refresh: time.Minute},
+		Checks: map[string]node.Effect{yields: {}, releases: {OnFailure: node.Release}, weighs: {OnFailure: node.Weigh, Weight: -60}},
+	}
+	s.o = options{hosts: 2, instances: 1, priority: []uint8{150, 100}, network: Network{MaxDelay: time.Millisecond, InOrder: true}}
+	cfg := Config{Network: s.o.network, Kernel: time.Millisecond, LeaseLate: 980 * time.Millisecond}
+	for _, name := range []string{"a", "b"} {
+		cfg.Hosts = append(cfg.Hosts, node.Config{Name: name, Instances: s.o.siblings(s.common)})
+	}
+	s.c = New(cfg)
+	for k, h := range s.c.hosts {
+		s.plights[h] = &plight{priority: s.o.priority[k], vrid: s.common.VRID, families: s.common.Families(), links: h.Links(), sick: map[string]bool{}}
+		cfg := s.config(h, s.common)
+		cfg.Instances[0].Checks = maps.Clone(cfg.Instances[0].Checks)
+		other(&cfg.Instances[0])
+		h.Reconfigure(cfg)
+	}
+	s.w = watchOver(s.c)
+	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery)
+	s.haunt()
+	s.renewed()
+	return s
+}
+
+// TestJudgeSeesFaults keeps what a healed cluster must come to honest: each must be able to fail.
+func TestJudgeSeesFaults(t *testing.T) {
+	same := func(*node.Instance) {}
+	sticks := func(i *node.Instance) { i.Preempt = false }
+	tests := []struct {
+		name  string
+		other func(*node.Instance)
+		begin func(s *scenario, a, b *Host) // before the hosts start
+		end   func(s *scenario, a, b *Host) // before it is judged
+		want  string                        // empty: nothing
+	}{
+		{"nothing is wrong", same, nil, nil, ""},
+		{"nothing is wrong, and a weight counts", same, nil, func(s *scenario, a, _ *Host) { s.verdict(a, weighs, false) }, ""},
+		{"nothing is wrong where all are unhealthy", same, nil, func(s *scenario, a, b *Host) {
+			s.o.ill = true
+			s.verdict(a, yields, false)
+			s.verdict(b, yields, false)
+		}, ""},
+		{"the better host does not preempt", sticks, nil, nil, "the masters of web are [b], want one of [a]"},
+		{"a weight has no effect on any host", func(i *node.Instance) { i.Checks[weighs] = node.Effect{OnFailure: node.Weigh, Weight: -1} }, nil,
+			func(s *scenario, a, _ *Host) { s.verdict(a, weighs, false) }, "the masters of web are [a], want one of [b]"},
+		{"a weight is wrong on every host, and moves nothing", func(i *node.Instance) { i.Checks[weighs] = node.Effect{OnFailure: node.Weigh, Weight: -61} }, nil,
+			func(s *scenario, a, b *Host) {
+				s.verdict(a, weighs, false)
+				s.verdict(b, weighs, false)
+			}, "a has priority 89 for web, want 90"},
+		{"a host never gets out of init", same, func(_ *scenario, a, _ *Host) { a.checks[yields] = nil }, nil, "a takes no part: web init"},
+		{"a host stays in fault", same, nil, func(_ *scenario, a, _ *Host) {
+			l := a.Link()
+			l.Up, l.Reason = false, "no carrier"
+			a.SetLink(l)
+		}, "a takes no part: web fault (no carrier)"},
+		{"a host lost an instance", same, nil, func(_ *scenario, a, _ *Host) { a.Reconfigure(node.Config{Name: "a"}) }, "a takes no part"},
+		{"a host is healthy and does not know it", same, nil, func(_ *scenario, a, _ *Host) { a.SetCheck(yields, &Verdict{false, "gone"}) }, "a takes no part"},
+		{"two hosts do not hear each other", same, nil, func(s *scenario, _, _ *Host) { s.c.Cut(Cut{"a", "", Everything, ""}) }, "the masters of web are [a b], want one of [a]"},
+		{"an address moves", same, nil, func(s *scenario, a, _ *Host) { s.c.after(8*time.Second, a.Crash) }, "an address moves or rests nowhere"},
+		{"somebody changes its mind", same, nil, func(s *scenario, _, b *Host) {
+			s.c.after(8*time.Second, func() { b.SetCheck(releases, &Verdict{false, "gone"}) })
+		}, "1 changes and 0 quiet ones"},
+		{"somebody cannot stop", same, nil, func(s *scenario, _, b *Host) {
+			for k := range 2000 {
+				s.c.after(8*time.Second+time.Duration(k)*time.Millisecond, func() { b.feed(node.Elapsed{}) })
+			}
+		}, "steps within"},
+		{"an address was forgotten", same, nil, func(_ *scenario, _, b *Host) { b.kernel.add("web", netip.MustParseAddr("192.0.2.99"), 0) }, "b still has 192.0.2.99"},
+		{"a dead process's address stays", same, nil, func(_ *scenario, a, _ *Host) {
+			a.Kill()
+			a.kernel.add("web", vip, 0)
+		}, "a has [192.0.2.10] for"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := healed(tt.other)
+			a, b := s.c.hosts[0], s.c.hosts[1]
+			if tt.begin != nil {
+				tt.begin(s, a, b)
+			}
+			b.Start()
+			s.c.Run(10 * time.Second)
+			a.Start()
+			s.c.Run(10 * time.Second)
+			if tt.end != nil {
+				tt.end(s, a, b)
+			}
+			s.p.disturbed()
+			s.settle()
+			told := func(fault string) bool { return strings.Contains(fault, tt.want) }
+			if faults := s.c.Faults(); tt.want == "" && len(faults) > 0 || tt.want != "" && !slices.ContainsFunc(faults, told) {
+				t.Errorf("faults %q, want one with %q", faults, tt.want)
+			}
+		})
+	}
+}
