@@ -25,7 +25,7 @@ func TestRandomGroups(t *testing.T) {
 	if *runs == 0 {
 		n = defaultRuns / 5
 	}
-	explore(t, n, *budget/groupTime, groups)
+	explore(t, n, *budget/groupTime, *effort/groupTime, groups)
 }
 
 // kin is how a further instance of a group differs from the first: it has its own link, timers and addresses.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ var (
 	seed   = flag.Uint64("seed", 1, "the first seed of the random runs")
 	runs   = flag.Int("runs", 0, "how many random runs, each with the next seed, and a tenth as many of groups (default 1000 and 200)")
 	budget = flag.Duration("budget", 0, "stop after this time, of which groups have a quarter, and print how far it is and each seed that fails (0: neither)")
+	effort = flag.Duration("effort", 0, "it is a failure when the seeds take more time of the processors than this, of which groups may take a quarter (0: any)")
 	part   = flag.Bool("part", false, "it is no failure when the time is over before all seeds were tried")
 
 	defaultRuns = 1000
@@ -38,7 +40,7 @@ func TestRandom(t *testing.T) {
 	if n == 0 {
 		n = defaultRuns
 	}
-	explore(t, n, *budget-*budget/groupTime, single)
+	explore(t, n, *budget-*budget/groupTime, *effort-*effort/groupTime, single)
 }
 
 // species is a kind of clusters.
@@ -51,11 +53,12 @@ const (
 	groups species = "TestRandomGroups"
 )
 
-// explore tries so many seeds, until a time is over if there is one.
-func explore(t *testing.T, n int, budget time.Duration, k species) {
+// explore tries so many seeds, until a time is over if there is one. What they may take of the processors' time is held apart: a machine that
+// is busy with something else changes the one, and not the other.
+func explore(t *testing.T, n int, budget, effort time.Duration, k species) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(1600)) // the runs are short and leave much behind
-	x := exploration{name: t.Name(), species: k, budget: budget, next: *seed, end: *seed + uint64(n), began: time.Now()}
+	x := exploration{name: t.Name(), species: k, budget: budget, effort: effort, spent: processorTime(), next: *seed, end: *seed + uint64(n), began: time.Now()}
 	var wg sync.WaitGroup
 	for range min(workers, n) {
 		wg.Go(x.work)
@@ -63,7 +66,10 @@ func explore(t *testing.T, n int, budget time.Duration, k species) {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	x.report(t, n, done)
-	if tried := x.runs.Load(); tried < int64(n) && !*part {
+	tried := x.runs.Load()
+	if took := processorTime() - x.spent; effort > 0 && took > effort {
+		t.Errorf("%d of %d seeds took %s of the processors' time, want at most %s for all: make them faster, or fewer", tried, n, took.Round(time.Millisecond), effort)
+	} else if tried < int64(n) && !*part {
 		t.Errorf("%d of %d seeds were tried when the time of %s was over: give it more time, or fewer seeds", tried, n, budget)
 	}
 	for _, s := range x.failed {
@@ -79,7 +85,9 @@ type exploration struct {
 	name    string
 	species species
 	budget  time.Duration
+	effort  time.Duration
 	began   time.Time
+	spent   time.Duration // of the processors' time when it began
 	end     uint64
 	mu      sync.Mutex // guards what follows
 	next    uint64
@@ -88,11 +96,20 @@ type exploration struct {
 	runs    atomic.Int64
 }
 
+// processorTime is what this process has had of the processors so far.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // take gives out the next seed.
 func (x *exploration) take() (uint64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	over := x.budget > 0 && time.Since(x.began) > x.budget
+	over := x.budget > 0 && time.Since(x.began) > x.budget || x.effort > 0 && processorTime()-x.spent > x.effort
 	if x.next >= x.end || over {
 		return 0, false
 	}
@@ -186,15 +203,18 @@ func TestTooLittleTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	explore := func(more ...string) (string, error) {
-		args := []string{"-test.v", "-test.run", string(single), "-runs", "1000000", "-budget", "200ms"}
+		args := []string{"-test.v", "-test.run", string(single), "-runs", "1000000"}
 		out, err := exec.CommandContext(t.Context(), self, append(args, more...)...).CombinedOutput()
 		return string(out), err
 	}
 	const few = " of 1000000 seeds"
-	if out, err := explore(); err == nil || !strings.Contains(out, few+" were tried when the time of 150ms was over") {
+	if out, err := explore("-budget", "200ms"); err == nil || !strings.Contains(out, few+" were tried when the time of 150ms was over") {
 		t.Errorf("without its time it ends with %v:\n%s", err, out)
 	}
-	if out, err := explore("-part"); err != nil || !strings.Contains(out, few+" from 1 in ") {
+	if out, err := explore("-effort", "200ms"); err == nil || !strings.Contains(out, "of the processors' time, want at most 150ms") {
+		t.Errorf("with too much work it ends with %v:\n%s", err, out)
+	}
+	if out, err := explore("-budget", "200ms", "-part"); err != nil || !strings.Contains(out, few+" from 1 in ") {
 		t.Errorf("with a part it ends with %v:\n%s", err, out)
 	}
 }
