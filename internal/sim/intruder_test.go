@@ -48,6 +48,7 @@ type recollection struct {
 	noted time.Time          // when what the process has of the one before it was saved; zero: it has nothing
 	sure  time.Time          // what was signed before that, by the host's clock, it may not believe
 	anew  bool               // its next reload may bring an instance that it lacked, which begins to hear anew
+	down  map[string]bool    // the links of which the process was told that they are down
 	sent  uint64             // the newest sequence of its own
 	set   time.Time          // when its wall clock was set last
 	sets  []time.Duration    // and by how much it had been set before each time, since the process began
@@ -100,7 +101,7 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
 	if h.node != x.node {
 		x.node, x.began, x.sure, x.sets, x.noted = h.node, s.c.now, s.c.now, nil, time.Time{}
-		x.heard, x.early = map[speaker]uint64{}, map[speaker]uint64{}
+		x.heard, x.early, x.down = map[speaker]uint64{}, map[speaker]uint64{}, map[string]bool{}
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
 			x.noted = x.at
@@ -112,6 +113,9 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if _, reloads := ev.(node.Reconfigured); reloads && x.anew {
 		x.anew = false
 		clear(x.early)
+	}
+	if l, ok := ev.(node.LinkChanged); ok {
+		s.linked(h, l.Link)
 	}
 	heard, ok := ev.(node.Heard)
 	if !ok || heard.Sealed == nil || h.cleaning || !listens(h, speaker{heard.Interface, heard.Advert.VRID, heard.From}) {
