@@ -122,7 +122,7 @@ func (n *names) restore(sealed map[string]node.SealedName) {
 	known := map[string][]netip.Addr{}
 	for text, s := range sealed {
 		known[text] = s.IPs
-		n.of[text] = &name{ips: s.IPs, known: true, at: time.Now().Add(minLookupGap), gap: minLookupGap}
+		n.of[text] = &name{ips: s.IPs, sure: s.IPs, known: true, at: time.Now().Add(minLookupGap), gap: minLookupGap}
 		if s.Err != "" {
 			n.of[text].err = errors.New(s.Err)
 		}

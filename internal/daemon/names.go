@@ -17,7 +17,8 @@ import (
 const (
 	lookupTimeout = 5 * time.Second
 	// A name without an address, or whose host is not heard, is looked up again after 5, 10, 20, 30, 30 .. s: a backup is silent for
-	// good, and may be another host by now. It is never looked up sooner than after the first of these, whoever asks for it.
+	// good, and may be another host by now. It is never looked up sooner than after the first of these, whoever asks for it, but for a
+	// reload that needs it in another family.
 	minLookupGap, maxLookupGap = 5 * time.Second, 30 * time.Second
 	// maxNameAddresses is how many addresses of a name are used, in a family.
 	maxNameAddresses = 16
@@ -29,7 +30,7 @@ const (
 // goroutine waits for them, and the loop hears of what was found.
 type names struct {
 	*Daemon
-	lookup  resolver
+	finder  resolver
 	known   atomic.Pointer[map[string][]netip.Addr] // the newest addresses of each name
 	renamed chan struct{}                           // there is a new configuration
 	asked   chan []string                           // names that the loop wants looked up now
@@ -42,6 +43,7 @@ type names struct {
 type name struct {
 	families []vrrp.Family // in which addresses are needed; nil: not known yet
 	ips      []netip.Addr
+	sure     []netip.Addr // what they were when a look-up last ended without an error
 	err      error
 	known    bool      // it was looked up
 	busy     bool      // it is being looked up
@@ -61,7 +63,7 @@ func (m *name) next() time.Time {
 }
 
 func newNames(d *Daemon) *names {
-	n := &names{Daemon: d, lookup: strict, renamed: make(chan struct{}, 1), asked: make(chan []string, askQueue), of: map[string]*name{}}
+	n := &names{Daemon: d, finder: newResolver(d), renamed: make(chan struct{}, 1), asked: make(chan []string, askQueue), of: map[string]*name{}}
 	n.known.Store(&map[string][]netip.Addr{})
 	return n
 }
@@ -95,8 +97,10 @@ func (n *names) run(ctx context.Context) error {
 		n.follow(n.cfg.Load())
 		now := time.Now()
 		for _, text := range n.due(ctx, now) {
-			families := n.of[text].begin(now)
-			lookups.Go(func() { n.look(ctx, text, families, results) })
+			m := n.of[text]
+			families, sure := m.families, m.sure
+			m.begin(now)
+			lookups.Go(func() { n.look(ctx, text, families, sure, results) })
 		}
 		timer := time.NewTimer(n.idle())
 		select {
@@ -117,18 +121,15 @@ func (n *names) run(ctx context.Context) error {
 	}
 }
 
-// begin takes note that a name is being looked up, and says in which families.
-func (m *name) begin(now time.Time) []vrrp.Family {
-	m.busy, m.wanted, m.began = true, false, now
-	return m.families
-}
+// begin takes note that a name is being looked up.
+func (m *name) begin(now time.Time) { m.busy, m.wanted, m.began = true, false, now }
 
 // look looks one name up, and hands over what it found.
-func (n *names) look(ctx context.Context, text string, families []vrrp.Family, results chan<- node.Resolved) {
+func (n *names) look(ctx context.Context, text string, families []vrrp.Family, sure []netip.Addr, results chan<- node.Resolved) {
 	look, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	select {
-	case results <- n.lookup.find(look, text, families):
+	case results <- n.finder.find(look, text, families, sure):
 	case <-ctx.Done():
 	}
 }
@@ -234,6 +235,9 @@ func (n *names) take(ctx context.Context, now time.Time, r node.Resolved) {
 	m.known, m.busy, m.err, m.looked = true, false, r.Err, now
 	m.gap = min(max(2*m.gap, minLookupGap), maxLookupGap)
 	m.at = now.Add(m.gap)
+	if r.Err == nil {
+		m.sure = ips
+	}
 	same := slices.Equal(m.ips, ips)
 	switch {
 	case same && r.Err != nil && failed != nil && failed.Error() == r.Err.Error():

@@ -22,11 +22,11 @@ import (
 
 // zone is a name service.
 type zone struct {
-	mu    sync.Mutex // guards what follows
-	ips   map[string][]netip.Addr
-	slow  map[string]bool // it never answers
-	fails map[string]bool // "ip6 lb2": it answers that with a failure
-	asked []string        // each name with the second
+	mu    sync.Mutex              // guards what follows
+	ips   map[string][]netip.Addr // lb2.next is what the next search domain has of lb2
+	slow  map[string]bool         // it never answers
+	fails map[string]bool         // "ip6 lb2": it answers that with a failure
+	asked []string                // each name with the second
 }
 
 func (z *zone) set(name string, ips ...string) {
@@ -48,29 +48,43 @@ func (z *zone) fail(questions ...string) {
 	}
 }
 
-func (z *zone) lookup(started time.Time) resolver {
-	return func(ctx context.Context, network, name string) ([]netip.Addr, error) {
-		z.mu.Lock()
-		if network != "ip" { // with which a name is asked for again that has none
-			z.asked = append(z.asked, fmt.Sprintf("%s %s", name, time.Since(started)))
+// resolver asks it. 10.0.0.11 and fe80::11 are this host's.
+func (z *zone) resolver(started time.Time) resolver {
+	ask := func(strict bool) lookup {
+		return func(ctx context.Context, network, name string) ([]netip.Addr, error) {
+			return z.answer(ctx, strict, network, name, time.Since(started))
 		}
-		ips, slow, fails := slices.Clone(z.ips[name]), z.slow[name], z.fails[network+" "+name]
-		z.mu.Unlock()
-		if slow {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		if fails {
-			return nil, &net.DNSError{Err: "server misbehaving", Name: name, IsTemporary: true}
-		}
-		ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
-			return network != "ip" && network != fmt.Sprintf("ip%d", vrrp.FamilyOf(ip.Unmap()))
-		})
-		if len(ips) == 0 {
-			return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-		}
-		return ips, nil
 	}
+	return resolver{ask(true), ask(false), func(ip netip.Addr) bool { return strings.HasSuffix(ip.String(), "11") }}
+}
+
+func (z *zone) answer(ctx context.Context, strict bool, network, name string, at time.Duration) ([]netip.Addr, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if strict && network == "ip" { // beside which the other questions are asked
+		z.asked = append(z.asked, fmt.Sprintf("%s %s", name, at))
+	}
+	if z.slow[name] {
+		z.mu.Unlock()
+		<-ctx.Done()
+		z.mu.Lock()
+		return nil, ctx.Err()
+	}
+	fails := network != "ip6" && z.fails["ip4 "+name] || network != "ip4" && z.fails["ip6 "+name]
+	ips := slices.DeleteFunc(slices.Clone(z.ips[name]), func(ip netip.Addr) bool {
+		of := fmt.Sprintf("ip%d", vrrp.FamilyOf(ip.Unmap()))
+		return network != "ip" && network != of || z.fails[of+" "+name]
+	})
+	if fails && !strict && len(ips) == 0 {
+		ips = z.ips[name+".next"]
+	}
+	switch {
+	case fails && (strict || len(ips) == 0):
+		return nil, &net.DNSError{Err: "server misbehaving", Name: name, IsTemporary: true}
+	case len(ips) == 0:
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return ips, nil
 }
 
 // told takes what it was asked so far.
@@ -97,7 +111,7 @@ func newNamed(t *testing.T, peers ...string) *named {
 	t.Helper()
 	n := &named{z: &zone{ips: map[string][]netip.Addr{}, slow: map[string]bool{}}, resolve: make(chan node.Resolved, 100), heard: map[string]time.Time{}}
 	n.d = newDaemon(withPeers(peers...), Options{RuntimeDir: t.TempDir(), Log: hclog.NewNullLogger()})
-	n.d.names.lookup = n.z.lookup(time.Now())
+	n.d.names.finder = n.z.resolver(time.Now())
 	return n
 }
 
