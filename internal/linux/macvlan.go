@@ -94,7 +94,8 @@ type Macvlans struct {
 	mu     sync.Mutex // guards what follows, and keeps two goroutines from making one device
 	kernel *rtnetlink
 	book   *macvlanBook
-	mark   string // this daemon's, in the aliases
+	mark   string               // this daemon's, in the aliases
+	heeded map[int]netlink.Link // by index: may still have what a router gave them, see forgetRouters
 
 	whole sync.Mutex // held while a device has its name and is not mute and deaf yet
 }
@@ -108,7 +109,8 @@ func openMacvlans(runtimeDir string) (*Macvlans, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir)}, nil
+	_ = kernel.handle.SetStrictCheck(true) // lists of one interface's routes cost no copy of all; a kernel before 4.20 gives all
+	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir), heeded: map[int]netlink.Link{}}, nil
 }
 
 func (s *Macvlans) close() { s.kernel.close() }
@@ -184,18 +186,19 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 	case !understudy && !s.ours(link):
 		return nil, fmt.Errorf("the name %s is taken by an interface that is not ours: rename or remove it", m.Name())
 	}
-	alias := m.alias(s.mark)
 	v, ok := link.(*netlink.Macvlan)
-	if ok && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias == alias {
-		if m.Settled() {
+	if ok && understudy && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) {
+		if at.Alias == m.alias(s.mark) && m.Settled() {
 			return link, nil
 		}
-		// A sysctl has come over it. Where it cannot be undone, a new device may do: it has the settings for new interfaces.
-		if err := s.settle(m, link); err == nil || !m.V6 {
+		// A sysctl has come over it, its instance has another name now, or its maker knew no marks.
+		if m.V6 {
+			s.heeded[at.Index] = link
+		}
+		// Where a sysctl cannot be undone, a new device may do: it has the settings for new interfaces.
+		if err := s.settle(m, link); !unwritable(err) {
 			return link, err
 		}
-	} else if ok && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC()) && at.Alias != alias && understudy {
-		return link, s.settle(m, link) // its instance has another name now, or its maker knew no marks
 	}
 	// One without a name was never whole: its maker died, or became another program.
 	if err := s.kernel.handle.LinkDel(link); err != nil {
@@ -267,7 +270,7 @@ func (s *Macvlans) settle(m Macvlan, link netlink.Link) error {
 		return fmt.Errorf("set up %s: %w", m.Name(), err)
 	}
 	if m.V6 {
-		if err := s.settle6(m, link); err != nil {
+		if err := m.settle6(); err != nil {
 			return err
 		}
 	}

@@ -53,8 +53,8 @@ func heedsRouters(name string) (bool, error) {
 	return accepts != 0, nil
 }
 
-// settle6 has the device speak IPv6 and heed no router, and takes away what one gave it before.
-func (s *Macvlans) settle6(m Macvlan, link netlink.Link) error {
+// settle6 has the device speak IPv6 and heed no router.
+func (m Macvlan) settle6() error {
 	name := m.Name()
 	if err := deafToRouters(name); err != nil {
 		return err
@@ -65,7 +65,13 @@ func (s *Macvlans) settle6(m Macvlan, link netlink.Link) error {
 				name, err, remedy("net.ipv6.conf.default.disable_ipv6", 0))
 		}
 	}
-	return s.kernel.forgetRouters(link)
+	return nil
+}
+
+// unwritable says whether an error is that of a sysctl which is not this process's to write, as in a container.
+func unwritable(err error) bool {
+	_, file := errors.AsType[*os.PathError](err)
+	return file && (errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS))
 }
 
 // deafToRouters keeps the device from heeding router advertisements, which would give the host addresses and a default route
@@ -83,6 +89,18 @@ func deafToRouters(name string) error {
 	}
 	return fmt.Errorf("router advertisements would give %s addresses and a route, and it cannot be told otherwise (%w): make /proc/sys writable, or %w",
 		name, wrong, remedy("net.ipv6.conf.default.accept_ra", 0))
+}
+
+// forgetRouters takes from the devices that heeded routers what one gave them. One where that fails works all the same: it is tried again with
+// the next call, and so are those after it, since a kernel that is late would be late for each.
+func (s *Macvlans) forgetRouters() error {
+	for index, link := range s.heeded {
+		if err := s.kernel.forgetRouters(link); err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
+		delete(s.heeded, index)
+	}
+	return nil
 }
 
 // forgetRouters takes from a device the addresses and routes that a router's advertisement gave it: the host's own connections would go
@@ -103,14 +121,19 @@ func (r *rtnetlink) forgetRouters(link netlink.Link) error {
 			return fmt.Errorf("take %s from %s, which a router gave it: %w", ip, at.Name, err)
 		}
 	}
-	routes, err := r.handle.RouteListFiltered(unix.AF_INET6, &netlink.Route{LinkIndex: at.Index}, netlink.RT_FILTER_OIF)
+	var gifts []netlink.Route // one can be in it twice
+	_, err = untilWhole(func() error {
+		return r.handle.RouteListFilteredIter(unix.AF_INET6, &netlink.Route{LinkIndex: at.Index}, netlink.RT_FILTER_OIF, func(x netlink.Route) bool {
+			if routersGift(x) {
+				gifts = append(gifts, x)
+			}
+			return true
+		})
+	})
 	if err != nil {
 		return fmt.Errorf("list routes of %s: %w", at.Name, err)
 	}
-	for _, route := range routes {
-		if !routersGift(route) {
-			continue
-		}
+	for _, route := range gifts {
 		if err := r.handle.RouteDel(&route); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("take the route to %s from %s, which a router gave it: %w", route.Dst, at.Name, err)
 		}

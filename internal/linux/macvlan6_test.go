@@ -1,12 +1,15 @@
 package linux
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mdlayher/ndp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // routerSpeaks has the peer say once that it is a router, and which prefix is on the link: 2001:db8:9::/64.
@@ -59,9 +62,76 @@ func TestMacvlanIsMadeDeafAgain(t *testing.T) {
 		if again, err := a.Macvlans().Ensure(router6); err != nil || again != state {
 			t.Errorf("got %+v, %v, want %+v", again, err, state)
 		}
+		if _, err := a.Macvlans().Guard(); err != nil {
+			t.Error(err)
+		}
 		if got := device(); got != before || !router6.Settled() {
 			t.Errorf("accept_ra %s, forwarding %s: the device has\n%s\nwant\n%s", tt.accepts, tt.forwards, got, before)
 		}
+	}
+}
+
+// TestMacvlanIsNotRemadeInVain: something has a master's device heed routers, and the kernel gives no list when that is undone. The device
+// stays, with its address, and what a router gave goes as soon as there is a list again. It stays too where its settings fail for any other
+// reason than that a sysctl cannot be written.
+func TestMacvlanIsNotRemadeInVain(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	a := openAddresses(t, t.TempDir())
+	setAll(t, a, virtual())
+	state := must(a.Macvlans().Ensure(router6))
+	if len(a.macvlans.heeded) > 0 {
+		t.Error("a new device is looked at for what a router gave it")
+	}
+	device := func() string {
+		return self.run("ip -6 route show dev us6-71-v0") + self.run("ip -6 -br addr show dev us6-71-v0")
+	}
+	before := device()
+	self.sysctl("ipv6/conf/us6-71-v0/accept_ra", "2")
+	routerSpeaks(t, peer)
+	eventually(t, "a router gave it something", func() bool { return strings.Count(device(), "2001:db8:9:") == 2 })
+
+	kernel := a.macvlans.kernel
+	kernel.dump = func(func(address)) error { return unix.EAGAIN } // it took longer than netlinkTimeout
+	const wrong = "list addresses: resource temporarily unavailable"
+	if _, err := a.Macvlans().Ensure(router6); errorText(err) != `virtual MAC on "v0": `+wrong || !router6.Settled() {
+		t.Errorf("got %v, settled %t", err, router6.Settled())
+	}
+	for range 2 {
+		if _, err := a.Macvlans().Guard(); errorText(err) != wrong {
+			t.Errorf("got %v", err)
+		}
+	}
+	kernel.dump = kernel.dumpAddresses
+	if again, err := a.Macvlans().Ensure(router6); err != nil || again != state || !strings.Contains(device(), "2001:db8::100/128") {
+		t.Errorf("got %+v, %v, want %+v, with\n%s", again, err, state, device())
+	}
+	if _, err := a.Macvlans().Guard(); err != nil || device() != before || len(a.macvlans.heeded) > 0 {
+		t.Errorf("got %v, and the device has\n%s\nwant\n%s", err, device(), before)
+	}
+
+	unspeakable := router6
+	unspeakable.Owner = strings.Repeat("web", 100)
+	if _, err := a.Macvlans().Ensure(unspeakable); !errors.Is(err, unix.ERANGE) || device() != before {
+		t.Errorf("its alias is too long: got %v, and the device has\n%s\nwant\n%s", err, device(), before)
+	}
+}
+
+// TestRoutesOfOneDevice tells that the kernel itself picks an interface's routes from a table that may be that of a whole internet.
+func TestRoutesOfOneDevice(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	a := openAddresses(t, t.TempDir())
+	index := must(a.Macvlans().Ensure(router6)).Index
+	n := 0
+	err := a.macvlans.kernel.handle.RouteListFilteredIter(unix.AF_INET6, &netlink.Route{LinkIndex: index}, 0, func(x netlink.Route) bool {
+		if n++; x.LinkIndex != index {
+			t.Errorf("got %v, which is not the device's", x)
+		}
+		return true
+	})
+	if err != nil || n == 0 {
+		t.Errorf("%d routes, %v", n, err)
 	}
 }
 

@@ -87,12 +87,13 @@ func (b *macvlanBook) has(name string) bool {
 	return slices.ContainsFunc(b.Devices, func(m Macvlan) bool { return m.Name() == name })
 }
 
-// Guard gives the parents of IPv4 devices the settings again that something else changed, and returns their names.
+// Guard gives the parents of IPv4 devices the settings again that something else changed, and returns their names. From devices of IPv6
+// that heeded routers, before Ensure undid that, it takes what one gave them.
 func (s *Macvlans) Guard() (names []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	looked := map[string]bool{}
-	var errs []error
+	errs := []error{s.forgetRouters()}
 	for _, m := range s.book.Devices {
 		if m.V6 || looked[m.Parent] {
 			continue
