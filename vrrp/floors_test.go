@@ -70,3 +70,49 @@ func TestClockSetAndExchanged(t *testing.T) {
 		}
 	}
 }
+
+// TestDeafWithAnotherClock: what was sent while this host heard nobody is early also where its clock was set back since it heard the sender,
+// so that this seems to be less long ago than it is; to the processes after it as well. A living sender is believed at once.
+func TestDeafWithAnotherClock(t *testing.T) {
+	const s, by, set = time.Second, 4 * time.Second, 10500 * time.Millisecond
+	at := func(sent time.Duration) []byte {
+		var signer Authenticator
+		return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+	}
+	for _, tt := range []struct {
+		name                string
+		heard, caught, back time.Duration // when the sender was heard last, when it sent what was caught, and when the link is up again
+	}{
+		{"it seems to be half a second ago", 9 * s, 9500 * time.Millisecond, 13500 * time.Millisecond},
+		{"it seems to be no time ago", 9 * s, 9500 * time.Millisecond, 13050 * time.Millisecond},
+		{"it seems to come yet", 9 * s, 9500 * time.Millisecond, 12 * s},
+		{"it seems to be a minute ago", 9 * s, 70 * s, 73 * s},
+	} {
+		for _, next := range []string{"this one", "the process that goes on", "the one that is started again"} {
+			t.Run(tt.name+", "+next, func(t *testing.T) {
+				a := NewAuthenticator(clock)
+				if became(t, &a, clock.Add(tt.heard+by), at(tt.heard)) != "believed" {
+					t.Fatal("not believed before")
+				}
+				a.clockSet(clock.Add(set), false)
+				now := clock.Add(tt.back)
+				if next != "this one" {
+					was := a
+					a = NewAuthenticator(clock)
+					if a.Restore(now, was.Memory()); next == "the process that goes on" {
+						a.RestoreFloors(now, was.Floors(now))
+					}
+				}
+				a.Deaf(now, keyed(Enforce))
+				for _, advert := range []struct {
+					sent time.Duration
+					want string
+				}{{tt.heard, "replay"}, {tt.caught, "early"}, {tt.back, "believed"}} {
+					if got := became(t, &a, now, at(advert.sent)); got != advert.want && !(got == "stale" && advert.want == "replay") {
+						t.Errorf("what was sent at %s: %s, want %s", advert.sent, got, advert.want)
+					}
+				}
+			})
+		}
+	}
+}

@@ -47,6 +47,7 @@ type Mark struct {
 	Heard    time.Time  `json:"heard"` // wall clock
 	Key      uint8      `json:"key"`
 	Own      bool       `json:"own,omitempty"` // it was this host's; see Sign
+	Set      bool       `json:"set,omitempty"` // this host's clock was set back since it was heard
 }
 
 // Ahead is how far the sender's clock is before this host's; negative: behind it.
@@ -139,13 +140,16 @@ func (a *Authenticator) Restore(now time.Time, m Memory) {
 	}
 }
 
-// passed is what a sender's clock must have passed by an instant, as far as a mark of it tells.
+// passed is what a sender's clock must have passed by an instant, as far as a mark of it tells. Where this host's was set back since then,
+// the mark is older than it seems.
 func passed(now time.Time, mark Mark) Sequence {
-	switch since := now.Sub(mark.Heard); {
-	case since < 0:
+	since := now.Sub(mark.Heard)
+	expected := mark.Sequence.add(since - restoreSlack)
+	switch {
+	case since < 0, mark.Set && start(now).After(expected):
 		return start(now)
-	case since > restoreSlack:
-		return mark.Sequence.add(since - restoreSlack)
+	case mark.Set, since > restoreSlack:
+		return expected
 	}
 	return 0
 }
@@ -169,6 +173,7 @@ func (a *Authenticator) clockSet(now time.Time, ahead bool) {
 		if known := passed(now, r.mark); ahead && !r.mark.Heard.IsZero() && a.floor.After(known) {
 			r.floor = known
 		}
+		r.mark.Set = r.mark.Set || !ahead && !r.mark.Heard.IsZero()
 		a.senders[sender] = r
 	}
 }

@@ -64,6 +64,13 @@ func uncounted(s node.Sealed) node.Sealed {
 			m.Senders = senders
 		}
 	}
+	for k := range s.Memory {
+		m := &s.Memory[k].Memory
+		m.Marks = slices.Clone(m.Marks) // the node may have them still
+		for n := range m.Marks {
+			m.Marks[n].Set = false // as the floors
+		}
+	}
 	return s
 }
 
