@@ -117,7 +117,11 @@ func (i *instance) remade(old *link, l *Link) bool {
 
 // setAgain sets the addresses on the new device: those that were on the old one went with it, and nobody need have told so.
 func (n *Node) setAgain(now time.Time, i *instance) {
-	if i.holding && !i.fate.doubtful(now) {
+	switch {
+	case !i.holding:
+	case i.fate.doubtful(now):
+		i.confirmed = false // see wake
+	default:
 		n.take(now, i)
 	}
 }

@@ -66,8 +66,12 @@ func (n *Node) wake(now time.Time, f *fate) {
 		}
 	}
 	for _, i := range f.instances {
-		if gap := now.Sub(i.advertised); i.doubtful(now) {
+		switch doubtful := i.doubtful(now); {
+		case doubtful:
+			gap := now.Sub(i.advertised)
 			n.do(Warned{i.cfg.Name, fmt.Sprintf("woke late: no advert was sent for %s; nobody else was heard", gap.Round(time.Millisecond))})
+			n.take(now, i)
+		case i.holding && !i.confirmed: // its own interval is longer; what it lost, or was given, meant nothing while another one was doubtful
 			n.take(now, i)
 		}
 	}
