@@ -40,12 +40,13 @@ func (i *instance) lifetime(now time.Time) time.Duration {
 	return i.leaseWithin(i.spoke().Add(i.cfg.DeadInterval()).Sub(now))
 }
 
-// leaseWithin is the longest lease that is over within a time, however late the kernel is: minLifetime at least.
+// leaseWithin is the longest lease that is over within a time, however late the kernel is: minLifetime at least. Of who never sent an advert
+// the time is the least that there is.
 func (i *instance) leaseWithin(d time.Duration) time.Duration {
 	if !i.cfg.Lease {
 		return 0
 	}
-	return max(minLifetime, (d - leaseLate).Truncate(time.Second))
+	return max(minLifetime, (max(d, 0) - leaseLate).Truncate(time.Second))
 }
 
 // spoke is when a master sent its last advert; of two families that do not advertise at the same time, the one that is silent longer

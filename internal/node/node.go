@@ -274,8 +274,9 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 			i.announcer.restart(now)
 			i.fate.offers.now(now)
 		}
-		n.settle(now, i.fate)
 	})
+	// Only now: one that rises at once takes the others of its group along, and they need their sources.
+	n.onInterface(l.Name, func(i *instance) { n.settle(now, i.fate) })
 }
 
 // bareSince says when a link that stays up lost an address of its own.
