@@ -46,12 +46,17 @@ func (d delay) String() string {
 func (f *field) delayed(host string, due, came time.Time) delay {
 	d := delay{after: came.Sub(due)}
 	if d.after > late { // else what the machine did need not be asked
-		d.others = max(f.queues[host].waited(due, came), f.c.Slack(due, came))
+		d.others = max(f.taken(host, due, came), f.c.Slack(due, came))
 	}
 	if d.others > late {
 		d.others += dry
 	}
 	return d
+}
+
+// taken is for how long of a time a host's daemon did not have the processors that it wanted, or that it was on.
+func (f *field) taken(host string, from, to time.Time) time.Duration {
+	return min(f.queues[host].waited(from, to)+f.still.stood(from, to), to.Sub(from))
 }
 
 // delays are those of what was due at one place.
@@ -112,8 +117,8 @@ func (f *field) unmoved(t *testing.T, from time.Time) {
 // came in such a time, adverts may have been lost: a socket holds so many packets and no more.
 func (f *field) starved(at time.Time) bool {
 	const span = time.Second
-	for _, q := range f.queues {
-		if q.waited(at.Add(-span), at) > span/3 {
+	for host := range f.queues {
+		if f.taken(host, at.Add(-span), at) > span/3 {
 			return true
 		}
 	}

@@ -189,7 +189,8 @@ type field struct {
 	// beats are lb1's adverts as it sends them, heard as lb2 receives them, and rises are lb2's.
 	beats, heard, rises *voice
 	queues              map[string]*queue // where each host's daemon waits for a processor
-	rates               []int             // that reached the victims, of each kind the best
+	still               *standstills
+	rates               []int // that reached the victims, of each kind the best
 	adverts, takeovers  delays
 }
 
@@ -210,6 +211,7 @@ func newField(t *testing.T, ways []way) *field {
 	for _, h := range c.Hosts {
 		f.queues[h.Name()] = watchQueue(t, h.Daemon.PID())
 	}
+	f.still = watchStandstills(t, f.evil)
 	return f
 }
 

@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == floodCommand {
 		os.Exit(floodMain(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == standstillCommand {
+		os.Exit(standstillMain())
+	}
 	os.Exit(run(m))
 }
 
