@@ -58,6 +58,9 @@ func (f *field) delayed(host string, due, came time.Time) delay {
 
 // taken is for how long of a time a host's daemon did not have the processors that it wanted, or that it was on.
 func (f *field) taken(host string, from, to time.Time) time.Duration {
+	if f.flooder != nil {
+		return f.still.stood(from, to)
+	}
 	return min(f.queues[host].waited(from, to)+f.still.stood(from, to), to.Sub(from))
 }
 
