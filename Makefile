@@ -76,7 +76,7 @@ stories: build
 # Beside keepalived and FRR, in both roles; one part: make test-interop RUN='TestWeAreBetter/FRR'.
 test-interop:
 	.ci/setup test || [ -z "$$CI" ]
-	AGAIN='-count=1' .ci/gotest -count=1 -timeout 25m -run '$(RUN)' $(INTEROP)
+	AGAIN='-count=1 -timeout 5m' timeout -k 10s 30m .ci/gotest -count=1 -timeout 15m -run '$(RUN)' $(INTEROP)
 
 # Packages in dist/packages; make packages VERSION=1.2.3 makes them of that version (only then does the build see the variable).
 packages:
