@@ -16,7 +16,7 @@ import (
 func TestFloodApart(t *testing.T) {
 	f := newField(t, ways[:1])
 	f.part(t)
-	f.story(t)
+	f.story(t, f.ways)
 	s := f.scene(t, f.ways[0])
 	var forged [][]byte
 	for _, k := range s.kinds(f.c.Get("lb2").Host) {
