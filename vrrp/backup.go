@@ -51,13 +51,28 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 		m.restart(m.heard) // it has been a backup since it woke: a lower advert prolongs nothing
 		m.deadline = later(now, m.deadline)
 	}
+	if m.followed.Address == ev.From {
+		m.followed = m.lastPeer // also where it fell below us, and its adverts are discarded
+	}
 	if m.preemptable(now, ev.Advert.Priority) {
 		m.backupPreempts(now, ev)
 		return
 	}
-	m.master = ev.From
-	m.learn(ev.Advert.Interval)
+	if !m.outranked(now, ev) {
+		m.followed = m.lastPeer
+		m.learn(ev.Advert.Interval)
+	}
 	m.restart(now)
+}
+
+// outranked says whether an advert is of a master that gives way to the one that we follow, or did before it can have heard of it: its
+// last advert tells the better one that there were two. Who followed it would not believe the better one's priority 0.
+func (m *Machine) outranked(now time.Time, ev Heard) bool {
+	f := m.followed
+	if f.Address == ev.From || now.Sub(f.Heard) >= time.Duration(m.cfg.DeadAdverts)*f.Interval {
+		return false
+	}
+	return f.Priority > ev.Advert.Priority || f.Priority == ev.Advert.Priority && plain(f.Address).Compare(plain(ev.From)) > 0
 }
 
 // listening says whether a router that woke late waits for any advert at all; see StepDown. Once it has listened it knows.
@@ -80,8 +95,8 @@ func (m *Machine) preemptable(now time.Time, priority uint8) bool {
 // backupPreempts is a lower advert. The RFC leaves the timer alone; when the master that we followed fell below us there
 // is nothing to wait for but the skew, which lets a better backup go first.
 func (m *Machine) backupPreempts(now time.Time, ev Heard) {
-	followed, ill := m.master == ev.From, ev.Advert.Priority == PriorityIll
-	if !followed && (!ill || m.master.IsValid()) {
+	followed, ill := m.followed.Address == ev.From, ev.Advert.Priority == PriorityIll
+	if !followed && (!ill || m.followed.Address.IsValid()) {
 		return
 	}
 	m.learn(ev.Advert.Interval)
@@ -109,10 +124,11 @@ func (m *Machine) offered(why readiness) {
 
 // backupReleased is an advert of priority 0. It counts only from the master that we followed, or when there was none.
 func (m *Machine) backupReleased(now time.Time, ev Heard) {
-	if m.master.IsValid() && m.master != ev.From {
+	if m.followed.Address.IsValid() && m.followed.Address != ev.From {
 		return
 	}
 	m.lastPeer = Peer{ev.From, PriorityRelease, ev.Advert.Interval, now}
+	m.followed.Priority = PriorityRelease // whoever advertises now relieves it
 	if again := m.releasedAgain(now); m.lastResort() && !again {
 		return
 	}
@@ -167,7 +183,7 @@ func (m *Machine) backupElapsed(now time.Time) {
 // silence says why the timer ran out by itself. It runs on under a lower master, whose adverts are discarded: that one is pushed
 // aside, and was not silent.
 func (m *Machine) silence(now time.Time) string {
-	who, since := m.master, m.heard
+	who, since := m.followed.Address, m.heard
 	if p := m.lastPeer; p.Heard.After(since) {
 		if p.Priority != PriorityRelease && now.Sub(p.Heard) < time.Duration(m.cfg.DeadAdverts)*p.Interval {
 			return m.versus(p.Address, p.Priority)
@@ -204,7 +220,7 @@ func (m *Machine) backupPriority(now time.Time, priority uint8) {
 		m.ready = nil
 		m.deadline = m.heard.Add(m.masterDown())
 		if recovered && m.masterIll(now) && m.shorten(now.Add(m.skewTime())) {
-			m.pending = readiness{Handover, fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", m.master)}
+			m.pending = readiness{Handover, fmt.Sprintf("%s is unhealthy and offers its addresses (priority 1)", m.followed.Address)}
 		}
 	}
 }
@@ -216,7 +232,7 @@ func (m *Machine) acceptLate(now time.Time) {
 	if p.Priority == PriorityRelease || !p.Heard.After(m.heard) || m.preemptable(now, p.Priority) {
 		return
 	}
-	m.master, m.heard = p.Address, p.Heard
+	m.followed, m.heard = p, p.Heard
 	m.learn(p.Interval)
 	m.ready, m.pending = nil, readiness{}
 }
@@ -224,7 +240,7 @@ func (m *Machine) acceptLate(now time.Time) {
 // masterIll says whether the master that we follow advertised priority 1 and is still alive.
 func (m *Machine) masterIll(now time.Time) bool {
 	p := m.lastPeer
-	return p.Priority == PriorityIll && p.Address == m.master && now.Sub(p.Heard) < m.masterDown()
+	return p.Priority == PriorityIll && p.Address == m.followed.Address && now.Sub(p.Heard) < m.masterDown()
 }
 
 // later returns the later of two instants.

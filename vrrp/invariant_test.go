@@ -158,7 +158,7 @@ func (r *run) checkBackupHeard(before *Machine, ev Heard) {
 		if before.lastResort() {
 			skew = before.cfg.skew(PriorityIll, centisecond)
 		}
-		stranger := before.master.IsValid() && before.master != ev.From
+		stranger := before.followed.Address.IsValid() && before.followed.Address != ev.From
 		down := later(r.now, before.heard.Add(before.masterDown()))
 		if !same && (stranger || !is.Equal(r.now.Add(skew)) && !(is.Equal(down) && is.Before(r.now.Add(skew)))) {
 			r.fail("priority 0 moved the wait from %s to %s, the skew is %s", was, is, skew)

@@ -119,7 +119,7 @@ type Machine struct {
 	pending  readiness // why the timer runs shorter than Master_Down_Interval; empty when it does not
 
 	learned      time.Duration // Master_Adver_Interval
-	master       netip.Addr    // whom a backup last accepted an advert from
+	followed     Peer          // the master that a backup follows, as it advertised last; at priority 0 it outranks nobody
 	heard        time.Time     // when a backup last accepted one, or started to listen
 	firstRelease time.Time     // the first priority 0 that no advert followed; see releasedAgain
 	lastPeer     Peer
@@ -269,7 +269,7 @@ func (m *Machine) Priority() uint8 { return m.priority }
 func (m *Machine) Learned() time.Duration { return m.learned }
 
 // Followed is the address of the master whose adverts were accepted last; the zero address: of none since the start.
-func (m *Machine) Followed() netip.Addr { return m.master }
+func (m *Machine) Followed() netip.Addr { return m.followed.Address }
 
 // Released says when the master first gave up, if no advert has come since then.
 func (m *Machine) Released() time.Time { return m.firstRelease }
@@ -328,7 +328,7 @@ func (m *Machine) stepInitialize(now time.Time, ev Event) []Action {
 		m.priority = ev.Priority
 	case Startup:
 		m.priority, m.source = ev.Priority, ev.Source
-		m.learned, m.master, m.lastPeer, m.firstRelease = m.cfg.Interval, netip.Addr{}, Peer{}, time.Time{}
+		m.learned, m.followed, m.lastPeer, m.firstRelease = m.cfg.Interval, Peer{}, Peer{}, time.Time{}
 		m.enterBackup(now)
 		if m.priority == PriorityOwner {
 			m.becomeReady(Owner, "address owner (priority 255)")
@@ -356,7 +356,11 @@ func (m *Machine) early(now time.Time, ev Early) []Action {
 		return nil
 	}
 	a.Interval = max(a.Interval, m.learned, m.cfg.Interval) // an offer's would make it hasty
-	return m.Step(now, Heard{a, ev.From})
+	out := m.Step(now, Heard{a, ev.From})
+	if m.followed.Address == ev.From {
+		m.followed.Priority = PriorityRelease // it may be gone for long: it outranks nobody
+	}
+	return out
 }
 
 // reconfigure takes a new configuration; a running timer follows a new interval.
@@ -369,7 +373,7 @@ func (m *Machine) reconfigure(now time.Time, cfg Config) []Action {
 	if m.state != Backup || was.Interval == cfg.Interval && was.DeadAdverts == cfg.DeadAdverts {
 		return nil
 	}
-	if cfg.Version == V2 || !m.master.IsValid() {
+	if cfg.Version == V2 || !m.followed.Address.IsValid() {
 		m.learned = cfg.Interval // in VRRPv3 the master that we follow goes on at the interval that it told us
 	}
 	if m.ready == nil && m.pending.why == "" {

@@ -152,7 +152,7 @@ func (m *Machine) reassert(now time.Time) []Action {
 // follow makes a master or leaving router the backup of one that it heard.
 func (m *Machine) follow(now time.Time, ev Heard, why string) []Action {
 	from := m.state
-	m.master = ev.From
+	m.followed = Peer{ev.From, ev.Advert.Priority, ev.Advert.Interval, now}
 	m.learn(ev.Advert.Interval)
 	m.enterBackup(now)
 	return []Action{Entered{from, Backup, why}}
@@ -161,7 +161,7 @@ func (m *Machine) follow(now time.Time, ev Heard, why string) []Action {
 // stepDown makes a master backup without having heard an advert itself.
 func (m *Machine) stepDown(now time.Time, ev StepDown) []Action {
 	from := m.state
-	m.learned, m.master = m.cfg.Interval, netip.Addr{}
+	m.learned, m.followed = m.cfg.Interval, Peer{}
 	m.enterBackup(now)
 	if ev.Listen > 0 {
 		m.deadline = now.Add(ev.Listen)

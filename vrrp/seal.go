@@ -18,9 +18,9 @@ type Sealed struct {
 	Ready        *SealedWait
 	Pending      SealedWait
 	Learned      time.Duration
-	Master       netip.Addr `json:",omitzero"`
-	Heard        time.Time  `json:",omitzero"`
-	FirstRelease time.Time  `json:",omitzero"`
+	Followed     Peer
+	Heard        time.Time `json:",omitzero"`
+	FirstRelease time.Time `json:",omitzero"`
 	LastPeer     Peer
 	Asserted     time.Time `json:",omitzero"`
 	TieFirst     time.Time `json:",omitzero"`
@@ -42,7 +42,7 @@ func (m *Machine) Handover() bool {
 func (m *Machine) Seal() Sealed {
 	s := Sealed{
 		State: m.state, Priority: m.priority, Source: m.source, Preempt: m.preempt, Deadline: m.deadline,
-		Pending: SealedWait{m.pending.cause, m.pending.why}, Learned: m.learned, Master: m.master, Heard: m.heard,
+		Pending: SealedWait{m.pending.cause, m.pending.why}, Learned: m.learned, Followed: m.followed, Heard: m.heard,
 		FirstRelease: m.firstRelease, LastPeer: m.lastPeer, Asserted: m.asserted, TieFirst: m.tie.first, TieLast: m.tie.last,
 	}
 	if m.ready != nil {
@@ -70,12 +70,14 @@ func (m *Machine) Restore(s Sealed, deaf time.Duration) error {
 	if s.Ready != nil {
 		m.ready = &readiness{s.Ready.Cause, s.Ready.Why}
 	}
-	m.learned, m.master, m.heard, m.firstRelease = s.Learned, s.Master, s.Heard, s.FirstRelease
+	m.learned, m.followed, m.heard, m.firstRelease = s.Learned, s.Followed, s.Heard, s.FirstRelease
 	m.lastPeer, m.asserted, m.tie = s.LastPeer, s.Asserted, tie{s.TieFirst, s.TieLast}
 	if m.state == Backup {
 		m.heard = m.heard.Add(deaf)
-		if !m.lastPeer.Heard.IsZero() {
-			m.lastPeer.Heard = m.lastPeer.Heard.Add(deaf)
+		for _, p := range []*Peer{&m.followed, &m.lastPeer} {
+			if !p.Heard.IsZero() {
+				p.Heard = p.Heard.Add(deaf)
+			}
 		}
 		if timed {
 			m.deadline = m.deadline.Add(deaf)
