@@ -471,6 +471,9 @@ func (n *Node) serveOn(now time.Time, i *instance, other bool) {
 	switch {
 	case i.state != Master: // out of it; see fate
 		return
+	case !i.rising.IsZero(): // its own wait was over, too
+		n.serveFirst(now, i)
+		return
 	case !i.confirmed:
 		n.take(now, i)
 		return
