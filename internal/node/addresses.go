@@ -132,7 +132,8 @@ func (n *Node) addressesSet(now time.Time, i *instance, request uint64) {
 		n.granted(now, i)
 		return
 	}
-	if late := i.fate.doubtful(now) || due(now, i.rising); late || !i.holding || i.confirmed { // who woke late does not know whether they are there still
+	// Who woke late does not know whether they are there still. Where their lease may be over, the word of the renewal that is due counts.
+	if late := i.fate.doubtful(now) || due(now, i.rising) || i.mayLapse(now); late || !i.holding || i.confirmed {
 		return
 	}
 	i.confirmed = true

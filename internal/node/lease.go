@@ -18,6 +18,9 @@ const (
 	renewRest = 500 * time.Millisecond
 	// keepGap is the time between two renewals of what is being handed over.
 	keepGap = 500 * time.Millisecond
+	// lateRenewal is how late a renewal may be before what it was to renew may be gone: that is 1.95 s after it was set, of which up to 1.5 s
+	// and the goes were to pass.
+	lateRenewal = 400 * time.Millisecond
 	// staleRenewal is how late a renewal may be performed.
 	staleRenewal = 500 * time.Millisecond
 	// Up to maxTogether addresses are renewed at one instant. More are renewed in so many goes, by their VRIDs, a goGap apart: one
@@ -86,6 +89,9 @@ func (n *Node) nextRenewal(now time.Time, i *instance, planned time.Time) time.T
 	}
 	return next
 }
+
+// mayLapse says whether the lease may be over, since a renewal should have been long ago.
+func (i *instance) mayLapse(now time.Time) bool { return due(now.Add(-lateRenewal), i.renewal) }
 
 // renewWith has the lease renewed with an advert that begins an interval before the one of now is over. One that only answers another
 // host begins none, and may be one of many.
