@@ -202,6 +202,7 @@ func (h *Host) Kill() {
 func (h *Host) end() {
 	h.node, h.sealed, h.paused, h.waiting, h.wake, h.ended, h.lagged = nil, nil, false, nil, time.Time{}, h.now(), h.Lag
 	h.wakeSeq++
+	clear(h.kernel.untold)
 }
 
 // Crash ends the whole host: its addresses are gone with it, and its runtime directory.
@@ -291,6 +292,9 @@ func (h *Host) feed(ev node.Event) {
 	case h.paused:
 		h.wait(ev)
 		return
+	}
+	if lost, ok := ev.(node.AddressLost); ok {
+		delete(h.kernel.untold, lost.IP)
 	}
 	actions := h.node.Step(h.now(), ev)
 	if h.spins(ev) {

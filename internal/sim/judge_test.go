@@ -114,3 +114,46 @@ func TestJudgeSeesFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchKnowsWhatWaits holds that hooks may be told master of addresses that something else deleted while the process stood still, until
+// it hears of that, and of no others.
+func TestWatchKnowsWhatWaits(t *testing.T) {
+	c := pair(func(cfg *Config) {
+		cfg.Kernel = 20 * time.Millisecond
+		cfg.Hosts[0].Instances[0].Lease = false
+	})
+	watchOver(c)
+	a := c.Host("a")
+	a.Start()
+	c.Run(3420 * time.Millisecond)
+	a.Pause() // before the kernel's word
+	c.Run(100 * time.Millisecond)
+	a.Delete(vip)
+	a.Resume()
+	c.Run(time.Second)
+	if trace := strings.Join(c.Trace(), "\n"); !strings.Contains(trace, "hooks of master") || len(c.Faults()) > 0 || !a.Has(vip) {
+		t.Errorf("faults %q, want none, the address again, and the hooks of master in\n%s", c.Faults(), trace)
+	}
+
+	tests := []struct {
+		name string
+		lose func(a *Host)
+	}{
+		{"what ran out", func(a *Host) { a.kernel.drop(vip) }},
+		{"what it was told of", func(a *Host) { a.Delete(vip); a.Resume() }},
+		{"what was deleted before the kernel set it again", func(a *Host) { a.Delete(vip); a.kernel.add("web", vip, 0); a.kernel.drop(vip) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			a := c.Host("a")
+			a.begin(a.cfg)
+			a.kernel.add("web", vip, 0)
+			a.Pause()
+			tt.lose(a)
+			w.step(a, node.Elapsed{}, []node.Action{node.Notify{Instance: "web", State: node.Master, Previous: node.Init}})
+			wantFault(t, c, "without its addresses")
+		})
+	}
+}

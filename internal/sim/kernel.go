@@ -21,6 +21,8 @@ type kernel struct {
 	obeyed bool                         // the process of now had something of what it asked for done
 	// refuses are addresses that cannot be set, and why.
 	refuses map[netip.Addr]string
+	// untold are addresses that something else deleted while the process or the host stood still: it cannot know yet.
+	untold map[netip.Addr]bool
 }
 
 // leased is an address that the kernel has.
@@ -32,7 +34,7 @@ type leased struct {
 }
 
 func newKernel(h *Host) *kernel {
-	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]node.SetAddresses{}, refuses: map[netip.Addr]string{}}
+	return &kernel{h: h, addrs: map[netip.Addr]*leased{}, wants: map[string]node.SetAddresses{}, refuses: map[netip.Addr]string{}, untold: map[netip.Addr]bool{}}
 }
 
 func (k *kernel) has(ip netip.Addr) bool { return k.addrs[ip] != nil }
@@ -158,6 +160,7 @@ func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) boo
 	if isNew {
 		l = &leased{}
 		k.addrs[ip] = l
+		delete(k.untold, ip)
 		c.Owners.change(c.now, ip, k.h.Name, true)
 	}
 	if !l.of(instance) {
@@ -256,6 +259,9 @@ func (h *Host) Delete(ip netip.Addr) {
 	}
 	h.kernel.drop(ip)
 	h.c.Note("%s no longer has %s: something else deleted it", h.Name, ip)
+	if (h.paused || h.frozen) && !h.Away() {
+		h.kernel.untold[ip] = true
+	}
 	h.feed(node.AddressLost{Interface: l.iface, IP: ip})
 }
 
