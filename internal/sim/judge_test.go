@@ -157,3 +157,34 @@ func TestWatchKnowsWhatWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchWaitsForFamily holds that a host may keep the addresses that its successor gave up until a family that a reload brings has listened,
+// and no longer; any other reload changes nothing.
+func TestWatchWaitsForFamily(t *testing.T) {
+	v4, v6 := node.Address{IP: vip}, node.Address{IP: netip.MustParseAddr("2001:db8::10")}
+	for _, brings := range []bool{true, false} {
+		c := pair(nil)
+		w := watchOver(c)
+		a := c.Host("a")
+		a.begin(a.cfg)
+		a.kernel.add("web", vip, 0)
+		next := a.Config()
+		next.Instances = slices.Clone(next.Instances)
+		next.Instances[0].Addresses = []node.Address{v4, {IP: vip.Next()}}
+		if brings {
+			next.Instances[0].Addresses = []node.Address{v4, v6}
+		}
+		listens := []node.Action{node.Changed{Instance: "web", From: node.Init, To: node.Backup, Why: "listening"}}
+		w.step(a, node.Heard{Received: vrrp.Received{Advert: vrrp.Advert{VRID: 51}}}, listens) // priority 0
+		c.Run(3 * time.Second)
+		w.step(a, node.Reconfigured{Config: next}, nil)
+		c.Run(4 * time.Second)
+		w.step(a, node.Elapsed{}, nil)
+		if late := len(c.Faults()) > 0; late == brings {
+			t.Errorf("a family brought %t: faults %q 4s after the reload", brings, c.Faults())
+		}
+		c.Run(time.Second)
+		w.step(a, node.Elapsed{}, nil)
+		wantFault(t, c, "has its addresses for")
+	}
+}

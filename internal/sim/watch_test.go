@@ -49,6 +49,7 @@ type watched struct {
 	stepped  bool          // it served before
 	since    time.Time
 	joined   time.Time // since when it takes part
+	widened  time.Time // when a reload brought it a family
 	told     node.State
 	ended    bool      // a reload that has the instance again begins anew
 	gaveUp   time.Time // another host sent priority 0, or fell
@@ -75,7 +76,7 @@ func (w *watch) host(h *Host) *watchedHost {
 	if x == nil || x.node != h.node {
 		x = &watchedHost{node: h.node, instances: map[string]*watched{}}
 		w.hosts[h] = x
-		x.configure(h.begun)
+		x.configure(h.begun, w.c.now)
 	}
 	return x
 }
@@ -83,7 +84,7 @@ func (w *watch) host(h *Host) *watchedHost {
 // configure takes note of a configuration. What is gone from it still ends, under another name where something else has its
 // name now; what comes back meanwhile goes on. It may have both names in this step: whoever woke late looks who is master before it is
 // renamed.
-func (x *watchedHost) configure(cfg node.Config) {
+func (x *watchedHost) configure(cfg node.Config, at time.Time) {
 	x.cfg, x.stirred = cfg, true
 	lives := map[string]*watched{}
 	for k := range cfg.Instances {
@@ -110,6 +111,9 @@ func (x *watchedHost) configure(cfg node.Config) {
 			x.former = append(x.former, now.name)
 		}
 		x.part(now.last, i, now)
+		if now.last != nil && slices.ContainsFunc(i.Families(), func(f vrrp.Family) bool { return !slices.Contains(now.last.Families(), f) }) {
+			now.widened = at
+		}
 		now.name, now.cfg, now.last = i.Name, i, i
 		now.patience = max(now.patience, time.Duration(i.DeadAdverts)*i.Interval)
 		x.instances[i.Name] = now
@@ -195,7 +199,7 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 	x := w.host(h)
 	switch ev := ev.(type) {
 	case node.Reconfigured:
-		x.configure(ev.Config)
+		x.configure(ev.Config, w.c.now)
 	case node.Woke:
 		for _, i := range x.instances {
 			i.spoke = i.spoke.Add(-ev.Gap)
@@ -457,8 +461,8 @@ func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	}
 	gaveUp, from := !i.gaveUp.Before(i.since.Add(-maxLinger)), i.idle
 	if gaveUp {
-		from = later(from, i.gaveUp)     // it may have been heard once more, and given up once more: in a storm all comes late
-		from = later(from, x.complete()) // who came to the group meanwhile listens first
+		from = later(from, i.gaveUp)      // it may have been heard once more, and given up once more: in a storm all comes late
+		from = later(from, x.complete(i)) // who came meanwhile listens first
 	}
 	if held := w.c.now.Sub(from); held > boundsOf(slowest, 0, w.slack).holds(i.state, gaveUp) && !i.reported {
 		i.reported = true
@@ -466,13 +470,15 @@ func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	}
 }
 
-// complete says when the last of a group's instances came to it, which waits for the timers of all; zero without a group.
-func (x *watchedHost) complete() (at time.Time) {
+// complete says when the last one came whose timer an instance waits for: another instance of its group, or a family that a reload brought.
+func (x *watchedHost) complete(i *watched) (at time.Time) {
+	at = i.widened
 	if len(x.cfg.Groups) == 0 {
 		return at
 	}
 	for k := range x.cfg.Instances {
-		at = later(at, x.instances[x.cfg.Instances[k].Name].joined)
+		other := x.instances[x.cfg.Instances[k].Name]
+		at = later(at, later(other.joined, other.widened))
 	}
 	return at
 }
