@@ -281,10 +281,10 @@ func (n *Node) addFamily(now time.Time, i *instance, f vrrp.Family) {
 }
 
 // enlist lets a virtual router take part that was added to an instance that does: with a master as master at once, and as soon as
-// its interface has an address to send from.
+// its interface has an address to send from; with one that hands over once that is over, since its routers leave as one.
 func (n *Node) enlist(now time.Time, m *member) {
 	i := m.of
-	if !i.state.takesPart() || !m.source.IsValid() || m.machine.State() != vrrp.Initialize {
+	if !i.state.takesPart() || i.state == Leaving || !m.source.IsValid() || m.machine.State() != vrrp.Initialize {
 		return
 	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Startup{Priority: i.fate.advertises(), Source: m.source}))
