@@ -3,6 +3,8 @@ package sim
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -95,3 +97,49 @@ func (s *scenario) mayStay(h *Host) time.Duration {
 
 // longestLinger is how long an old holder serves at most beside another master, however many addresses there are.
 const longestLinger = 2 * time.Second
+
+// TestHauntSeesFaults holds that what a process leaves for too long is seen, and that on a host that stood still the time counts from when it
+// went on: only then the process comes to its end, and the kernel to what it was asked for last.
+func TestHauntSeesFaults(t *testing.T) {
+	tests := []struct {
+		name string
+		die  func(c *Cluster, a *Host)
+		want bool
+	}{
+		{"killed", func(_ *Cluster, a *Host) { a.Kill() }, false},
+		{"killed, and the lease never ends", func(_ *Cluster, a *Host) { a.Kill(); a.kernel.addrs[vip].expires = time.Time{} }, true},
+		{"killed while its host stood still", stoodStill(Caught), false},
+		{"killed while its host stood still, unseen", stoodStill(Hidden), false},
+		{"killed while its host stood still, unseen, and the lease never ends", func(c *Cluster, a *Host) {
+			stoodStill(Hidden)(c, a)
+			a.kernel.addrs[vip].expires = time.Time{}
+		}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := healed(func(*node.Instance) {})
+			for _, h := range s.c.Hosts() {
+				h.Start()
+			}
+			s.c.Run(5 * time.Second)
+			tt.die(s.c, s.c.Host("a"))
+			s.c.Run(5 * time.Second)
+			if got := strings.Contains(strings.Join(s.c.Faults(), "\n"), "without a process"); got != tt.want {
+				t.Errorf("faults %q, want one of what was left: %t", s.c.Faults(), tt.want)
+			}
+		})
+	}
+}
+
+// stoodStill kills a process while its host stands still, for longer than a lease, with a renewal under way.
+func stoodStill(p Pause) func(c *Cluster, a *Host) {
+	return func(c *Cluster, a *Host) {
+		a.kernel.set(node.SetAddresses{Instance: "web", Interface: Interface, Addresses: []node.Address{{IP: vip}}, Lifetime: least})
+		c.Run(time.Microsecond) // the kernel is at it
+		a.Freeze(true)
+		c.Run(10 * time.Second)
+		a.Kill()
+		c.Run(10 * time.Second)
+		a.Thaw(p)
+	}
+}

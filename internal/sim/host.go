@@ -198,9 +198,11 @@ func (h *Host) Kill() {
 	h.kernel.forget()
 }
 
-// end is a process that is no more; what it asked the kernel for is still done.
+// end is a process that is no more; what it asked the kernel for is still done. On a host that stands still it comes to its end, as the kernel to
+// that, when the host goes on.
 func (h *Host) end() {
-	h.node, h.sealed, h.paused, h.waiting, h.wake, h.ended, h.lagged = nil, nil, false, nil, time.Time{}, h.now(), h.Lag
+	h.node, h.sealed, h.paused, h.waiting, h.wake, h.lagged = nil, nil, false, nil, time.Time{}, h.Lag
+	h.when(func() { h.ended = h.now() })
 	h.wakeSeq++
 	clear(h.kernel.untold)
 }
