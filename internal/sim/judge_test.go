@@ -188,3 +188,55 @@ func TestWatchWaitsForFamily(t *testing.T) {
 		wantFault(t, c, "has its addresses for")
 	}
 }
+
+// TestPromisesWaitForWhoJoins holds that an unhealthy host may keep a part of a group while a healthy one that serves the rest is about to join
+// with it, for as long as that one may need, and no longer; and not where nobody serves the rest.
+func TestPromisesWaitForWhoJoins(t *testing.T) {
+	const recovery = 10 * time.Second
+	tests := []struct {
+		name           string
+		web, inside    node.State // b's
+		after, andThen time.Duration
+		late           bool // after the first time
+	}{
+		{"it is about to", node.Master, node.Init, recovery, 5 * time.Second, false},
+		{"it joined, and never gets the addresses", node.Master, node.Master, 3 * time.Second, 2 * time.Second, false},
+		{"it does not serve the rest", node.Init, node.Init, 5 * time.Second, 0, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) {
+				cfg.Hosts = append(cfg.Hosts, node.Config{Name: "c", Instances: slices.Clone(cfg.Hosts[1].Instances)})
+				for k := range cfg.Hosts {
+					inside := cfg.Hosts[k].Instances[0]
+					inside.Name, inside.VRID, inside.Addresses = "inside", 52, []node.Address{{IP: vip.Next()}}
+					cfg.Hosts[k].Instances = append(cfg.Hosts[k].Instances, inside)
+					cfg.Hosts[k].Groups = []node.Group{{Name: "edge", Instances: []string{"web", "inside"}}}
+				}
+			})
+			w := watchOver(c)
+			is := map[string]health{"a": ill, "b": well, "c": well}
+			p := promise(c, w, func(h *Host) health { return is[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return recovery })
+			p.groups = true
+			for host, states := range map[string][2]node.State{"a": {node.Init, node.Master}, "b": {tt.web, tt.inside}, "c": {node.Backup, node.Backup}} {
+				h := c.Host(host)
+				h.begin(h.cfg)
+				for k, name := range []string{"web", "inside"} {
+					i := w.host(h).instances[name]
+					i.state, i.since, i.joined = states[k], epoch, epoch
+				}
+			}
+			p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
+			c.Host("a").kernel.add("inside", vip.Next(), 0)
+			c.Host("b").kernel.add("web", vip, 0)
+			p.unrest = c.now
+			c.Run(tt.after)
+			if p.check(); len(c.Faults()) > 0 != tt.late {
+				t.Errorf("faults %q after %s, want one: %t", c.Faults(), tt.after, tt.late)
+			}
+			c.Run(tt.andThen)
+			p.check()
+			wantFault(t, c, "has 192.0.2.11 and is unhealthy, a healthy host looks on")
+		})
+	}
+}

@@ -203,7 +203,30 @@ func (p *promises) waits(name string) (since time.Time) {
 			}
 		}
 	}
-	return since
+	if since.IsZero() {
+		return since
+	}
+	return later(since, p.joins(name))
+}
+
+// joins says when a healthy host that serves the rest of a group joined it with an instance, or may be about to: one fate has the others wait
+// for that host while they hear it on the rest. Zero if there is none.
+func (p *promises) joins(name string) (at time.Time) {
+	if !p.groups {
+		return at
+	}
+	for _, h := range p.c.hosts {
+		rest := func(other string) bool { state, _ := p.w.state(h, other); return other != name && serves(state) }
+		if p.hosts[h].health != well || !slices.ContainsFunc(p.names, rest) {
+			continue
+		}
+		if state, _ := p.w.state(h, name); serves(state) || state == node.Backup {
+			at = later(at, p.w.joined(h, name))
+		} else {
+			at = later(at, later(p.hosts[h].since, p.unrest).Add(p.recovery(h)))
+		}
+	}
+	return at
 }
 
 // backup says since when an instance of a host is backup, with all of its group: one that waits for its link_delay keeps the others
