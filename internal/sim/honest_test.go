@@ -198,7 +198,7 @@ func TestPromisesSeeFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := pair(nil)
 			w := watchOver(c)
-			p := promise(c, w, func(h *Host) health { return tt.health[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second })
+			p := promise(c, w, func(h *Host) health { return tt.health[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
 			for _, h := range c.hosts {
 				h.begin(h.cfg)
 				if s := tt.states[h.Name]; s != "" {

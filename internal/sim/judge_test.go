@@ -35,7 +35,7 @@ func healed(other func(*node.Instance)) *scenario {
 		h.Reconfigure(cfg)
 	}
 	s.w = watchOver(s.c)
-	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery)
+	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery, s.effective)
 	s.haunt()
 	s.renewed()
 	return s
@@ -216,7 +216,7 @@ func TestPromisesWaitForWhoJoins(t *testing.T) {
 			})
 			w := watchOver(c)
 			is := map[string]health{"a": ill, "b": well, "c": well}
-			p := promise(c, w, func(h *Host) health { return is[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return recovery })
+			p := promise(c, w, func(h *Host) health { return is[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return recovery }, equal)
 			p.groups = true
 			for host, states := range map[string][2]node.State{"a": {node.Init, node.Master}, "b": {tt.web, tt.inside}, "c": {node.Backup, node.Backup}} {
 				h := c.Host(host)
@@ -239,4 +239,39 @@ func TestPromisesWaitForWhoJoins(t *testing.T) {
 			wantFault(t, c, "has 192.0.2.11 and is unhealthy, a healthy host looks on")
 		})
 	}
+}
+
+// equal is the priority of hosts that all have the same.
+func equal(*Host) uint8 { return 100 }
+
+// TestPromisesSeeWhoGivesWay holds that where the priorities of two masters change places the other one has its time to hear of it, from then
+// on and no longer.
+func TestPromisesSeeWhoGivesWay(t *testing.T) {
+	c := pair(nil)
+	best := "a"
+	rank := func(h *Host) uint8 {
+		if h.Name == best {
+			return 200
+		}
+		return 100
+	}
+	p := promise(c, watchOver(c), func(*Host) health { return well }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, rank)
+	for _, h := range c.hosts {
+		h.begin(h.cfg)
+	}
+	p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, 0))
+	c.Host("a").kernel.add("web", vip, 0)
+	c.Host("b").kernel.add("web", vip, 0)
+	bound := p.bound.overlap(false)
+	c.Run(bound)
+	best = "b"
+	p.news()
+	c.Run(bound)
+	if p.check(); len(c.Faults()) > 0 {
+		t.Fatalf("faults %q, although who gives way has just changed", c.Faults())
+	}
+	p.news() // nothing changes any more
+	c.Run(time.Millisecond)
+	p.check()
+	wantFault(t, c, "[a b] all have 192.0.2.10")
 }

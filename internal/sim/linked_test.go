@@ -103,7 +103,7 @@ func signedPair(interval, ahead time.Duration, set bool) *scenario {
 	s.c.Host("b").SetClock(0, ahead-interval)
 	s.common = s.c.hosts[0].cfg.Instances[0]
 	s.w = watchOver(s.c)
-	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery)
+	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery, s.effective)
 	s.p.lookAfter(s.c.hosts[0].cfg.Instances, s.bounds())
 	s.catch()
 	return s

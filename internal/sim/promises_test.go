@@ -30,7 +30,9 @@ type promises struct {
 	bound  bounds
 	// recovery is how long a host that is well may take no part.
 	recovery func(*Host) time.Duration
-	names    []string // the instances that are looked after
+	// rank is a host's priority.
+	rank  func(*Host) uint8
+	names []string // the instances that are looked after
 	// first is one address of each, by name.
 	first map[string]netip.Addr
 
@@ -60,12 +62,14 @@ type condition struct {
 type lasting struct {
 	overlap, gap, idle time.Time
 	leaves             bool      // one of those that overlap was leaving
+	best               string    // of those that overlap the one that the others have to give way to,
+	turned             time.Time // and since when
 	prompt             time.Time // when a healthy host must have it that an owner hands it to
 }
 
 // promise makes them watch.
-func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool, recovery func(*Host) time.Duration) *promises {
-	p := &promises{c: c, w: w, ask: ask, calm: calm, recovery: recovery, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
+func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool, recovery func(*Host) time.Duration, rank func(*Host) uint8) *promises {
+	p := &promises{c: c, w: w, ask: ask, calm: calm, recovery: recovery, rank: rank, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
 	for _, h := range c.hosts {
 		p.hosts[h] = &condition{since: c.now}
 	}
@@ -131,10 +135,23 @@ func (p *promises) look() {
 		s := p.since[name]
 		keep(&s.overlap, len(owners) > 1, p.c.now)
 		s.leaves = len(owners) > 1 && (s.leaves || p.anyLeaves(name, owners))
+		if best := p.best(owners); s.best != best {
+			s.best, s.turned = best, p.c.now
+		}
 		keep(&s.gap, len(owners) == 0, p.c.now)
 		keep(&s.idle, p.isIdle(name, owners), p.c.now)
 		p.expect(name, s, owners)
 	}
+}
+
+// best is the owner of several that the others have to give way to, once they hear an advert that says so.
+func (p *promises) best(owners []string) (best string) {
+	for k, name := range owners {
+		if k == 0 || len(owners) > 1 && p.rank(p.c.Host(name)) >= p.rank(p.c.Host(best)) { // they are in the order of their addresses
+			best = name
+		}
+	}
+	return best
 }
 
 // expect looks for the plainest of handovers: an owner has just fallen ill, all else has been as it is for long enough, and a
@@ -386,7 +403,7 @@ func (p *promises) check() {
 	now := p.c.now
 	for _, name := range p.names {
 		s := p.since[name]
-		if !s.overlap.IsZero() && now.Sub(later(s.overlap, p.unrest)) > p.bound.overlap(s.leaves) {
+		if !s.overlap.IsZero() && now.Sub(later(s.overlap, later(s.turned, p.unrest))) > p.bound.overlap(s.leaves) {
 			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
 		}
 		if !s.idle.IsZero() {

@@ -93,7 +93,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	}
 	s.slowest = s.o.network.MaxDelay
 	s.w = watchOver(s.c)
-	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery)
+	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery, s.effective)
 	s.p.signed, s.p.groups = s.keys.signed, s.o.grouped()
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
