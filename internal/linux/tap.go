@@ -23,6 +23,9 @@ const (
 	// fragmentOffset4 and fragmentOffset6 are the offset's bits beside the flags; moreFragments4 is one of those.
 	fragmentOffset4, moreFragments4 = 0x1fff, 0x2000
 	fragmentOffset6                 = 0xfff8
+	// linkHeader makes the kernel count an absolute load from the link header (SKF_LL_OFF). A VLAN's tag of vlanTag bytes stands
+	// behind the two MAC addresses, the type of what is tagged in its last two, and vlanID are the bits of its number.
+	linkHeader, vlanTag, vlanID = 0xffe00000, 4, 0xfff
 )
 
 // Tapped is one VRRP message that passed an interface in either direction.
@@ -63,7 +66,7 @@ func openTap(ifName string) (*Tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter, err := bpf.Assemble(tapFilter)
+	filter, err := bpf.Assemble(tapFilter())
 	if err != nil {
 		return nil, fmt.Errorf("assemble packet filter: %w", err)
 	}
@@ -80,28 +83,41 @@ func openTap(ifName string) (*Tap, error) {
 	return t, nil
 }
 
-// tapFilter lets VRRP through that is for this host or from it, and the first fragments of it. It begins at the IP header. A
-// frame with a VLAN tag belongs to another interface.
-var tapFilter = []bpf.Instruction{
-	bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 16},
-	bpf.LoadExtension{Num: bpf.ExtType},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 14},
-	bpf.LoadExtension{Num: bpf.ExtProto},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherTypeIPv6, SkipTrue: 5},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: etherTypeIPv4, SkipTrue: 11},
-	bpf.LoadAbsolute{Off: 6, Size: 2},
-	bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: fragmentOffset4, SkipTrue: 9},
-	bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
-	bpf.Jump{Skip: 5},
-	bpf.LoadAbsolute{Off: 6, Size: 1}, // IPv6: next header
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextFragment, SkipTrue: 3},
-	bpf.LoadAbsolute{Off: ipv6HeaderSize + 2, Size: 2},
-	bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: fragmentOffset6, SkipTrue: 3},
-	bpf.LoadAbsolute{Off: ipv6HeaderSize, Size: 1},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolVRRP, SkipTrue: 1},
-	bpf.RetConstant{Val: accepted},
-	bpf.RetConstant{Val: 0},
+// tapFilter lets VRRP through that is for this host or from it, and the first fragments of it. It begins at the IP header. A frame
+// with the tag of a VLAN belongs to another interface, one with that of VLAN 0 to this one: it has a priority and no more (802.1Q). The
+// kernel takes the tag off what comes in; what goes out may still have it.
+func tapFilter() program {
+	const tagAt = linkHeader + ethernetHeader
+	var p program
+	p.add(bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 3},
+		bpf.LoadExtension{Num: bpf.ExtVLANTag},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: vlanID, SkipTrue: 1}, drop,
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_OTHERHOST, SkipTrue: 1}, drop,
+		bpf.LoadExtension{Num: bpf.ExtProto},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ETH_P_8021Q, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.ETH_P_8021AD, SkipTrue: 9},
+		bpf.LoadAbsolute{Off: tagAt, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: vlanID, SkipTrue: 1}, drop,
+		// Some kernels begin at the tag of what a packet socket sent: a reader would take that for an IP header.
+		bpf.LoadAbsolute{Off: tagAt + vlanTag, Size: 4}, bpf.TAX{},
+		bpf.LoadAbsolute{Off: 0, Size: 4}, bpf.JumpIfX{Cond: bpf.JumpEqual, SkipTrue: 1}, drop,
+		bpf.LoadAbsolute{Off: tagAt + 2, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherTypeIPv6, SkipTrue: 7},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: etherTypeIPv4, SkipTrue: 1}, drop,
+		bpf.LoadAbsolute{Off: 6, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: fragmentOffset4, SkipTrue: 1}, drop,
+		bpf.LoadAbsolute{Off: 9, Size: 1}, // protocol
+		bpf.Jump{Skip: 6},
+		bpf.LoadAbsolute{Off: 6, Size: 1}, // IPv6: next header
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nextFragment, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: ipv6HeaderSize + 2, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: fragmentOffset6, SkipTrue: 1}, drop,
+		bpf.LoadAbsolute{Off: ipv6HeaderSize, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolVRRP, SkipTrue: 1}, drop,
+		accept)
+	return p
 }
 
 // SetVRIDs says which virtual routers of other hosts are of interest; what this host sends is in any case. It may be called while

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,9 +117,10 @@ func TestTapNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestTapLeavesVLANsAlone tells that the adverts of a VLAN on the interface are not taken for those of the interface: the kernel
-// takes the tag off before it shows them.
-func TestTapLeavesVLANsAlone(t *testing.T) {
+// TestTapAndVLANs tells that the adverts of a VLAN on the interface are not taken for those of the interface, and that those with a
+// priority alone are: they have the tag of VLAN 0. Of what comes in the kernel takes the tag off before it shows it, and notes it
+// beside; in what this host sends it stands where it was.
+func TestTapAndVLANs(t *testing.T) {
 	_, peer := pair(t)
 	got := tapped(t, 7)
 	frame := func(version byte, head ...byte) []byte {
@@ -126,21 +128,112 @@ func TestTapLeavesVLANsAlone(t *testing.T) {
 		f = append(f, 0x45, 0, 0, 28, 0, 0, 0, 0, 255, protocolVRRP, 0, 0, 10, 9, 0, 2, 224, 0, 0, 18)
 		return append(f, advert(version, 7)...)
 	}
-	peer.do(func() {
-		a, err := OpenAnnouncer("v1")
+	sends := func(ifName string, frames ...[]byte) {
+		a, err := OpenAnnouncer(ifName)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { a.Close() })
-		for _, f := range [][]byte{frame(0x21, 0x81, 0, 0, 10, 8, 0), frame(0x31, 8, 0)} {
+		for _, f := range frames {
 			if err := a.send(f); err != nil {
 				t.Fatal(err)
 			}
 		}
-	})
-	if p := receive(t, got); p.Payload[0] != 0x31 {
-		t.Errorf("heard %+v, which had a tag", p)
 	}
+	vlans := [][]byte{
+		frame(0x21, 0x81, 0, 0, 10, 8, 0), frame(0x21, 0x81, 0, 0xef, 0xff, 8, 0), frame(0x21, 0x88, 0xa8, 0, 1, 8, 0),
+		frame(0x21, 0x81, 0, 0, 0, 0x81, 0, 0, 10, 8, 0), // a VLAN in VLAN 0
+	}
+	for name, head := range map[string][]byte{
+		"no tag": {8, 0}, "priority 0": {0x81, 0, 0, 0, 8, 0}, "priority 5, may be dropped": {0x81, 0, 0xb0, 0, 8, 0}, "of a provider": {0x88, 0xa8, 0x60, 0, 8, 0},
+	} {
+		peer.do(func() { sends("v1", append(vlans, frame(0x31, head...))...) })
+		if p := receive(t, got); p.Payload[0] != 0x31 || p.Outgoing {
+			t.Errorf("%s: heard %+v", name, p)
+		}
+		sends("v0", append(vlans, frame(0x31, head...))...)
+		if p := receive(t, got); p.Payload[0] != 0x31 || !p.Outgoing || p.Source != wires[0].peer {
+			t.Errorf("%s: of its own heard %+v", name, p)
+		}
+	}
+}
+
+// TestTapFilter tells it of each tag and header, without a kernel: what that notes beside the packet is said here.
+func TestTapFilter(t *testing.T) {
+	ipv4, ipv6, vlan, provider := []byte{8, 0}, []byte{0x86, 0xdd}, []byte{0x81, 0}, []byte{0x88, 0xa8}
+	v4 := from4(255, "10.9.0.2")
+	v6 := func(next byte, message ...byte) []byte {
+		b := append([]byte{0x60, 0, 0, 0, 0, byte(len(message)), next, 255}, make([]byte, 32)...)
+		return append(b, message...)
+	}
+	later := append(header4(255, protocolVRRP), make([]byte, 40)...)
+	later[7], later[ipv6HeaderSize] = 5, protocolVRRP
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	tests := []struct {
+		name   string
+		beside int    // the tag beside the packet; -1: none
+		link   []byte // behind the MAC addresses
+		packet []byte
+		want   bool
+	}{
+		{"IPv4", -1, ipv4, v4, true},
+		{"IPv6", -1, ipv6, v6(protocolVRRP, advert(0x31, 7)...), true},
+		{"ARP", -1, []byte{8, 6}, v4, false},
+		{"another protocol", -1, ipv4, header4(255, 89, advert(0x31, 7)...), false},
+		{"another next header", -1, ipv6, v6(58, advert(0x31, 7)...), false},
+		{"a first fragment of IPv6", -1, ipv6, v6(nextFragment, append([]byte{protocolVRRP, 0, 0, 1, 0, 0, 0, 1}, advert(0x31, 7)...)...), true},
+		{"another one", -1, ipv6, v6(nextFragment, append([]byte{protocolVRRP, 0, 0, 9, 0, 0, 0, 1}, advert(0x31, 7)...)...), false},
+		{"one of IPv4", -1, ipv4, later, false},
+		{"a tag beside, of VLAN 0", 0, ipv4, v4, true},
+		{"with a priority", 0xb000, ipv6, v6(protocolVRRP, advert(0x31, 7)...), true},
+		{"of VLAN 1", 1, ipv4, v4, false},
+		{"of VLAN 4095", 0xffff, ipv4, v4, false},
+		{"a tag of VLAN 0", -1, join(vlan, []byte{0, 0}, ipv4), v4, true},
+		{"a provider's, with a priority", -1, join(provider, []byte{0x60, 0}, ipv6), v6(protocolVRRP, advert(0x31, 7)...), true},
+		{"of VLAN 256", -1, join(vlan, []byte{1, 0}, ipv4), v4, false},
+		{"a provider's of VLAN 1", -1, join(provider, []byte{0, 1}, ipv4), v4, false},
+		{"of VLAN 0 before ARP", -1, join(vlan, []byte{0, 0, 8, 6}), v4, false},
+		{"before one of VLAN 10", -1, join(vlan, []byte{0, 0}, vlan, []byte{0, 10}, ipv4), v4, false},
+		{"beside, before one of VLAN 10", 0, join(vlan, []byte{0, 10}, ipv4), v4, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			frame := join(make([]byte, 12), tt.link, tt.packet)
+			if got := passes(t, tapFilterAs(tt.beside, uint32(binary.BigEndian.Uint16(tt.link)), len(frame)-len(tt.packet)), frame); got != tt.want {
+				t.Errorf("passed: %t, want %t", got, tt.want)
+			}
+		})
+	}
+	f := join(make([]byte, 12), vlan, []byte{0, 0}, ipv4, v4)
+	if passes(t, tapFilterAs(-1, unix.ETH_P_8021Q, 14), f) {
+		t.Error("passed where the packet begins with the tag")
+	}
+}
+
+// tapFilterAs is the filter for a whole frame whose packet begins there, with what the kernel notes beside it in it.
+func tapFilterAs(tag int, proto uint32, begin int) (p program) {
+	present := uint32(1)
+	if tag < 0 {
+		present, tag = 0, 0
+	}
+	beside := map[bpf.Extension]uint32{
+		bpf.ExtVLANTagPresent: present, bpf.ExtVLANTag: uint32(tag), bpf.ExtType: unix.PACKET_MULTICAST, bpf.ExtProto: proto,
+	}
+	for _, in := range tapFilter() {
+		switch x := in.(type) {
+		case bpf.LoadExtension:
+			in = bpf.LoadConstant{Dst: bpf.RegA, Val: beside[x.Num]}
+		case bpf.LoadAbsolute:
+			if x.Off >= linkHeader {
+				x.Off -= linkHeader
+			} else {
+				x.Off += uint32(begin)
+			}
+			in = x
+		}
+		p.add(in)
+	}
+	return p
 }
 
 // TestTapFragments tells that of a message in fragments the first is shown as such, and no other.
