@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -109,6 +110,43 @@ func TestShadow(t *testing.T) {
 		shadow.logged(watching, "differs from this host's own adverts: instance=web")
 		s.holds(false)
 	})
+}
+
+// TestShadowAndWhatFollows tells of a shadow that is tried with the directories of the daemon which is to follow it, as the defaults are:
+// its drains are its own, over its restarts too, and that daemon's are not seen by it.
+func TestShadowAndWhatFollows(t *testing.T) {
+	t.Parallel()
+	s := newSingle(t, 150)
+	ended := func(p *netlab.Proc) {
+		t.Helper()
+		s.signal(p, syscall.SIGTERM)
+		if err := s.ends(p); err != nil {
+			t.Error(err)
+		}
+	}
+	shadow := s.start("--shadow")
+	s.await(exitOK)
+	for _, name := range []string{"admin", "nginx-stop"} {
+		s.expect(exitOK, "drained", "drain", "--for", name)
+	}
+	ended(shadow)
+	shadow = s.start("--shadow")
+	s.logged(shadow, "started as a shadow")
+	s.expect(exitOK, "DRAINED by admin, nginx-stop", "status")
+	ended(shadow)
+
+	daemon := s.start()
+	s.await(exitOK)
+	s.holds(true)
+	s.expect(exitOK, "priority   150 = 150 base", "status", "web")
+	s.expect(exitNobodyTook, "nobody took over web", "drain", "--for", "upgrade")
+	ended(daemon)
+	shadow = s.start("--shadow")
+	s.logged(shadow, "started as a shadow")
+	s.expect(exitOK, "undrained; still drained by nginx-stop", "undrain")
+	s.expect(exitOK, "undrained\n", "undrain", "--for", "nginx-stop")
+	ended(shadow)
+	s.expect(exitOK, "still drained by upgrade", "undrain")
 }
 
 // withoutLifetimes leaves out what goes down with each second.

@@ -38,7 +38,7 @@ type Options struct {
 	StateDir   string // the drains, and what authentication remembers
 	Version    string
 	// Shadow makes it a silent observer: it decides and says what it would do, sends nothing and touches no address. It keeps
-	// its drains in the runtime directory: they are not those of a daemon of this host.
+	// its drains in the runtime directory, in a file of its own: they are not those of a daemon of this host.
 	Shadow bool
 	// Serve makes the control socket; nil: none.
 	Serve func(d *Daemon, steerGroup string) (Server, error)
@@ -162,7 +162,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 		broken:   make(chan error, 1),
 		ended:    make(chan struct{}),
 		systemd:  newSystemd(o.Log),
-		drains:   Drains{StateDir: o.StateDir, RuntimeDir: o.RuntimeDir},
+		drains:   Drains{StateDir: o.StateDir, RuntimeDir: o.RuntimeDir, Shadow: o.Shadow},
 		hookRuns: hookRuns{last: map[hookKey]notify.Report{}},
 	}
 	d.cfg.Store(cfg)

@@ -16,8 +16,11 @@ import (
 // nginxStop is the drain of nginx's own planned stop. It must not outlive a reboot: it lives in the runtime directory.
 const nginxStop = "nginx-stop"
 
-// drainsFile is the saved set's name in either directory.
-const drainsFile = "drains.json"
+// drainsFile is the saved set's name in either directory, shadowDrainsFile that of a shadow's.
+const (
+	drainsFile       = "drains.json"
+	shadowDrainsFile = "shadow-drains.json"
+)
 
 // maxDrains bounds what is read of a saved set: names are short, and few people drain a host at once.
 const maxDrains = 1 << 20
@@ -25,6 +28,8 @@ const maxDrains = 1 << 20
 // Drains is the saved set of drains. The daemon and, without one, the commands change it.
 type Drains struct {
 	StateDir, RuntimeDir string
+	// Shadow says that they are a shadow's, which are none of a daemon that comes after it with the same directories.
+	Shadow bool
 }
 
 // drainSet is the file.
@@ -34,25 +39,28 @@ type drainSet struct {
 
 // path is the file in which a name is kept.
 func (d Drains) path(name string) string {
-	if name == nginxStop {
+	switch {
+	case d.Shadow:
+		return filepath.Join(d.RuntimeDir, shadowDrainsFile)
+	case name == nginxStop:
 		return filepath.Join(d.RuntimeDir, drainsFile)
+	default:
+		return filepath.Join(d.StateDir, drainsFile)
 	}
-	return filepath.Join(d.StateDir, drainsFile)
 }
 
-// Load reads both files. One that cannot be read means drained: its own path stands in the set then, and the error says
-// what to do.
+// Load reads the files. One that cannot be read means drained: its own path stands in the set then, and the error says
+// what to do. A name in another file than its own does not count: no undrain would lift it.
 func (d Drains) Load() ([]string, error) {
 	var names []string
 	var errs []error
-	for _, dir := range []string{d.StateDir, d.RuntimeDir} {
-		path := filepath.Join(dir, drainsFile)
+	for _, path := range slices.Compact([]string{d.path(""), d.path(nginxStop)}) {
 		set, err := readDrains(path)
 		if err != nil {
 			names = append(names, path)
 			errs = append(errs, fmt.Errorf("%w; this host counts as drained until the file is repaired or removed and the daemon restarted", err))
 		}
-		names = append(names, set...)
+		names = append(names, slices.DeleteFunc(set, func(name string) bool { return d.path(name) != path })...)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), errors.Join(errs...)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,6 +76,60 @@ func TestOnlyTheDrainOfNginxsStopEndsWithTheBoot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"admin"}, load(t, d)); diff != "" {
 		t.Errorf("after a reboot (-want +got):\n%s", diff)
+	}
+}
+
+// What no undrain would lift drains nobody: a name in the file of the others, which a shadow of an earlier version left there.
+func TestDrainsInAnotherFileThanTheirOwnDoNotCount(t *testing.T) {
+	d := newDrains(t)
+	for _, dir := range []string{d.StateDir, d.RuntimeDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(writeDrains(filepath.Join(d.RuntimeDir, drainsFile), []string{"admin", nginxStop}), writeDrains(filepath.Join(d.StateDir, drainsFile), []string{"deploy", nginxStop}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"deploy", nginxStop}, load(t, d)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"deploy", nginxStop} {
+		if err := d.Set(name, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names := load(t, d); len(names) > 0 {
+		t.Errorf("undrained, and still drained by %v", names)
+	}
+	one := Drains{StateDir: d.RuntimeDir, RuntimeDir: d.RuntimeDir}
+	for _, name := range []string{"admin", nginxStop} {
+		if err := one.Set(name, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"admin", nginxStop}, load(t, one)); diff != "" {
+		t.Errorf("with one directory for both (-want +got):\n%s", diff)
+	}
+}
+
+func TestDrainsOfAShadowAreItsOwn(t *testing.T) {
+	d := newDrains(t)
+	shadow := d
+	shadow.Shadow = true
+	for _, x := range []struct {
+		set  Drains
+		name string
+	}{{shadow, "admin"}, {shadow, nginxStop}, {d, "deploy"}} {
+		if err := x.set.Set(x.name, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"admin", nginxStop}, load(t, shadow)); diff != "" {
+		t.Errorf("a shadow's (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"deploy"}, load(t, d)); diff != "" {
+		t.Errorf("those of who follows it (-want +got):\n%s", diff)
 	}
 }
 
