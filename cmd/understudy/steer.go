@@ -241,7 +241,8 @@ func reloadCommand() *cobra.Command {
 		Use:   "reload",
 		Short: "Have the daemon read its configuration again",
 		Long: "Has the daemon read its configuration again. It is applied whole or not at all: a configuration with mistakes leaves\n" +
-			"the running one as it is, and the command exits 1 with the mistakes.",
+			"the running one as it is, and the command exits 1 with the mistakes. So does one with which an instance that runs would\n" +
+			"be in fault on this host as it is, for want of an interface, an address to send from or a virtual MAC address.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), steerBound)
 			defer cancel()

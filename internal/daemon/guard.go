@@ -6,78 +6,66 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/understudy-ha/understudy/internal/config"
-	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
-	"github.com/understudy-ha/understudy/vrrp"
 )
 
-// host is what a reload has to know of this machine.
-type host struct {
-	hasInterface func(name string) (bool, error)
-	hasSource    func(ifName string, v6 bool) (bool, error)
-	hasAddress   func(ifName string, ip netip.Addr) (bool, error)
-}
-
-var thisHost = host{linux.HasInterface, linux.HasSource, linux.HasAddress}
-
-// guard refuses a reload that would stop an instance which runs: an interface that does not exist, a family added on an interface that has no address to send
-// its adverts from, or a source that it does not have. The families of an instance have one fate, so the other one would go
-// too, and with the same file on all hosts everywhere.
-func guard(changes config.Changes, h host) error {
-	errs := guardInterfaces(changes.Instances, h)
-	for _, pair := range append(slices.Clone(changes.Instances.Changed), changes.Renamed...) {
-		before, sources := pair.Old.Families(), pair.New.Sources
-		for _, ip := range sources {
-			if slices.Contains(pair.Old.Sources, ip) {
-				continue
-			}
-			has, err := h.hasAddress(pair.New.Interface, ip)
-			if err == nil && !has {
-				err = fmt.Errorf("instance %q: interface %q does not have %s, so it cannot be the source of the adverts; give it to the interface first", pair.New.Name, pair.New.Interface, ip)
-			}
-			errs = append(errs, err)
+// guard refuses a reload that would stop an instance which runs, since this host lacks what it would need then: a slip in the name of an
+// interface, a family that it has no address for, a virtual MAC address that a setting keeps from working. With the same file on all
+// hosts it would stop everywhere. What is in fault for such a reason already is no worse off, and what is new stops nothing.
+func guard(o Options, from, to *config.Config, h host) error {
+	changes := config.Diff(from, to)
+	if i, g := changes.Instances, changes.Groups; len(i.Added)+len(i.Changed)+len(changes.Renamed)+len(g.Added)+len(g.Changed) == 0 {
+		return nil
+	}
+	// The virtual addresses that are here now are none to send from, also where the configuration lacks them.
+	now := virtualsOf(from).ips
+	after, err := wouldFault(o, to, now, h)
+	if err != nil || len(after) == 0 {
+		return err
+	}
+	before, err := wouldFault(o, from, now, h)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, i := range to.Instances {
+		if after[i.Name] == "" {
+			continue
 		}
-		for _, f := range pair.New.Families() {
-			if slices.Contains(before, f) || pair.New.VirtualMAC && f == vrrp.IPv6 || slices.ContainsFunc(sources, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f }) {
-				continue
-			}
-			has, err := h.hasSource(pair.New.Interface, f == vrrp.IPv6)
-			if err == nil && !has {
-				err = fmt.Errorf("instance %q: interface %q has no %s address to send adverts from, so the addresses of that family cannot be added; give it one first", pair.New.Name, pair.New.Interface, source(f))
-			}
-			errs = append(errs, err)
+		at := slices.IndexFunc(from.Instances, func(old node.Instance) bool { return before[old.Name] == "" && continues(changes, &old, &i) })
+		if at >= 0 {
+			errs = append(errs, fmt.Errorf("instance %q would be in fault, and what %q serves on %q would be nowhere with the same file on all hosts; first put right: %s",
+				i.Name, from.Instances[at].Name, from.Instances[at].Interface, after[i.Name]))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// guardInterfaces refuses to move what an instance serves to an interface that does not exist: a slip in its name would take the
-// addresses from every host that reads the file. An instance for an interface that is yet to come is no such move.
-func guardInterfaces(instances config.Delta[node.Instance], h host) (errs []error) {
-	for _, new := range instances.Added {
-		at := slices.IndexFunc(instances.Removed, func(old node.Instance) bool {
-			return old.Interface != new.Interface && (old.Name == new.Name || slices.ContainsFunc(new.Addresses, func(a node.Address) bool {
-				return slices.ContainsFunc(old.Addresses, func(b node.Address) bool { return a.IP == b.IP })
-			}))
-		})
-		if at < 0 {
-			continue
-		}
-		has, err := h.hasInterface(new.Interface)
-		if err == nil && !has {
-			err = fmt.Errorf("instance %q: there is no interface %q on this host, and what %q serves on %q would be nowhere; mend the name, or make the interface first",
-				new.Name, new.Interface, instances.Removed[at].Name, instances.Removed[at].Interface)
-		}
-		errs = append(errs, err)
+// wouldFault says which instances of a configuration cannot run on a host as it is now, and why.
+func wouldFault(o Options, cfg *config.Config, virtual map[netip.Addr]bool, h host) (whys map[string]string, err error) {
+	d := newDaemon(cfg, Options{RuntimeDir: o.RuntimeDir, Shadow: o.Shadow, Log: hclog.NewNullLogger()})
+	links, err := h.look(d.wanted(), func(ip netip.Addr) bool { return virtual[ip] || d.virtual(ip) })
+	if err == nil {
+		whys, err = d.faults(cfg, links, h)
 	}
-	return errs
+	if err != nil {
+		return nil, fmt.Errorf("look whether the instances could run: %w", err)
+	}
+	return whys, nil
 }
 
-// source names the address that a family's adverts come from.
-func source(f vrrp.Family) string {
-	if f == vrrp.IPv6 {
-		return "IPv6 link-local"
+// continues says whether a new instance goes on with what an old one serves: as the same virtual router, under its name elsewhere, or
+// with an address of it, on the same interface or where the old one has ended.
+func continues(changes config.Changes, old, new *node.Instance) bool {
+	is := func(p config.Pair[node.Instance]) bool { return p.Old.Name == old.Name }
+	if at := slices.IndexFunc(changes.Renamed, is); at >= 0 && changes.Renamed[at].New.Name == new.Name {
+		return true
+	} else if at < 0 && old.Name == new.Name {
+		return true
 	}
-	return "IPv4"
+	ended := slices.ContainsFunc(changes.Instances.Removed, func(i node.Instance) bool { return i.Name == old.Name })
+	return (ended || old.Interface == new.Interface) && slices.ContainsFunc(ipsOf(new), func(ip netip.Addr) bool { return slices.Contains(ipsOf(old), ip) })
 }

@@ -83,8 +83,9 @@ func Trial(f *os.File, cfg *config.Config, o Options) (TrialAnswer, error) {
 			return TrialAnswer{}, err
 		}
 	}
-	was := &config.Config{Instances: state.Node.Config.Instances}
-	if err := guard(config.Diff(was, cfg), thisHost); err != nil {
+	was := state.Node.Config
+	o.Shadow = was.Shadow
+	if err := guard(o, &config.Config{Node: was.Name, Instances: was.Instances, Groups: was.Groups}, cfg, thisHost); err != nil {
 		return TrialAnswer{}, err
 	}
 	return TrialAnswer{sealedFormat, o.Version}, nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -10,12 +11,20 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
+// host is a machine as configurations are judged by it.
+type host struct {
+	look      func(interfaces []string, virtual func(netip.Addr) bool) ([]linux.Link, error)
+	obstacles func([]linux.Macvlan) ([]error, error)
+}
+
+var thisHost = host{linux.Look, linux.Obstacles}
+
 // Judge says which instances of a configuration would be in fault on this host as it is now, by their names, and why, in the words of
 // the status. It goes the way of the daemon with a runtime directory, as far as that needs no rights and changes nothing: whether
 // another daemon runs its virtual routers it does not look, since that one may be it.
 func Judge(cfg *config.Config, runtimeDir string) (map[string]string, error) {
 	d := newDaemon(cfg, Options{RuntimeDir: runtimeDir, Log: hclog.NewNullLogger()})
-	links, err := linux.Look(d.wanted(), d.virtual)
+	links, err := thisHost.look(d.wanted(), d.virtual)
 	if err != nil {
 		return nil, err
 	}
@@ -26,14 +35,21 @@ func Judge(cfg *config.Config, runtimeDir string) (map[string]string, error) {
 		}
 		d.bars.found(l.Name, foreign)
 	}
+	return d.faults(cfg, links, thisHost)
+}
+
+// faults says which instances of a configuration would be in fault with interfaces that are so, by their names, and why.
+func (d *Daemon) faults(cfg *config.Config, links []linux.Link, h host) (map[string]string, error) {
 	now := time.Now()
 	n := node.New(d.nodeConfig(cfg), now)
 	for _, ev := range d.bars.news(cfg) {
 		n.Step(now, ev)
 	}
 	for _, l := range links {
-		link := linkOf(l)
-		link.VirtualMACs = d.attainable(link)
+		link, err := d.attainable(linkOf(l), h)
+		if err != nil {
+			return nil, err
+		}
 		n.Step(now, node.LinkChanged{Link: link})
 	}
 	whys := map[string]string{}
@@ -45,15 +61,25 @@ func Judge(cfg *config.Config, runtimeDir string) (map[string]string, error) {
 	return whys, nil
 }
 
-// attainable are the virtual MAC addresses of an interface, as far as the settings of this host let it have them.
-func (d *Daemon) attainable(l node.Link) []node.VirtualMAC {
-	list := d.imagined(l)
-	for k := range list {
-		v := &list[k]
-		m := macvlanOf("", l.Name, v.VRID, v.Family)
-		if err := m.Obstacle(); err != nil && v.Reason == "" {
+// attainable is a link with the virtual MAC addresses that it would have, as far as the settings and the devices of this host let it.
+func (d *Daemon) attainable(l node.Link, h host) (node.Link, error) {
+	l.VirtualMACs = d.imagined(l)
+	if d.opts.Shadow {
+		l.Swallowers = nil
+		return l, nil
+	}
+	list := make([]linux.Macvlan, len(l.VirtualMACs))
+	for k, v := range l.VirtualMACs {
+		list[k] = macvlanOf("", l.Name, v.VRID, v.Family)
+	}
+	obstacles, err := h.obstacles(list)
+	if err != nil {
+		return l, err
+	}
+	for k, err := range obstacles {
+		if v := &l.VirtualMACs[k]; err != nil && v.Reason == "" {
 			v.Reason = err.Error()
 		}
 	}
-	return list
+	return l, nil
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,17 +53,32 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestAttainable: a virtual MAC address that a setting of this host stands in the way of is known beforehand not to be had.
+// TestAttainable: a virtual MAC address that something of this host stands in the way of is known beforehand not to be had. A shadow makes
+// none, so that nothing does, and hears what a device keeps for itself.
 func TestAttainable(t *testing.T) {
 	web := on("web", "eth0", 71, "192.0.2.10", "2001:db8::10")
 	web.VirtualMAC = true
-	d := newDaemon(&config.Config{Node: "lb1", Instances: []node.Instance{web}}, Options{Log: hclog.NewNullLogger()})
-	want := ""
-	if err := (linux.Macvlan{Parent: "eth0", VRID: 71}).Obstacle(); err != nil {
-		want = err.Error()
+	link := node.Link{Name: "eth0", MAC: "02:00:00:00:00:01", Swallowers: []node.Swallower{{Device: "vrrp.71"}}}
+	h := host{obstacles: func(list []linux.Macvlan) ([]error, error) {
+		if diff := cmp.Diff([]linux.Macvlan{{Parent: "eth0", VRID: 71}, {Parent: "eth0", VRID: 71, V6: true}}, list); diff != "" {
+			t.Errorf("asked for (-want +got):\n%s", diff)
+		}
+		return []error{errors.New("a setting"), nil}, nil
+	}}
+	cfg := &config.Config{Node: "lb1", Instances: []node.Instance{web}}
+	for _, tt := range []struct {
+		shadow  bool
+		want    string
+		devices int
+	}{{false, "a setting", 1}, {true, "", 0}} {
+		d := newDaemon(cfg, Options{Log: hclog.NewNullLogger(), Shadow: tt.shadow})
+		got, err := d.attainable(link, h)
+		if list := got.VirtualMACs; err != nil || len(list) != 2 || list[0].Reason != tt.want || list[1].Reason != "" || len(got.Swallowers) != tt.devices {
+			t.Errorf("shadow %t: %+v, %v; want one for IPv4 with the reason %q", tt.shadow, got, err, tt.want)
+		}
 	}
-	list := d.attainable(node.Link{Name: "eth0", MAC: "02:00:00:00:00:01"})
-	if len(list) != 2 || list[0].Reason != want || list[1].Reason != "" {
-		t.Errorf("%+v, want one for IPv4 with the reason %q", list, want)
+	h.obstacles = func([]linux.Macvlan) ([]error, error) { return nil, errors.New("no answer") }
+	if _, err := newDaemon(cfg, Options{Log: hclog.NewNullLogger()}).attainable(link, h); err == nil {
+		t.Error("judged without a look")
 	}
 }

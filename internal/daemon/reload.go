@@ -113,7 +113,7 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
-		err = guard(p.changes, thisHost)
+		err = guard(d.opts, from, to, thisHost)
 	}
 	if err != nil {
 		return d.reject(why, err)
