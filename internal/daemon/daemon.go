@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,7 +39,7 @@ type Options struct {
 	StateDir   string // the drains, and what authentication remembers
 	Version    string
 	// Shadow makes it a silent observer: it decides and says what it would do, sends nothing and touches no address. It keeps
-	// its drains in the runtime directory, in a file of its own: they are not those of a daemon of this host.
+	// its drains and memory in the runtime directory, in files of its own: they are not those of a daemon of this host.
 	Shadow bool
 	// Serve makes the control socket; nil: none.
 	Serve func(d *Daemon, steerGroup string) (Server, error)
@@ -144,9 +145,6 @@ func (d *Daemon) harmless() []func(*config.Config) error {
 
 // newDaemon makes what needs nothing of the kernel.
 func newDaemon(cfg *config.Config, o Options) *Daemon {
-	if o.Shadow {
-		o.StateDir = o.RuntimeDir
-	}
 	d := &Daemon{
 		opts: o, log: o.Log, started: time.Now(), stop: context.Background(),
 		events:   make(chan node.Event, eventQueue),
@@ -172,6 +170,9 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.announcer = newAnnouncements(d.log)
 	d.saver = &drainSaver{drains: d.drains, log: d.log}
 	d.memory = newMemories(o.RuntimeDir, o.StateDir, d.log)
+	if o.Shadow {
+		d.memory = memories{newMemoryKeeper(filepath.Join(o.RuntimeDir, shadowMemoryFile), d.log)}
+	}
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
 	d.bars = newBars()

@@ -16,8 +16,11 @@ import (
 
 // memoryFile is what authentication remembers: without it a daemon that is started again would not know what is replayed to it.
 // It is in the runtime directory, where a daemon that was killed leaves the newest, and in the state directory, for a start after
-// a stop or a reboot.
-const memoryFile = "auth.json"
+// a stop or a reboot. A shadow has a file of its own: it heard less than the daemon which may have been before it.
+const (
+	memoryFile       = "auth.json"
+	shadowMemoryFile = "shadow-auth.json"
+)
 
 // The least time between two writes. What was heard after the last one is lost to a kill or a power cut, and not known to be
 // replayed; but the next daemon moves the marks on, so that it makes nobody take over (vrrp.NewAuthenticator). That needs no newer mark
@@ -40,9 +43,9 @@ type memories []*memoryKeeper
 
 // newMemories are of two directories, or of one that is both.
 func newMemories(runtimeDir, stateDir string, log hclog.Logger) memories {
-	all := memories{newMemoryKeeper(runtimeDir, log)}
+	all := memories{newMemoryKeeper(filepath.Join(runtimeDir, memoryFile), log)}
 	if filepath.Clean(stateDir) != filepath.Clean(runtimeDir) {
-		durable := newMemoryKeeper(stateDir, log)
+		durable := newMemoryKeeper(filepath.Join(stateDir, memoryFile), log)
 		durable.gap, durable.write = durableGap, saveJSON
 		all = append(all, durable)
 	}
@@ -80,8 +83,8 @@ type memoryKeeper struct {
 	log    hclog.Logger
 }
 
-func newMemoryKeeper(dir string, log hclog.Logger) *memoryKeeper {
-	return &memoryKeeper{path: filepath.Join(dir, memoryFile), write: writeJSON, latest: make(chan []node.RouterMemory, 1), log: log}
+func newMemoryKeeper(path string, log hclog.Logger) *memoryKeeper {
+	return &memoryKeeper{path: path, write: writeJSON, latest: make(chan []node.RouterMemory, 1), log: log}
 }
 
 // load reads the file; no routers where there is none.

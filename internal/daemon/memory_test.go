@@ -40,7 +40,7 @@ func aMemory(at time.Time) []node.RouterMemory {
 }
 
 func TestMemoryIsWrittenAndReadBack(t *testing.T) {
-	k := newMemoryKeeper(t.TempDir(), hclog.NewNullLogger())
+	k := newMemoryKeeper(filepath.Join(t.TempDir(), memoryFile), hclog.NewNullLogger())
 	if r, err := k.load(); err != nil || len(r.Routers) > 0 {
 		t.Errorf("no file: %+v, error %v", r, err)
 	}
@@ -98,7 +98,7 @@ func TestDamagedMemory(t *testing.T) {
 					t.Errorf("with auth %v the log says %q", auth, log)
 				}
 			}
-			k := newMemoryKeeper(dir, hclog.NewNullLogger())
+			k := newMemoryKeeper(filepath.Join(dir, memoryFile), hclog.NewNullLogger())
 			k.replace(t.Context(), aMemory(time.Now()))
 			if _, err := k.load(); (err == nil) != (tt.name != "a directory in its place") {
 				t.Errorf("written anew: %v", err)
@@ -110,7 +110,7 @@ func TestDamagedMemory(t *testing.T) {
 // TestMemoryOnADiskThatHangs: the daemon's end waits for it no longer than for the drains.
 func TestMemoryOnADiskThatHangs(t *testing.T) {
 	log := &logs{}
-	k := newMemoryKeeper(t.TempDir(), hclog.New(&hclog.LoggerOptions{Output: log}))
+	k := newMemoryKeeper(filepath.Join(t.TempDir(), memoryFile), hclog.New(&hclog.LoggerOptions{Output: log}))
 	hangs := make(chan struct{})
 	t.Cleanup(func() { close(hangs) })
 	k.write = func(string, any) error { <-hangs; return nil }
@@ -340,7 +340,7 @@ func FuzzMemory(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		k := newMemoryKeeper(t.TempDir(), hclog.NewNullLogger())
+		k := newMemoryKeeper(filepath.Join(t.TempDir(), memoryFile), hclog.NewNullLogger())
 		if err := os.WriteFile(k.path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -400,6 +400,41 @@ func TestWatchSeesAnotherKey(t *testing.T) {
 	for _, secret := range []string{aKey, anotherKey} {
 		if strings.Contains(r.log.String()+r.loaded.Load().Rejected, secret) {
 			t.Error("a key is in the log")
+		}
+	}
+}
+
+// TestMemoryOfAShadow: what it heard is not all that the daemon before it had heard, and must not take the place of that.
+func TestMemoryOfAShadow(t *testing.T) {
+	o := Options{RuntimeDir: t.TempDir(), StateDir: t.TempDir(), Log: hclog.NewNullLogger()}
+	runs := func(o Options) memories { return newDaemon(&config.Config{Node: "lb1"}, o).memory }
+	at := time.Now().Round(0)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	last := func(all memories, at time.Time) {
+		t.Helper()
+		all.save(aMemory(at))
+		for _, k := range all {
+			if err := k.run(ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	last(runs(o), at)
+	if err := os.Remove(filepath.Join(o.RuntimeDir, memoryFile)); err != nil { // what a reboot does
+		t.Fatal(err)
+	}
+	shadow := o
+	shadow.Shadow = true
+	last(runs(shadow), at.Add(-time.Hour))
+	for _, tt := range []struct {
+		name string
+		o    Options
+		want time.Time
+	}{{"the daemon", o, at}, {"the shadow", shadow, at.Add(-time.Hour)}} {
+		r, err := runs(tt.o).load()
+		if diff := cmp.Diff(aMemory(tt.want), r.Routers, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateApproxTime(0)); err != nil || diff != "" {
+			t.Errorf("%s remembers, error %v (-want +got):\n%s", tt.name, err, diff)
 		}
 	}
 }
