@@ -260,6 +260,10 @@ func (s scene) signedKinds(backup *netlab.Host) []kind {
 	list := []kind{
 		{"not signed", s.vrid, "lb2", "auth-missing", true, s.all(s.best(), s.release())},
 		{"the wrong key", s.vrid, "lb1", "auth-mac", false, proved(1, "a key that neither host of the pair has")},
+		{"the wrong key, and as many addresses as there is room for", s.vrid, "lb1", "auth-mac", false, s.all(func(source netip.Addr, to end) forged {
+			a := vrrp.Advert{Version: vrrp.V3, VRID: s.vrid, Priority: 255, Addresses: slices.Repeat([]netip.Addr{vip(s.family, s.vrid)}, longest(s.family))}
+			return proclaim(a, source, to, signer(1, "a key that neither host of the pair has"))
+		})},
 		{"an unknown key", s.vrid, "lb1", "auth-key", false, proved(2, key)},
 		{"replayed", s.vrid, "lb2", "auth-replay", false, func(t *testing.T) [][]byte {
 			frame := slices.Clone(catch(t, backup, s.lb1.mac, s.family == vrrp.IPv6, s.vrid))

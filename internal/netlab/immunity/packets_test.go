@@ -45,8 +45,21 @@ type forged struct {
 
 // advert is one of a virtual router with one address, which the sender has authenticated if there are keys.
 func advert(v vrrp.Version, vrid, priority uint8, source netip.Addr, to end, auth *vrrp.Auth) forged {
-	a := vrrp.Advert{Version: v, VRID: vrid, Priority: priority, Interval: interval, Addresses: []netip.Addr{vip(vrrp.FamilyOf(source), vrid)}}
-	if v == vrrp.V2 {
+	return proclaim(vrrp.Advert{Version: v, VRID: vrid, Priority: priority, Addresses: []netip.Addr{vip(vrrp.FamilyOf(source), vrid)}}, source, to, auth)
+}
+
+// longest is how many addresses an advert can have, in one frame.
+func longest(f vrrp.Family) int {
+	if f == vrrp.IPv6 {
+		return 89
+	}
+	return 255
+}
+
+// proclaim makes an advert a packet.
+func proclaim(a vrrp.Advert, source netip.Addr, to end, auth *vrrp.Auth) forged {
+	a.Interval = interval
+	if a.Version == vrrp.V2 {
 		a.Interval = time.Second
 	}
 	var trailer []byte
@@ -94,7 +107,7 @@ func (p forged) summed() forged {
 	p = p.set(6, 0).set(7, 0)
 	var pseudo []byte
 	if p.source.Is6() {
-		pseudo = slices.Concat(p.source.AsSlice(), p.to.ip.AsSlice(), []byte{0, 0, 0, byte(len(p.payload)), 0, 0, 0, vrrp.ProtocolNumber})
+		pseudo = slices.Concat(p.source.AsSlice(), p.to.ip.AsSlice(), []byte{0, 0, byte(len(p.payload) >> 8), byte(len(p.payload)), 0, 0, 0, vrrp.ProtocolNumber})
 	}
 	binary.BigEndian.PutUint16(p.payload[6:], sum(append(pseudo, p.payload...)))
 	return p
@@ -110,10 +123,11 @@ func (p forged) hops(n byte) forged {
 func (p forged) frame() []byte {
 	f := slices.Concat([]byte(p.to.mac), strangerMAC)
 	if p.source.Is6() {
-		f = append(f, 0x86, 0xdd, 0x6c, 0, 0, 0, 0, byte(len(p.payload)), vrrp.ProtocolNumber, p.ttl)
+		f = append(f, 0x86, 0xdd, 0x6c, 0, 0, 0, byte(len(p.payload)>>8), byte(len(p.payload)), vrrp.ProtocolNumber, p.ttl)
 		return slices.Concat(f, p.source.AsSlice(), p.to.ip.AsSlice(), p.payload)
 	}
-	header := []byte{0x45, 0xc0, 0, byte(20 + len(p.payload)), 0, 1, 0, 0, p.ttl, vrrp.ProtocolNumber, 0, 0}
+	total := 20 + len(p.payload)
+	header := []byte{0x45, 0xc0, byte(total >> 8), byte(total), 0, 1, 0, 0, p.ttl, vrrp.ProtocolNumber, 0, 0}
 	header = slices.Concat(header, p.source.AsSlice(), p.to.ip.AsSlice())
 	binary.BigEndian.PutUint16(header[10:], sum(header))
 	return slices.Concat(f, []byte{8, 0}, header, p.payload)
