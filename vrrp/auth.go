@@ -133,14 +133,14 @@ func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source ne
 		return nil, err
 	}
 	t := trailer{key: cfg.Active, sequence: a.next(cfg, now)}
-	a.sign(Mark{Sender: plain(source), Sequence: t.sequence, Heard: now.Round(0), Key: t.key})
+	a.sign(cfg, Mark{Sender: plain(source), Sequence: t.sequence, Heard: now.Round(0), Key: t.key})
 	t.mac = t.sum(key, message, source)
 	return t.append(nil), nil
 }
 
 // next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back by two windows
 // or less may have been within the window of the others' all the time, ahead of them and then behind them: they remember what was sent
-// before, and refuse what comes before that. One that was set back further is followed: the others never believed it, or do not now.
+// before, and refuse what comes before that. One that was set back further is followed: the others never believed it, or begin anew (replays).
 func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 	clock := SequenceAt(now)
 	if clock.After(a.sent) || !a.sent.within(2*cfg.Window, now) {

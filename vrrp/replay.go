@@ -48,6 +48,8 @@ type Mark struct {
 	Key      uint8      `json:"key"`
 	Own      bool       `json:"own,omitempty"` // it was this host's; see Sign
 	Set      bool       `json:"set,omitempty"` // this host's clock was set back since it was heard
+	// Beside is what is refused beside Sequence, as it does not cover that (replays); 0: nothing. See follow.
+	Beside Sequence `json:"beside,omitempty"`
 }
 
 // Ahead is how far the sender's clock is before this host's; negative: behind it.
@@ -66,18 +68,27 @@ type record struct {
 	floor  Sequence // what must be passed to be believed; 0: nothing
 }
 
-// weigh refuses what is not newer than what its sender sent before, and says of the rest whether it is early. What lies outside
-// the window is forgotten: what is older is stale, and what lies in the future was heard before this host's clock was set back.
+// replays says whether s comes from the time before another advert of its sender, and is refused once that was heard, whatever this
+// host's clock shows by then. A sender whose clock is set back by two windows or less goes on after what it sent (next), so nothing of that
+// time is new. One that is set back further follows its clock: that begins anew, and a time that comes twice may be played again; but
+// nobody is refused for more than two windows.
+func (s Sequence) replays(other Sequence, window time.Duration) bool {
+	return other != 0 && !s.After(other) && s.near(other, 2*window)
+}
+
+// weigh refuses what is not newer than what its sender sent before, and says of the rest whether it is early. A floor that lies outside
+// the window is forgotten: what is older is stale, and in the future it was before this host's clock was set back.
 func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err error) {
 	passed := func(s Sequence) bool { return s == 0 || !s.within(cfg.Window, now) || m.Sequence.After(s) }
 	r, known := a.senders[m.Sender]
 	if !known {
 		r.floor = a.floor
 	}
-	if !passed(r.newest.Sequence) {
+	if m.Sequence.replays(r.newest.Sequence, cfg.Window) || m.Sequence.replays(r.newest.Beside, cfg.Window) {
 		return false, ErrAuthReplay
 	}
 	early = !passed(r.floor) || !passed(a.admitted(m.Key, r.mark))
+	m = m.follow(r.newest, early, cfg.Window)
 	r.newest = m
 	if !early {
 		r.mark, r.floor = m, 0
@@ -86,10 +97,28 @@ func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err
 	return early, nil
 }
 
+// follow returns a mark that comes after another one of its sender. Where the sender's clock went on by more than two windows, perhaps for a
+// moment only, the newest of before that is refused on. Where it was set back by more, what it sent until then is forgotten; but an early
+// advert may be an old one, which somebody plays to have that, so where it is a window more at most, nothing counts for two windows.
+func (m Mark) follow(last Mark, early bool, window time.Duration) Mark {
+	newer := m.Sequence.After(last.Sequence)
+	switch {
+	case last.Sequence == 0:
+	case newer && m.Sequence.near(last.Sequence, 2*window):
+		m.Beside = last.Beside
+	case newer:
+		m.Beside = last.Sequence
+	case early && m.Sequence.near(last.Sequence, 3*window):
+		m.Beside = m.Sequence.add(2 * window)
+	}
+	return m
+}
+
 // sign takes note of an advert of this host's own, as of one that was heard. Once its address is another host's, or nobody's, it is no
 // longer known for our own when somebody plays it, and it has a key of ours.
-func (a *Authenticator) sign(m Mark) {
+func (a *Authenticator) sign(cfg *Auth, m Mark) {
 	m.Own = true
+	m = m.follow(a.senders[m.Sender].newest, false, cfg.Window)
 	a.sent = m.Sequence
 	a.keep(m.Sender, record{newest: m, mark: m})
 }
@@ -190,7 +219,8 @@ type Floors struct {
 type Floor struct {
 	Sender   netip.Addr
 	Sequence Sequence `json:",omitzero"` // 0: what its mark says, if there is one
-	Newest   Sequence `json:",omitzero"` // the newest advert of the sender, if that was early
+	Newest   Sequence `json:",omitzero"` // the newest advert of the sender, if that was early,
+	Beside   Sequence `json:",omitzero"` // and its Mark.Beside
 }
 
 // Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones, and hears anew. A process that goes on where
@@ -205,7 +235,7 @@ func (a *Authenticator) Floors(now time.Time) Floors {
 			f.Sequence = r.floor
 		}
 		if r.newest.Sequence != r.mark.Sequence {
-			f.Newest = r.newest.Sequence
+			f.Newest, f.Beside = r.newest.Sequence, r.newest.Beside
 		}
 		if unknown || f.Sequence != 0 || f.Newest != 0 {
 			floors.Senders = append(floors.Senders, f)
@@ -226,7 +256,7 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors Floors) {
 			r.floor = f.Sequence
 		}
 		if unknown || f.Newest != 0 {
-			r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0)}
+			r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0), Beside: f.Beside}
 		}
 		a.keep(f.Sender, r)
 	}

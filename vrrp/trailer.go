@@ -39,7 +39,12 @@ func (s Sequence) behind(now time.Time) time.Duration {
 
 // within says whether s was sent at most a window before or after an instant, in whole seconds as the wire has them.
 func (s Sequence) within(window time.Duration, now time.Time) bool {
-	seconds := int64(int32(uint32(now.Unix()) - uint32(s>>32)))
+	return s.near(SequenceAt(now), window)
+}
+
+// near says the same of two sequences.
+func (s Sequence) near(other Sequence, window time.Duration) bool {
+	seconds := int64(int32(uint32(other>>32) - uint32(s>>32)))
 	return max(seconds, -seconds) <= int64(window/time.Second)
 }
 

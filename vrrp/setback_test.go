@@ -1,0 +1,141 @@
+package vrrp
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// startedAgain is the Authenticator of a process that is started after this one's.
+func startedAgain(t *testing.T, a *Authenticator, now time.Time) Authenticator {
+	t.Helper()
+	text, err := json.Marshal(a.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var memory Memory
+	if err := json.Unmarshal(text, &memory); err != nil {
+		t.Fatal(err)
+	}
+	next := NewAuthenticator(now)
+	next.Restore(now, memory)
+	return next
+}
+
+// TestHeardBeforeAClockWasSet: what was heard is a replay also where its sender sent something later that lies in the future, outside the
+// window, since this host's clock was set back, or its sender's went ahead for a moment. To the processes after this one as well. A
+// sender who is set back further than by two windows is heard.
+func TestHeardBeforeAClockWasSet(t *testing.T) {
+	const ms, s = time.Millisecond, time.Second
+	clock := clock.Truncate(s)
+	type step struct {
+		at, sent time.Duration // by this host's clock, and by the sender's
+		want     string        // empty: this host's clock is set to at, or goes on so far that nobody notices
+	}
+	// steady is what a sender sends whose clock is so much ahead, each second.
+	steady := func(from, to, ahead time.Duration, then ...step) (steps []step) {
+		for at := from; at <= to; at += s {
+			steps = append(steps, step{at, at + ahead, "believed"})
+		}
+		return append(steps, then...)
+	}
+	tests := []struct {
+		name  string
+		steps []step
+	}{
+		{"the sender's clock was 7 s ahead for a moment", []step{
+			{800 * ms, 780 * ms, "believed"}, {2005 * ms, 7800 * ms, "believed"}, {at: 1070 * ms}, {1070 * ms, 780 * ms, "replay"}, {1080 * ms, 500 * ms, "replay"},
+			{3 * s, 7800 * ms, "replay"}, {8 * s, 7900 * ms, "believed"},
+		}},
+		{"its clock is almost a window ahead, and this host's goes back by half a second", []step{
+			{9400 * ms, 14900 * ms, "believed"}, {10400 * ms, 15900 * ms, "believed"}, {9900 * ms, 14900 * ms, "replay"}, {10500 * ms, 16 * s, "stale"}, {11 * s, 16500 * ms, "believed"},
+		}},
+		{"its clock is ahead, and this host's is set back by almost a window", steady(s, 20*s, 4*s,
+			step{at: 16 * s}, step{16 * s, 15500 * ms, "replay"}, step{17 * s, 22 * s, "replay"}, step{20 * s, 25 * s, "believed"})},
+		{"an early one has it forgotten", steady(s, 20*s, 4*s,
+			step{at: 16 * s}, step{16 * s, 13 * s, "early"}, step{16 * s, 15500 * ms, "replay"}, step{16 * s, 13500 * ms, "replay"}, step{16 * s, 18 * s, "replay"}, step{20 * s, 25 * s, "believed"})},
+		{"both clocks were a minute ahead for a moment", []step{
+			{9 * s, 9 * s, "believed"}, {10 * s, 10 * s, "believed"}, {at: 70 * s}, {71 * s, 71 * s, "believed"}, {72 * s, 72 * s, "believed"}, {at: 10500 * ms},
+			{10500 * ms, 10 * s, "replay"}, {10510 * ms, 9800 * ms, "replay"}, {11 * s, 11 * s, "believed"}, {12 * s, 11 * s, "replay"}, {12 * s, 10 * s, "replay"}, {70 * s, 70 * s, "believed"},
+		}},
+		{"both clocks were an hour ahead, and come there again", []step{
+			{3600 * s, 3600 * s, "believed"}, {at: 10 * s}, {10 * s, 10 * s, "believed"}, {11 * s, 10 * s, "replay"}, {3599 * s, 3599 * s, "believed"}, {3600 * s, 3600 * s, "believed"},
+		}},
+		{"the same with a sender that is behind", []step{
+			{3600 * s, 3597 * s, "believed"}, {at: 10 * s}, {10 * s, 7 * s, "early"}, {11 * s, 8 * s, "early"}, {13 * s, 10 * s, "believed"}, {3598 * s, 3595 * s, "believed"},
+		}},
+		{"the sender was set back by an hour and this host before it", []step{
+			{3600 * s, 3600 * s, "believed"}, {at: 10 * s}, {11 * s, 3605 * s, "stale"}, {12 * s, 12 * s, "believed"},
+		}},
+	}
+	for _, tt := range tests {
+		for _, next := range []string{"this one", "exchanged at each step", "started again when the clock is set"} {
+			t.Run(tt.name+", "+next, func(t *testing.T) {
+				a, shown := NewAuthenticator(clock), time.Duration(0)
+				for _, x := range tt.steps {
+					now := clock.Add(x.at)
+					if x.want == "" {
+						a.clockSet(now, x.at > shown)
+					}
+					switch {
+					case next == "exchanged at each step":
+						a = goesOn(&a, now, &Config{Auth: keyed(Enforce)})
+					case next == "started again when the clock is set" && x.want == "":
+						a = startedAgain(t, &a, now)
+					}
+					if shown = x.at; x.want == "" {
+						continue
+					}
+					var signer Authenticator
+					message := signed(t, &signer, keyed(Enforce), clock.Add(x.sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+					if got := became(t, &a, now, message); got != x.want {
+						t.Errorf("sent at %s, heard at %s: %s, want %s", x.sent, x.at, got, x.want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSetBackIsHeardAgain: however far the clocks of both hosts are set back, the sender, which remembers nothing, is believed within two
+// windows.
+func TestSetBackIsHeardAgain(t *testing.T) {
+	const s, window, heard = time.Second, 5 * time.Second, time.Hour
+	for ahead := -4 * s; ahead <= 5*s; ahead += s { // the sender's clock, when it was heard
+		for back := time.Duration(0); back <= 30*s; back += s { // how far this host's is set back
+			for agrees := -4 * s; agrees <= 4*s; agrees += s { // and the sender's clock is ahead then
+				at := func(sent time.Duration) []byte {
+					var signer Authenticator
+					return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+				}
+				a, name := NewAuthenticator(clock), fmt.Sprintf("ahead by %s, set back by %s, then ahead by %s", ahead, back, agrees)
+				if got := became(t, &a, clock.Add(heard), at(heard+ahead)); got != "believed" && got != "early" {
+					t.Fatalf("%s: %s before", name, got)
+				}
+				a.clockSet(clock.Add(heard-back), false)
+				took := time.Duration(0)
+				for became(t, &a, clock.Add(heard-back+took), at(heard-back+took+agrees)) != "believed" {
+					if took += s; took > 4*window {
+						break
+					}
+				}
+				if took > 2*window+s {
+					t.Errorf("%s: believed after %s", name, took)
+				}
+			}
+		}
+	}
+}
+
+// TestOwnAdvertsBeforeAClockWasSet: what this host sent from a former address is a replay also where its clock was a minute ahead since then.
+func TestOwnAdvertsBeforeAClockWasSet(t *testing.T) {
+	const s = time.Second
+	a, advert, cfg := NewAuthenticator(clock), sealedVectors()[0].advert, keyed(Enforce)
+	caught := signed(t, &a, cfg, clock, advert, signer4, GroupIPv4)
+	signed(t, &a, cfg, clock.Add(60*s), advert, signer4, GroupIPv4)
+	signed(t, &a, cfg, clock.Add(61*s), advert, peer4, GroupIPv4) // from its new address
+	if got := became(t, &a, clock.Add(s), caught); got != "replay" {
+		t.Errorf("what it sent before: %s", got)
+	}
+}
