@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -10,7 +9,8 @@ import (
 // What is promised of clocks where hosts sign. As long as no two are further apart than the window, less what is on its way, each may be
 // set whenever anybody likes, and nobody notices; but to a host whose own clock was set the others' are new, as at its start. One whose
 // clock is further off hears nobody, and nobody hears it; two windows after it is right all is as it was. What was heard is refused as
-// ever, unless a host's clock is set back further than the window: then it begins anew, and a time that comes twice may be played again.
+// ever, whatever clock is set, but for what was signed more than two windows before something newer: there a time comes twice, and may be
+// played again, unless nothing was signed between them.
 
 // adjust sets a host's clock, so that it agrees with the others' as before: a step of NTP, or a person.
 func (s *scenario) adjust(d dice, h *Host) {
@@ -96,15 +96,6 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
 	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
-	forgets := func(seq uint64) bool { return signedAt(seq).Sub(h.now()) > s.keys.window-time.Second }
-	newest := maps.Clone(x.heard)
-	for who, seq := range x.early {
-		newest[who] = max(newest[who], seq)
-	}
-	for _, heard := range []map[speaker]uint64{x.heard, x.early} { // what came before the newest goes with it
-		maps.DeleteFunc(heard, func(who speaker, _ uint64) bool { return forgets(newest[who]) })
-	}
-	maps.DeleteFunc(x.saved, func(_ speaker, seq uint64) bool { return forgets(seq) })
 	s.deafen(s.keys.ahead - startSlack)
 	s.greet(h)
 }

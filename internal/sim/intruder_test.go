@@ -40,18 +40,17 @@ type speaker struct {
 // recollection is what a host must remember of the adverts that it was given, whatever its node says.
 type recollection struct {
 	node  *node.Node
-	heard map[speaker]uint64 // the newest sequence of each
-	early map[speaker]uint64 // and of what it may not have believed, which only this process knows, and one that goes on for it
-	saved map[speaker]uint64 // what of heard outlives the process
-	at    time.Time          // when that was saved
-	began time.Time          // when the process, or the instance, began to listen
-	noted time.Time          // when what the process has of the one before it was saved; zero: it has nothing
-	sure  time.Time          // what was signed before that, by the host's clock, it may not believe
-	anew  bool               // its next reload may bring an instance that it lacked, which begins to hear anew
-	down  map[string]bool    // the links of which the process was told that they are down
-	sent  uint64             // the newest sequence of its own
-	set   time.Time          // when its wall clock was set last
-	sets  []time.Duration    // and by how much it had been set before each time, since the process began
+	heard map[speaker]hearing
+	saved map[speaker]hearing // what of that outlives the process
+	at    time.Time           // when that was saved
+	began time.Time           // when the process, or the instance, began to listen
+	noted time.Time           // when what the process has of the one before it was saved; zero: it has nothing
+	sure  time.Time           // what was signed before that, by the host's clock, it may not believe
+	anew  bool                // its next reload may bring an instance that it lacked, which begins to hear anew
+	down  map[string]bool     // the links of which the process was told that they are down
+	sent  uint64              // the newest sequence of its own
+	set   time.Time           // when its wall clock was set last
+	sets  []time.Duration     // and by how much it had been set before each time, since the process began
 }
 
 // sequence reads it from a signed advert.
@@ -101,18 +100,19 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
 	if h.node != x.node {
 		x.node, x.began, x.sure, x.sets, x.noted = h.node, s.c.now, s.c.now, nil, time.Time{}
-		x.heard, x.early, x.down = map[speaker]uint64{}, map[speaker]uint64{}, map[string]bool{}
+		x.heard, x.down = map[speaker]hearing{}, map[string]bool{}
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
 			x.noted = x.at
 		}
+		x.unlearn()
 	}
 	if !h.memorized.Equal(x.at) {
 		x.at, x.saved = h.memorized, maps.Clone(x.heard)
 	}
 	if _, reloads := ev.(node.Reconfigured); reloads && x.anew {
 		x.anew = false
-		clear(x.early)
+		x.unlearn()
 	}
 	if l, ok := ev.(node.LinkChanged); ok {
 		s.linked(h, l.Link)
@@ -126,13 +126,10 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if s.keys.set {
 		sure = sure.Add(2 * s.keys.ahead)
 	}
-	given := x.heard
-	if seq>>32 <= uint64(sure.Unix()) {
-		given = x.early // by its sender's clock it may be older than the process
-	}
-	if h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs() < s.keys.window-time.Second {
-		key := speaker{heard.Interface, heard.Advert.VRID, heard.From}
-		given[key] = max(given[key], seq)
+	early := seq>>32 <= uint64(sure.Unix()) // by its sender's clock it may be older than the process
+	off := h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs()
+	if key := (speaker{heard.Interface, heard.Advert.VRID, heard.From}); off < s.keys.window+2*time.Second {
+		x.heard[key] = x.heard[key].with(seq, off < s.keys.window-time.Second, early, s.keys.window)
 	}
 }
 
@@ -189,7 +186,7 @@ func (s *scenario) playAgain(d dice, h *Host, old bool) {
 		return
 	}
 	switch {
-	case c.by == h, sequence(c.Payload) <= max(x.heard[key], x.early[key]):
+	case c.by == h, x.heard[key].refuses(sequence(c.Payload), s.keys.window):
 		s.keys.count.played++
 		h.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
 	case s.isOld(h, c):

@@ -120,7 +120,7 @@ func (s *scenario) giveKeys(h *Host, step int) {
 func (s *scenario) hush(h *Host) {
 	x := s.plights[h]
 	x.began, x.sure = s.c.now, s.c.now
-	clear(x.early)
+	x.unlearn()
 	s.deafen(max(s.earliness(), min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
 }
 

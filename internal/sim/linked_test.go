@@ -34,7 +34,7 @@ func (s *scenario) believes(h *Host, link string) bool {
 				if f == vrrp.IPv6 {
 					from = other.LinkOn(link).Source6
 				}
-				if _, known := s.plights[h].heard[speaker{link, i.VRID, from}]; !known && other != h {
+				if s.plights[h].heard[speaker{link, i.VRID, from}].newest.believed == 0 && other != h {
 					return false
 				}
 			}

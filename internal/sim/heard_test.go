@@ -1,0 +1,114 @@
+package sim
+
+import (
+	"testing"
+	"time"
+)
+
+// hearing is what a host was given of a speaker.
+type hearing struct {
+	newest run
+	before run // what it was given before the newest, which came more than two windows later
+}
+
+// run is the newest of what was signed with no more than two windows between them.
+type run struct {
+	believed uint64 // that it must have accepted,
+	early    uint64 // perhaps as early, which only this process knows, and one that goes on for it
+	perhaps  uint64 // and what it may have accepted
+}
+
+// edge is what is not certain of two windows, since they are counted in whole seconds.
+const edge = 2 * time.Second
+
+// with takes note of an advert. It may have been accepted, or certainly was.
+func (x hearing) with(seq uint64, certain, early bool, window time.Duration) hearing {
+	r := run{perhaps: seq}
+	switch {
+	case certain && early:
+		r.early = seq
+	case certain:
+		r.believed = seq
+	}
+	n := &x.newest
+	switch ahead := signedAt(seq).Sub(signedAt(n.perhaps)); {
+	case n.perhaps == 0:
+		*n = r
+	case ahead > 2*window+edge:
+		return hearing{r, *n}
+	case ahead < -2*window-edge && certain:
+		return hearing{newest: r}
+	case ahead.Abs() > 2*window-edge: // whether what it knew is forgotten is not known
+		return hearing{newest: run{perhaps: max(n.perhaps, seq)}}
+	default:
+		*n = run{max(n.believed, r.believed), max(n.early, r.early), max(n.perhaps, seq)}
+	}
+	return x
+}
+
+// refuses says whether an advert must be refused: it, or a newer one, was given.
+func (x hearing) refuses(seq uint64, window time.Duration) bool {
+	return x.newest.refuses(seq, window) || x.before.refuses(seq, window)
+}
+
+func (r run) refuses(seq uint64, window time.Duration) bool {
+	return seq <= max(r.believed, r.early) && signedAt(r.perhaps).Sub(signedAt(seq)) < 2*window-edge
+}
+
+// unlearn forgets what another process, or another instance, does not know of what was early.
+func (x *recollection) unlearn() {
+	for who, h := range x.heard {
+		h.newest.early, h.before.early = 0, 0
+		x.heard[who] = h
+	}
+}
+
+// TestHearing holds what the judge takes for heard: all that was given, but what a clock that was set back by more than two windows has
+// forgotten, and what is too near to that.
+func TestHearing(t *testing.T) {
+	const window = 5 * time.Second
+	at := func(seconds uint64) uint64 { return (1_000_000 + seconds) << 32 }
+	type given struct {
+		second         uint64
+		certain, early bool
+	}
+	sure := func(seconds ...uint64) (out []given) {
+		for _, second := range seconds {
+			out = append(out, given{second, true, false})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name   string
+		given  []given
+		anew   bool
+		played map[uint64]bool // which seconds must be refused
+	}{
+		{"nothing", nil, false, map[uint64]bool{10: false}},
+		{"one after the other", sure(100, 101), false, map[uint64]bool{94: true, 100: true, 101: true, 102: false, 92: false}},
+		{"what was early, and is known", []given{{100, true, false}, {101, true, true}}, false, map[uint64]bool{101: true}},
+		{"what was early, and is not known any more", []given{{100, true, false}, {101, true, true}}, true, map[uint64]bool{100: true, 101: false}},
+		{"the newest may have been refused", []given{{100, true, false}, {107, false, false}}, false, map[uint64]bool{98: false, 100: true, 107: false}},
+		{"a jump ahead", sure(100, 160), false, map[uint64]bool{100: true, 101: false, 160: true}},
+		{"a jump ahead, and back", sure(100, 160, 101), false, map[uint64]bool{100: true, 101: true, 160: false}},
+		{"a jump ahead that may have been refused", []given{{100, true, false}, {160, false, false}}, false, map[uint64]bool{100: true, 160: false}},
+		{"a jump back that may have been refused", []given{{160, true, false}, {100, false, false}}, false, map[uint64]bool{100: false, 160: false}},
+		{"a jump of about two windows", sure(100, 110), false, map[uint64]bool{100: false, 110: false}},
+		{"and on from there", sure(100, 110, 111), false, map[uint64]bool{100: false, 105: true, 111: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := recollection{heard: map[speaker]hearing{}}
+			for _, g := range tt.given {
+				x.heard[speaker{}] = x.heard[speaker{}].with(at(g.second), g.certain, g.early, window)
+			}
+			if tt.anew {
+				x.unlearn()
+			}
+			for second, want := range tt.played {
+				if got := x.heard[speaker{}].refuses(at(second), window); got != want {
+					t.Errorf("second %d must be refused: %t, want %t", second, got, want)
+				}
+			}
+		})
+	}
+}
