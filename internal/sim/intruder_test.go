@@ -48,7 +48,8 @@ type recollection struct {
 	sure  time.Time           // what was signed before that, by the host's clock, it may not believe
 	anew  bool                // its next reload may bring an instance that it lacked, which begins to hear anew
 	down  map[string]bool     // the links of which the process was told that they are down
-	sent  uint64              // the newest sequence of its own
+	sent  uint64              // the newest sequence of its own,
+	fore  uint64              // and of those that said more than its clock did, which was set back before
 	set   time.Time           // when its wall clock was set last
 	sets  []time.Duration     // and by how much it had been set before each time, since the process began
 }
@@ -75,7 +76,10 @@ func (s *scenario) catch() {
 					s.keys.caught = s.keys.caught[1:]
 				}
 				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, signedAt(sequence(a.Payload))})
-				s.plights[h].sent = max(s.plights[h].sent, sequence(a.Payload))
+				x := s.plights[h]
+				if x.sent = max(x.sent, sequence(a.Payload)); signedAt(sequence(a.Payload)).After(h.now().Round(0)) {
+					x.fore = sequence(a.Payload)
+				}
 			}
 		}
 	}
@@ -126,11 +130,20 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if s.keys.set {
 		sure = sure.Add(2 * s.keys.ahead)
 	}
-	early := seq>>32 <= uint64(sure.Unix()) // by its sender's clock it may be older than the process
+	// By its sender's clock it may be older than the process, or by what is reckoned from a former advert, when that clock stands.
+	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq)
 	off := h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs()
 	if key := (speaker{heard.Interface, heard.Advert.VRID, heard.From}); off < s.keys.window+2*time.Second {
 		x.heard[key] = x.heard[key].with(seq, off < s.keys.window-time.Second, early, s.keys.window)
 	}
+}
+
+// signedAhead says whether the host that has an address signed an advert, or a later one, ahead of its own clock.
+func (s *scenario) signedAhead(link string, from netip.Addr, seq uint64) bool {
+	return slices.ContainsFunc(s.c.hosts, func(h *Host) bool {
+		l := h.LinkOn(link)
+		return (l.Source4 == from || l.Source6 == from) && seq <= s.plights[h].fore
+	})
 }
 
 // listens says whether a host has a virtual router that hears a speaker, and verifies it.
