@@ -132,8 +132,12 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 	case proof.Early:
 		m.counters.Signed++
 		m.notice(n, now, from, noticeEarly, func() string {
-			return fmt.Sprintf("by its clock it was sent %s ago, before this host listened: that clock is behind (set both by NTP), or somebody caught it "+
-				"and plays it again; until that clock has passed the start it can make this host wait, or give way while it is unhealthy or leaves, and never take over", (-proof.Mark.Ahead()).Round(time.Millisecond))
+			why := fmt.Sprintf("it was sent %s ago, before this host listened: that clock is behind", (-proof.Mark.Ahead()).Round(time.Millisecond))
+			if ahead := proof.Mark.Ahead(); ahead > 0 {
+				why = fmt.Sprintf("it comes from %s ahead: that clock or this host's was set", ahead.Round(time.Millisecond))
+			}
+			return fmt.Sprintf("by its clock %s (set both by NTP), or somebody caught it and plays it again; until that clock has passed the start it can make this host wait, or give way "+
+				"while it is unhealthy or leaves, and never take over", why)
 		})
 	default:
 		m.counters.Signed++
