@@ -153,7 +153,7 @@ func TestLongReasonsAreShortened(t *testing.T) {
 // wantNoLab checks that a process left neither namespaces nor directories of a lab.
 func wantNoLab(t *testing.T, pid int) {
 	t.Helper()
-	for _, dir := range []string{"/run/netns", os.TempDir()} {
+	for _, dir := range []string{"/run/netns", "/run"} {
 		left, err := filepath.Glob(filepath.Join(dir, "netlab-"+strconv.Itoa(pid)+"-*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("left behind: %v, %v", left, err)

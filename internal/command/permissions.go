@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -13,10 +14,10 @@ import (
 // maxLinks is how many symbolic links one path may lead through: the kernel's own limit.
 const maxLinks = 40
 
-// writers are who may write what is trusted: root, and perhaps one more.
+// writers are who may write what is trusted: root, and perhaps others.
 type writers struct {
-	uid uint32 // beside 0
-	// danger says what would happen, as in "FILE is unsafe to run"; others who is neither of them.
+	uids []uint32 // beside 0
+	// danger says what would happen, as in "FILE is unsafe to run"; others who is none of them.
 	danger, others string
 }
 
@@ -25,16 +26,25 @@ func writersOf(s Spec, acc account) writers {
 	if s.OnlyRoot {
 		return writers{danger: "run", others: "not to root; only what nobody else can replace is run through the helper"}
 	}
-	return writers{uid: acc.uid, danger: "run", others: fmt.Sprintf("who is neither root nor the user that runs it (%s)", acc.name)}
+	return writers{uids: []uint32{acc.uid}, danger: "run", others: fmt.Sprintf("who is neither root nor the user that runs it (%s)", acc.name)}
 }
 
 // OnlyRoot refuses a file or directory that anybody but root may write or replace, as Spec.OnlyRoot does a program.
 func OnlyRoot(path string) error {
+	return checkAbsolute(path, writers{danger: "trust", others: "not to root"})
+}
+
+// OnlyUsers is OnlyRoot with users who may do so too, whom others, as in "who is neither root nor ..." tells apart from the rest.
+func OnlyUsers(path string, users []uint32, others string) error {
+	return checkAbsolute(path, writers{uids: users, danger: "trust", others: others})
+}
+
+func checkAbsolute(path string, w writers) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("check who may write %s: %w", path, err)
 	}
-	return checkPermissions(path, writers{danger: "trust", others: "not to root"})
+	return checkPermissions(path, w)
 }
 
 // checkPermissions refuses a path that somebody else than its writers may replace: every directory on the way, through
@@ -88,7 +98,7 @@ func checkComponent(path, at string, w writers) error {
 	}
 	mode := stat.Mode & 0o7777
 	switch {
-	case stat.Uid != 0 && stat.Uid != w.uid:
+	case stat.Uid != 0 && !slices.Contains(w.uids, stat.Uid):
 		return fmt.Errorf("%s is unsafe to %s: %s (mode %04o) belongs to %s, %s; chown root %s",
 			path, w.danger, at, mode, userName(stat.Uid), w.others, at)
 	case mode&syscall.S_ISVTX != 0 && mode&0o002 != 0:

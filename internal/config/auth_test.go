@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -27,10 +29,10 @@ func withAuth(lines ...string) string {
 	return with("  auth {\n" + strings.Join(lines, "\n") + "\n  }")
 }
 
-// authIn writes a configuration and files beside it, only for their owner, and returns the directory.
+// authIn writes a configuration and files beside it, only for their owner, and returns the directory, which nobody else can write.
 func authIn(t *testing.T, text string, files map[string]string) string {
 	t.Helper()
-	dir := write(t, map[string]string{mainFile: text, "credentials/other": ""})
+	dir := writeIn(t, commandtest.Dir(t), map[string]string{mainFile: text, "credentials/other": ""})
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -151,6 +153,58 @@ func TestSecretFiles(t *testing.T) {
 			elsewhere := Validate([]string{dir}, []string{"lb1"}, Options{Node: "buildbox"})
 			if !elsewhere.OK(true) {
 				t.Errorf("Validate says of another host\n%s", elsewhere.Text())
+			}
+		})
+	}
+}
+
+// TestWhoMayReplaceASecret: what is on the way to it is judged as it is of a hook, on the host that runs it.
+func TestWhoMayReplaceASecret(t *testing.T) {
+	const stranger = 4711
+	move := func(dir, to string) error {
+		return errors.Join(os.Mkdir(filepath.Join(dir, to), 0o755), os.Rename(filepath.Join(dir, "web.key"), filepath.Join(dir, to, "web.key")))
+	}
+	link := func(dir, target string) error { return os.Symlink(target, filepath.Join(dir, "web.key")) }
+	chmod := func(dir, name string, mode os.FileMode) error { return os.Chmod(filepath.Join(dir, name), mode) }
+	tests := []struct {
+		name  string
+		spoil func(dir string) error
+		want  string // DIR stands for the directory; "" for none
+	}{
+		{"a directory that everybody may write", func(dir string) error { return chmod(dir, "", 0o777) },
+			"DIR/web.key is unsafe to trust: everybody may write to DIR (mode 0777); chmod go-w DIR"},
+		{"a directory that its group may write", func(dir string) error { return chmod(dir, "", 0o775) },
+			"may write to DIR (mode 0775); chmod g-w DIR"},
+		{"a sticky one", func(dir string) error { return chmod(dir, "", 0o777|os.ModeSticky) },
+			"DIR/web.key is unsafe to trust: everybody may write to DIR (mode 1777); keep it where only root can write, such as /etc/understudy"},
+		{"another user's directory", func(dir string) error { return os.Chown(dir, stranger, -1) },
+			"(mode 0755) belongs to uid 4711, who is neither root nor the daemon's user; chown root DIR"},
+		{"a link into an unsafe directory", func(dir string) error {
+			return errors.Join(move(dir, "loose"), chmod(dir, "loose", 0o757), link(dir, "loose/web.key"))
+		}, "DIR/web.key is unsafe to trust: everybody may write to DIR/loose (mode 0757); chmod o-w DIR/loose"},
+		{"a link that lies in one", func(dir string) error {
+			return errors.Join(move(dir, "keys"), os.Mkdir(filepath.Join(dir, "loose"), 0o755), os.Symlink("../keys/web.key", filepath.Join(dir, "loose", "link")),
+				chmod(dir, "loose", 0o757), link(dir, "loose/link"))
+		}, "DIR/web.key is unsafe to trust: everybody may write to DIR/loose (mode 0757); chmod o-w DIR/loose"},
+		{"links as a volume has them", func(dir string) error {
+			return errors.Join(move(dir, "v1"), os.Symlink("v1", filepath.Join(dir, "..data")), link(dir, "..data/web.key"))
+		}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := authIn(t, withAuth(`active = 1`, `key "1" {`, `file = "web.key"`, `}`), map[string]string{"web.key": keyText})
+			if err := tt.spoil(dir); errors.Is(err, os.ErrPermission) {
+				t.Skip(err) // no root
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			c, said := loadHere(dir)
+			want := strings.ReplaceAll(tt.want, "DIR", dir)
+			if (c != nil) != (want == "") || !strings.Contains(said, want) {
+				t.Errorf("Load says\n%swant %s", said, want)
+			}
+			if doubt := Validate([]string{dir}, nil, Options{Node: "lb1"}); want != "" && !strings.Contains(doubt.Text(), "warning: on this host: ") {
+				t.Errorf("Validate says\n%swant a warning", doubt.Text())
 			}
 		})
 	}

@@ -33,7 +33,11 @@ instance "web" {
 // write writes files into a new directory and returns it. Keys are paths in it.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
-	dir := t.TempDir()
+	return writeIn(t, t.TempDir(), files)
+}
+
+func writeIn(t *testing.T, dir string, files map[string]string) string {
+	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -8,12 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"slices"
 	"syscall"
 
+	"github.com/understudy-ha/understudy/internal/command"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -105,7 +105,8 @@ func readSecret(path, credentials string) ([]byte, error) {
 	return text, nil
 }
 
-// secretive says what lets others than root and this process read or replace a file.
+// secretive says what lets others than root and the daemon's user read a file, or replace it: the file that was opened, and every
+// directory and link on the way to it.
 func secretive(path string, info fs.FileInfo, credentials string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)
@@ -117,22 +118,26 @@ func secretive(path string, info fs.FileInfo, credentials string) error {
 	if mode := info.Mode().Perm(); mode&others != 0 {
 		return fmt.Errorf("%s has mode %04o, so that others than its owner can use it; run: chmod 600 %s", path, mode, path)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() && !ofDaemon(stat.Uid) {
+	users := keepers()
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !slices.Contains(users, stat.Uid) {
 		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user", path, stat.Uid)
 	}
-	return nil
+	return command.OnlyUsers(path, users, "who is neither root nor the daemon's user")
 }
 
 // daemonUser is whom the packages run the daemon as.
 var daemonUser = "understudy"
 
-// ofDaemon says whether root looks at a file of the daemon's user: to validate, or for the helper.
-func ofDaemon(uid uint32) bool {
-	if os.Geteuid() != 0 {
-		return false
+// keepers are the users beside root who may have a secret: this process's, and the daemon's where root looks at its files, to
+// validate or for the helper.
+func keepers() []uint32 {
+	users := []uint32{uint32(os.Geteuid())}
+	if users[0] == 0 {
+		if uid, err := command.UID(daemonUser); err == nil {
+			users = append(users, uid)
+		}
 	}
-	u, err := user.Lookup(daemonUser)
-	return err == nil && u.Uid == strconv.FormatUint(uint64(uid), 10)
+	return users
 }
 
 // passwordLine is a line that a password may stand in, which no message shows.

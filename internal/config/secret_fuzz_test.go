@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -22,7 +23,7 @@ func FuzzSecrets(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		path := filepath.Join(t.TempDir(), "secret")
+		path := filepath.Join(commandtest.Dir(t), "secret")
 		read := func(content []byte) (key, password vrrp.Secret, said string) {
 			if err := os.WriteFile(path, content, 0o600); err != nil {
 				t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/internal/config"
 )
 
@@ -103,6 +104,19 @@ func TestFilesAreFollowed(t *testing.T) {
 			},
 		},
 		{
+			"a key in a directory that others could write at first", "etc/understudy.hcl",
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150))
+				write(t, filepath.Join(dir, "keys", "web.key"), keyText)
+				chmod(t, filepath.Join(dir, "keys"), 0o777)
+			},
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "etc", "understudy.hcl"), signed(120, "../keys/web.key"))
+				time.Sleep(2 * settled) // long enough to be rejected
+				chmod(t, filepath.Join(dir, "keys"), 0o755)
+			},
+		},
+		{
 			"what the function file reads, made later", "etc/understudy.hcl",
 			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "etc", "understudy.hcl"), text(150)) },
 			func(t *testing.T, dir string) {
@@ -129,7 +143,7 @@ func TestFilesAreFollowed(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := commandtest.Dir(t) // for the keys
 			tt.before(t, dir)
 			r := newReloading(t, filepath.Join(dir, tt.path))
 			tt.change(t, dir)

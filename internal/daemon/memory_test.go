@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/internal/config"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
@@ -368,7 +369,7 @@ func keyed(key string) string {
 // TestWatchSeesAnotherKey: a key that is replaced in its place is used within a second, and one that others may read is refused
 // until its rights are mended.
 func TestWatchSeesAnotherKey(t *testing.T) {
-	key := filepath.Join(t.TempDir(), "keys", "web.key")
+	key := filepath.Join(commandtest.Dir(t), "keys", "web.key")
 	write(t, key, aKey)
 	path := filepath.Join(t.TempDir(), "understudy.hcl")
 	write(t, path, keyed(key))

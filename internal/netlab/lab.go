@@ -17,6 +17,8 @@ import (
 const (
 	// namePrefix begins the name of every namespace and directory of every lab.
 	namePrefix = "netlab"
+	// dirParent is where a lab's directory is: nobody but root may write on the way to it, or a daemon would refuse the keys in it.
+	dirParent = "/run"
 	// bridgeName is the switch's bridge in its namespace.
 	bridgeName = "br0"
 	// maxHosts bounds the hosts of a lab: the last byte of a MAC address numbers them.
@@ -64,7 +66,7 @@ func newLab() (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{name: fmt.Sprintf("%s-%d-%s-%d", namePrefix, os.Getpid(), start, labCount.Add(1))}
-	l.dir = filepath.Join(os.TempDir(), l.name)
+	l.dir = filepath.Join(dirParent, l.name)
 	// nginx's workers and scripts of other users may look into it; nothing in it is secret.
 	if err := os.Mkdir(l.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the lab's directory: %w", err)
@@ -114,7 +116,7 @@ func (l *Lab) Close() error {
 // sweep removes the namespaces, processes and directories of labs whose process is dead.
 func sweep() error {
 	var errs []error
-	for _, dir := range []string{namespaceDir, netnsConf, os.TempDir()} {
+	for _, dir := range []string{namespaceDir, netnsConf, dirParent} {
 		paths, err := filepath.Glob(filepath.Join(dir, namePrefix+"-*"))
 		if err != nil {
 			return err
