@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/notify"
-	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // cleanupBound is what a cleanup may take in all, whatever hangs: lastHandover, and the release of what is left after that. The unit's
@@ -72,14 +72,14 @@ func (d *Daemon) cleanUp(ctx context.Context, known []node.Instance, unknown err
 	}
 	d.recalled = d.names.recall()
 	known = slices.DeleteFunc(slices.Clone(known), func(i node.Instance) bool { return d.bars.othersRun(&i) }) // it is not dead
-	speaking := d.withSecrets(known)
+	speaking, mute := d.withSecrets(known)
 	if d.left, err = d.remains(speaking); err != nil {
 		return "", err
 	}
 	held := slices.DeleteFunc(slices.Clone(speaking), func(i node.Instance) bool { return len(d.left[i.Name]) == 0 })
 	switch {
-	case len(held) == 0 && len(speaking) < len(known):
-		return "addresses that were left behind are released; without keys nothing could be said to the other hosts", nil
+	case len(held) == 0 && len(mute) > 0:
+		return "addresses that were left behind are released, and nothing could be said to the other hosts: " + strings.Join(mute, "; "), nil
 	case len(held) == 0:
 		return "no address was left behind", nil
 	}
@@ -138,21 +138,19 @@ func inTime(most time.Duration, ask func()) bool {
 }
 
 // withSecrets reads the keys again, which the list of instances does not hold. An instance whose keys cannot be had must not
-// speak: its addresses are released without a word.
-func (d *Daemon) withSecrets(known []node.Instance) []node.Instance {
-	return slices.DeleteFunc(slices.Clone(known), func(i node.Instance) bool {
-		if i.Auth == nil {
-			return false
+// speak: its addresses are released without a word. It returns who can speak, and of the others why not.
+func (d *Daemon) withSecrets(known []node.Instance) (speaking []node.Instance, mute []string) {
+	for _, i := range known {
+		if i.Auth != nil {
+			if err := readSecrets(i.Auth); err != nil {
+				d.log.Warn("its addresses are released, and not handed over", "instance", i.Name, "error", err)
+				mute = append(mute, fmt.Sprintf("%s: %v", i.Name, err))
+				continue
+			}
 		}
-		err := config.ReadSecrets(i.Auth)
-		if err == nil && i.Auth.Silent() {
-			err = vrrp.ErrNoKey
-		}
-		if err != nil {
-			d.log.Warn("its addresses are released, and not handed over", "instance", i.Name, "error", err)
-		}
-		return err != nil
-	})
+		speaking = append(speaking, i)
+	}
+	return speaking, mute
 }
 
 // strange says of an address that only the kernel's tag shows to be an understudy's whether it may be another one's: no

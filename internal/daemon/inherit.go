@@ -97,13 +97,7 @@ func (d *Daemon) inherit(*config.Config) error {
 		return nil
 	}
 	s := d.opts.Inherited.state
-	for _, i := range s.Node.Config.Instances {
-		if i.Auth != nil { // for those that are no longer configured: they hand over
-			if err := config.ReadSecrets(i.Auth); err != nil {
-				d.log.Warn("a key of the configuration before", "instance", i.Name, "error", err)
-			}
-		}
-	}
+	d.rememberSecrets(s.Node.Config.Instances)
 	n, _, err := node.Restore(&s.Node, time.Now())
 	if err != nil {
 		return err
@@ -116,6 +110,26 @@ func (d *Daemon) inherit(*config.Config) error {
 	d.notifier.Restore(s.Queues)
 	d.names.restore(s.Node.Names)
 	return nil
+}
+
+// rememberSecrets gets what instances of the program before authenticated with, which is not in the sealed state: those that are no
+// longer configured hand over.
+func (d *Daemon) rememberSecrets(sealed []node.Instance) {
+	saved, err := loadInstances(d.opts.RuntimeDir)
+	if err != nil {
+		d.log.Warn("the passwords of the configuration before", "error", err)
+	}
+	for _, i := range sealed {
+		if i.Auth == nil {
+			continue
+		}
+		if at := slices.IndexFunc(saved.Instances, func(s node.Instance) bool { return s.Name == i.Name && inConfiguration(s.Auth) }); at >= 0 && inConfiguration(i.Auth) {
+			i.Auth.Password = saved.Instances[at].Auth.Password
+		}
+		if err := readSecrets(i.Auth); err != nil {
+			d.log.Warn("what an instance of the configuration before authenticated with", "instance", i.Name, "error", err)
+		}
+	}
 }
 
 // restore takes the addresses that were known; they are looked up again soon.

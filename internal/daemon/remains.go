@@ -44,7 +44,7 @@ func (d *Daemon) saveInstances(c node.Config) {
 	if c.Shadow {
 		return // nothing is left behind
 	}
-	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, instancesFile), c); err != nil {
+	if err := writeJSON(filepath.Join(d.opts.RuntimeDir, instancesFile), withPasswords(c)); err != nil {
 		d.log.Warn("cleanup after a crash would not know the instances", "error", err)
 	}
 }
@@ -53,10 +53,11 @@ func (d *Daemon) saveInstances(c node.Config) {
 // the node takes its configuration for validated.
 func loadInstances(runtimeDir string) (node.Config, error) {
 	path := filepath.Join(runtimeDir, instancesFile)
-	var c node.Config
-	if err := readJSON(path, &c); err != nil {
+	var k savedInstances
+	if err := readJSON(path, &k); err != nil {
 		return node.Config{}, err
 	}
+	c := k.config()
 	for _, i := range c.Instances {
 		if err := usable(&i); err != nil {
 			return node.Config{}, fmt.Errorf("read %s: instance %q: %w", path, i.Name, err)

@@ -32,7 +32,9 @@ func FuzzInstances(f *testing.F) {
 		f.Add(whole)
 		f.Add(whole[:len(whole)/2])
 	}
-	for _, text := range []string{"", "{}", "null", `{"Instances":[{}]}`, `{"Instances":[{"Name":"web","Interface":"eth0","VRID":1,"Priority":2}]}`} {
+	f.Add([]byte(`{"Name":"lb1","Instances":[{"Name":"web","Interface":"eth0","VRID":71,"Priority":150,"Version":2,"Interval":1000000000,"DeadAdverts":3,` +
+		`"Addresses":[{"IP":"192.0.2.10"}],"Auth":{"Window":5000000000,"Password":"(hidden)"}}],"Passwords":{"web":"MTExMQ==","gone":"MTExMQ=="}}`))
+	for _, text := range []string{"", "{}", "null", `{"Instances":[{}]}`, `{"Passwords":{"web":"MTIzNDU2Nzg5"}}`, `{"Instances":[{"Name":"web","Interface":"eth0","VRID":1,"Priority":2}]}`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

@@ -249,7 +249,7 @@ func TestAuthentication(t *testing.T) {
 		if err := os.Rename(key, key+".gone"); err != nil {
 			t.Fatal(err)
 		}
-		if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "are released; without keys nothing could be said") {
+		if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "are released, and nothing could be said to the other hosts: web: "+key+" does not exist") {
 			t.Errorf("cleanup says %q", out)
 		}
 		c.Only(t, "lb2", moveBound)

@@ -3,6 +3,7 @@ package mechanisms
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,4 +134,28 @@ func TestCleanupWithoutNameService(t *testing.T) {
 	}
 	c.Only(t, "lb2", time.Second)
 	c.Planned(t, from, "lb2")
+}
+
+// TestCleanupWithAPassword tells of a daemon that dies whose VRRPv2 password stands in its configuration, which is gone by then: the
+// cleanup hands over with it, and keeps the address for the next daemon where nobody is there.
+func TestCleanupWithAPassword(t *testing.T) {
+	t.Parallel()
+	c := pair(t, instance("version = 2\n  lease = false\n  auth {\n    password = \"1111\"\n  }")+page)
+	lb1, lb2 := c.Get("lb1"), c.Get("lb2")
+	from := pairtest.Step(t, lb1.Daemon.Kill)
+	config := lb1.ConfigFile()
+	if err := os.Rename(config, config+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	if out := lb1.Does(t, 0, "cleanup"); !strings.Contains(out, "every address that was left behind has gone to another host") {
+		t.Errorf("cleanup says %q", out)
+	}
+	c.Only(t, "lb2", time.Second)
+	c.Outage(t, web4, from, skew+prompt, "lb2")
+	pairtest.Step(t, lb2.Daemon.Kill)
+	if out := lb2.Does(t, 0, "cleanup"); !strings.Contains(out, "nobody took [web]: the addresses stay for 10s") {
+		t.Errorf("cleanup says %q", out)
+	}
+	lb2.Start(t)
+	lb2.Says(t, "adopted the addresses", moveBound)
 }
