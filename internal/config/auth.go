@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -25,7 +26,7 @@ type (
 		PasswordFile string `hcl:"password_file,optional" doc:"The file that holds VRRPv2's password."`
 	}
 	rawKey struct {
-		File       string `hcl:"file,optional" doc:"The file that holds the key: one line of 32 to 64 bytes, or of hex digits after hex:. Its change is a reload."`
+		File       string `hcl:"file,optional" doc:"The file that holds the key, of mode 0600, where nobody but root and the daemon can write: one line of 32 to 64 bytes, or of hex digits after hex:. Its change is a reload."`
 		Credential string `hcl:"credential,optional" doc:"The systemd credential that holds the key (LoadCredential=); systemd hands it over once, at the start."`
 	}
 )
@@ -55,7 +56,7 @@ func (l *loader) auth(in *instance, raw *rawInstance, title string) {
 // judgeKeys reads the keys.
 func (l *loader) judgeKeys(auth *vrrp.Auth, d block, raw *rawAuth, title string) {
 	if d.usable("mode") {
-		l.oneOf(d, "mode", raw.Mode, []string{vrrp.Enforce.String(), vrrp.Permissive.String(), vrrp.ReceiveOnly.String()})
+		l.oneOf(d, "mode", raw.Mode, modes)
 	}
 	auth.Mode, _ = vrrp.ParseAuthMode(raw.Mode)
 	taken := map[string]hcl.Range{}
@@ -94,7 +95,7 @@ func (l *loader) key(b *hcl.Block, title string) (vrrp.Key, bool) {
 	case d.usable("credential"):
 		key.File, key.Secret = l.credential(d, raw.Credential)
 	case !d.has("file") && !d.has("credential"):
-		l.found.errorf(d.at, "it is required: the file that holds the key, or a systemd credential", "%s has no file", d.title)
+		l.found.errorf(d.at, "it is required: the file that holds the key (mode 0600, one line: text, or hex: and digits, as keepalived has it), or a systemd credential", "%s has no file", d.title)
 	}
 	return key, ok
 }
@@ -144,9 +145,18 @@ func (l *loader) judgePassword(in *instance, d block, raw *rawAuth) {
 		"%s is VRRPv2's password, which is sent in clear: it protects against mistakes, and against nobody who can read the link", d.title)
 }
 
+// ownFile says where a secret belongs.
+func ownFile(name string) string {
+	return fmt.Sprintf(`it belongs in a file of mode 0600, in one line, as it stands (keepalived's files are the same); then write %s = "/etc/understudy/NAME"`, name)
+}
+
 // secret reads a file that the configuration names, on this machine only. Its path is watched; its content is kept nowhere else.
 func (l *loader) secret(d block, name, path string, read func(path, credentials string) (vrrp.Secret, error)) (string, vrrp.Secret) {
-	at := d.place(name)
+	at, written := d.place(name), path
+	if strings.HasPrefix(strings.ToLower(path), string(hexPrefix)) {
+		l.found.errorf(at, ownFile(name), "%s of %s is the secret itself", name, d.title)
+		return "", vrrp.Secret{}
+	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(at.Filename), path)
 	}
@@ -159,6 +169,8 @@ func (l *loader) secret(d block, name, path string, read func(path, credentials 
 	switch {
 	case err == nil:
 		l.judgeReader(at, path, "chown USER FILE")
+	case !there(path) && (mayBeKey(written) || name != "credential" && !isPath(written)):
+		l.amiss(at, ownFile(name), "%s of %s is the name of no file; it is not shown, since it may be the secret itself", name, d.title)
 	case errors.Is(err, fs.ErrPermission) && !l.complete:
 		l.warnHere(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
 	default:

@@ -148,7 +148,7 @@ const maxMistakes = 3
 // text is the first errors among the findings, in one line.
 func (c *Commands) text(found findings) string {
 	var texts []string
-	for _, f := range found.sorted(c.files.sources) {
+	for _, f := range found.reported(c.files.sources) {
 		if f.Severity == Error && len(texts) < maxMistakes {
 			texts = append(texts, f.String())
 		}

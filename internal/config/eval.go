@@ -73,6 +73,9 @@ func (l *loader) fileFunc(dir string) function.Function {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(dir, path)
 			}
+			if mayBeKey(args[0].AsString()) && !there(path) {
+				return cty.NilVal, errors.New("there is no file of that name, which is not shown, since it may be a key")
+			}
 			text, err := l.files.regular(path)
 			if errors.Is(err, fs.ErrPermission) && !l.complete {
 				l.refused = reasonOf(path, err)

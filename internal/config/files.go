@@ -108,6 +108,12 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// there says that something is at a path for sure.
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // list returns the *.hcl and *.hcl.json of a directory in lexical order. A dot in front hides a file, as editors and
 // package managers expect.
 func (f *files) list(dir string) []string {

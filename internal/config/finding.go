@@ -75,6 +75,15 @@ func (fs findings) has(s Severity) bool {
 	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == s })
 }
 
+// reported is what may leave this package: in order, and without what may be a secret.
+func (fs findings) reported(sources []Source) findings {
+	m := masks{sources: sources}
+	for i := range fs {
+		fs[i].Summary, fs[i].Detail = m.conceal(fs[i].Range, fs[i].Summary), m.conceal(fs[i].Range, fs[i].Detail)
+	}
+	return fs.sorted(sources)
+}
+
 // sorted orders by place, files in the order in which they were read; what has no place comes first.
 func (fs findings) sorted(sources []Source) findings {
 	order := make(map[string]int, len(sources))

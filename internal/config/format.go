@@ -14,8 +14,9 @@ const maxSnippet = 160
 // format writes findings for people, two lines each: "file:line:col: error: summary; detail" and the source line.
 func format(fs findings, sources []Source) string {
 	var b strings.Builder
+	m := masks{sources: sources}
 	for _, f := range fs {
-		f.write(&b, snippet(f.Range, sources))
+		f.write(&b, m.snippet(f.Range))
 	}
 	return b.String()
 }
@@ -47,22 +48,18 @@ func (f Finding) String() string {
 	return printable(b.String())
 }
 
-// snippet returns the source line where r starts, or "".
-func snippet(r hcl.Range, sources []Source) string {
-	for _, s := range sources {
-		if s.Path != r.Filename {
-			continue
-		}
-		lines := strings.Split(string(s.Bytes), "\n")
-		if n := r.Start.Line - 1; n >= 0 && n < len(lines) {
-			line := []rune(withoutPassword(strings.TrimRight(lines[n], "\r")))
-			if len(line) > maxSnippet {
-				line = append(line[:maxSnippet], []rune(" ...")...)
-			}
-			return printable(strings.TrimRight(string(line), " \t"))
-		}
+// snippet returns the source line where r starts, or "". What may be a secret in it is not shown.
+func (m *masks) snippet(r hcl.Range) string {
+	k := m.of(r.Filename)
+	n := r.Start.Line - 1
+	if k == nil || n < 0 || n >= len(k.lines) {
+		return ""
 	}
-	return ""
+	line := []rune(k.lines[n])
+	if len(line) > maxSnippet {
+		line = append(line[:maxSnippet], []rune(" ...")...)
+	}
+	return printable(strings.TrimRight(string(line), " \t"))
 }
 
 // printable keeps a file's bytes from steering the terminal.

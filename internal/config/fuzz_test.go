@@ -35,6 +35,9 @@ func FuzzLoad(f *testing.F) {
 		if strings.Contains(diags.Error(), "gave up") {
 			t.Fatal(diags)
 		}
+		if shown := newMask(name, text).lines; len(shown) != strings.Count(string(text), "\n")+1 {
+			t.Fatalf("%q is shown of %q", shown, text)
+		}
 		if diags.HasErrors() {
 			return
 		}

@@ -17,7 +17,7 @@ func Load(paths []string, o Options) (*Config, Report) {
 		files.fail(err)
 	}
 	v := evaluate(files, loader{node: name, getenv: o.getenv(), here: true, onThisHost: o.OnThisHost, complete: true, hands: o.hands()})
-	r := Report{Nodes: []string{name}, Findings: append(files.found, v.found...).sorted(files.sources), Sources: files.sources, Files: files.looked}
+	r := Report{Nodes: []string{name}, Findings: append(files.found, v.found...).reported(files.sources), Sources: files.sources, Files: files.looked}
 	if !r.OK(false) {
 		return nil, r
 	}

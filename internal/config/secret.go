@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"syscall"
 
@@ -138,12 +137,4 @@ func keepers() []uint32 {
 		}
 	}
 	return users
-}
-
-// passwordLine is a line that a password may stand in, which no message shows.
-var passwordLine = regexp.MustCompile(`(?i)\bpassword\b.*`)
-
-// withoutPassword hides what follows the key password in a line of a configuration.
-func withoutPassword(line string) string {
-	return passwordLine.ReplaceAllString(line, "password (hidden)")
 }

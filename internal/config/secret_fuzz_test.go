@@ -48,14 +48,14 @@ func FuzzSecrets(f *testing.F) {
 				t.Fatalf("%q is taken for another key", content)
 			}
 		}
-		if _, _, masked := read(mask(content)); said != masked {
+		if _, _, masked := read(another(content)); said != masked {
 			t.Fatalf("what is said depends on the secret:\n%s\nand of another one:\n%s", said, masked)
 		}
 	})
 }
 
-// mask is another secret of the same kind.
-func mask(content []byte) []byte {
+// another is another secret of the same kind.
+func another(content []byte) []byte {
 	rest, isHex := bytes.CutPrefix(content, hexPrefix)
 	var other []byte
 	if isHex {

@@ -53,7 +53,7 @@ func Validate(paths []string, nodes []string, o Options) Report {
 		merged = append(merged, s.contradictions(nodes)...)
 		merged = append(merged, advice(first)...)
 	}
-	return Report{Nodes: nodes, Findings: merged.sorted(s.files.sources), Sources: s.files.sources, Files: s.files.looked}
+	return Report{Nodes: nodes, Findings: merged.reported(s.files.sources), Sources: s.files.sources, Files: s.files.looked}
 }
 
 // session is one Validate: the files and what each node sees in them.
@@ -306,9 +306,10 @@ func (r Report) JSON() ([]byte, error) {
 		Warnings int       `json:"warnings"`
 		Findings []finding `json:"findings"`
 	}{r.Nodes, r.Count(Error), r.Count(Warning), []finding{}}
+	m := masks{sources: r.Sources}
 	for _, f := range r.Findings {
 		out.Findings = append(out.Findings, finding{
-			f.Severity, f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column, f.Summary, f.Detail, f.Nodes, f.Here, snippet(f.Range, r.Sources),
+			f.Severity, f.Range.Filename, f.Range.Start.Line, f.Range.Start.Column, f.Summary, f.Detail, f.Nodes, f.Here, m.snippet(f.Range),
 		})
 	}
 	text, err := json.MarshalIndent(out, "", "  ")

@@ -1,0 +1,324 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// What a configuration says of authentication is shown in no message: somebody may have written a key where the name of its file
+// belongs, or misspelt the password's argument, and the journal and the status are read by more people than the file.
+
+// concealed is shown instead.
+const concealed = "(hidden)"
+
+// masks are those of the files that were read, made when they are needed.
+type masks struct {
+	sources []Source
+	made    map[string]*mask
+}
+
+// mask is one file without what may be a secret.
+type mask struct {
+	lines  []string // as they may be shown
+	hides  []bool   // whether a line hides something
+	hidden []string // the words that are hidden, the longest first
+}
+
+// of returns the mask of a file; nil: it was not read.
+func (m *masks) of(path string) *mask {
+	if k, ok := m.made[path]; ok {
+		return k
+	}
+	if m.made == nil {
+		m.made = map[string]*mask{}
+	}
+	m.made[path] = nil
+	if i := slices.IndexFunc(m.sources, func(s Source) bool { return s.Path == path }); i >= 0 {
+		m.made[path] = newMask(path, m.sources[i].Bytes)
+	}
+	return m.made[path]
+}
+
+// conceal hides in a message about a place what the file hides there, and wherever it comes from what can only be a key.
+func (m *masks) conceal(at hcl.Range, message string) string {
+	if k := m.of(at.Filename); k != nil && k.covers(at) {
+		for _, word := range k.hidden {
+			message = replaceWord(message, word)
+		}
+		message = quotedText.ReplaceAllStringFunc(message, func(text string) string {
+			if mayBeKey(strings.Trim(text, `"`)) { // that an expression has come to
+				return `"` + concealed + `"`
+			}
+			return text
+		})
+	}
+	return withoutKeys(message)
+}
+
+func (k *mask) covers(at hcl.Range) bool {
+	for n := at.Start.Line; n <= max(at.Start.Line, at.End.Line) && n <= len(k.hides); n++ {
+		if n >= 1 && k.hides[n-1] {
+			return true
+		}
+	}
+	return false
+}
+
+// newMask finds what a file hides: exactly where it can be parsed, and else all from the first word about secrets to the next block.
+func newMask(path string, text []byte) (k *mask) {
+	hide := make([]bool, len(text))
+	k = &mask{}
+	defer func() {
+		if recover() != nil { // a reload must not end the daemon, whatever is typed; then nothing is shown
+			k = &mask{}
+		}
+	}()
+	_, diags := parse(path, text)
+	if diags.HasErrors() {
+		hideCoarsely(text, hide)
+	} else {
+		k.hidden = hideTokens(text, hide, isJSON(path, text))
+	}
+	at := 0
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		k.lines = append(k.lines, withoutKeys(showLine(line, hide[at:at+len(line)])))
+		k.hides = append(k.hides, slices.Contains(hide[at:at+len(line)], true))
+		at += len(line) + 1
+	}
+	for _, word := range hiddenWords(text, hide) {
+		if diags.HasErrors() || !isPath(word) { // a mistake in the syntax is told without paths, another one may need that of a key's file
+			k.hidden = append(k.hidden, word)
+		}
+	}
+	k.hidden = slices.DeleteFunc(k.hidden, harmless)
+	slices.SortFunc(k.hidden, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	k.hidden = slices.Compact(k.hidden)
+	return k
+}
+
+// secretWord is the name of what holds a secret, or of what somebody takes for it.
+var secretWord = regexp.MustCompile(`(?i)^(auth.*|keys?|key_.*|.*pas+(w|_|$).*|.*secret.*|credentials?|psk|hmac.*)$`)
+
+// hideTokens hides what stands behind a name of secrets, up to the end of its block, object or argument. Names of arguments and blocks in
+// there, numbers of keys and braces stay. It returns the identifiers that it hides: a text without its quotes looks like one.
+func hideTokens(text []byte, hide []bool, json bool) (identifiers []string) {
+	tokens, _ := hclsyntax.LexConfig(text, "", hcl.InitialPos)
+	depth, base, inside := 0, 0, false
+	for i, t := range tokens {
+		depth += nesting(t)
+		if inside && (depth < base || depth == base && endsStatement(t, json)) {
+			inside = false
+		}
+		from, to := t.Range.Start.Byte, t.Range.End.Byte
+		switch {
+		case !inside && names(tokens, i, json) && secretWord.Match(t.Bytes):
+			inside, base = true, depth
+		case inside && (json || !stays(tokens, i)):
+			for b := from; b < to; b++ {
+				hide[b] = hide[b] || !unicode.IsSpace(rune(text[b]))
+			}
+			if t.Type == hclsyntax.TokenIdent {
+				identifiers = append(identifiers, string(t.Bytes))
+			}
+		}
+	}
+	return identifiers
+}
+
+// nesting is what a token adds to the depth.
+func nesting(t hclsyntax.Token) int {
+	switch t.Type {
+	case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+		return 1
+	case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
+		return -1
+	}
+	return 0
+}
+
+// endsLine says so of a token: a comment may have the end of its line in it.
+func endsLine(t hclsyntax.Token) bool {
+	return t.Type == hclsyntax.TokenNewline || t.Type == hclsyntax.TokenComment && bytes.HasSuffix(t.Bytes, []byte("\n"))
+}
+
+func endsStatement(t hclsyntax.Token, json bool) bool {
+	return t.Type == hclsyntax.TokenEOF || t.Type == hclsyntax.TokenComma || !json && endsLine(t)
+}
+
+// names says that a token may be the name of an argument or a block.
+func names(tokens hclsyntax.Tokens, i int, json bool) bool {
+	if !json {
+		return tokens[i].Type == hclsyntax.TokenIdent
+	}
+	return tokens[i].Type == hclsyntax.TokenQuotedLit && i+2 < len(tokens) && tokens[i+1].Type == hclsyntax.TokenCQuote && tokens[i+2].Type == hclsyntax.TokenColon
+}
+
+// maxName is how long the name of an argument may be to be shown: a key is longer.
+const maxName = 20
+
+var keyNumber = regexp.MustCompile(`^[0-9]{1,3}$`)
+
+// stays says of a token among secrets that it is none: a brace, the name of an argument or block, and the number of a key.
+func stays(tokens hclsyntax.Tokens, i int) bool {
+	t, next := tokens[i], hclsyntax.TokenNil
+	if i+1 < len(tokens) {
+		next = tokens[i+1].Type
+	}
+	first := i > 0 && (endsLine(tokens[i-1]) || tokens[i-1].Type == hclsyntax.TokenOBrace)
+	switch t.Type {
+	case hclsyntax.TokenOBrace, hclsyntax.TokenCBrace, hclsyntax.TokenNewline:
+		return true
+	case hclsyntax.TokenIdent:
+		return first && len(t.Bytes) <= maxName && slices.Contains([]hclsyntax.TokenType{hclsyntax.TokenEqual, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote}, next)
+	case hclsyntax.TokenEqual:
+		return i > 0 && stays(tokens, i-1) || i > 0 && secretWord.Match(tokens[i-1].Bytes)
+	case hclsyntax.TokenOQuote:
+		return next == hclsyntax.TokenQuotedLit && stays(tokens, i+1)
+	case hclsyntax.TokenQuotedLit:
+		return i >= 2 && tokens[i-2].Type == hclsyntax.TokenIdent && keyNumber.Match(t.Bytes)
+	case hclsyntax.TokenCQuote:
+		return i >= 1 && tokens[i-1].Type == hclsyntax.TokenQuotedLit && stays(tokens, i-1)
+	}
+	return false
+}
+
+var (
+	// secretLine begins what is hidden of a file that cannot be parsed.
+	secretLine = regexp.MustCompile(`(?i)(?:auth|\bkeys?\b|\bkey_|pas+w|\bpass|secret|credential|\bpsk\b|hmac)[a-z_]*`)
+	// topLine ends it: the header of a block of the top level.
+	topLine = regexp.MustCompile(`^\s*(?:(?:instance|group|check|notify)\s+"|(?:control|reload|log)\s*\{|"(?:instance|group|check|notify|control|reload|log)"\s*:)`)
+)
+
+// hideCoarsely does not trust quotes and braces, of which one may be missing.
+func hideCoarsely(text []byte, hide []bool) {
+	at, inside := 0, false
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		inside = inside && !topLine.Match(line)
+		from := 0
+		if word := secretLine.FindIndex(line); !inside && word != nil {
+			inside, from = true, word[1]
+		}
+		for b := from; inside && b < len(line); b++ {
+			hide[at+b] = !unicode.IsSpace(rune(line[b]))
+		}
+		at += len(line) + 1
+	}
+}
+
+// showLine writes a line with one word for all that is hidden in a row.
+func showLine(line []byte, hide []bool) string {
+	var b strings.Builder
+	for i := 0; i < len(line); i++ {
+		if !hide[i] {
+			b.WriteByte(line[i])
+			continue
+		}
+		if s := b.String(); s != "" && !strings.HasSuffix(s, " ") && !strings.HasSuffix(s, "\t") {
+			b.WriteByte(' ')
+		}
+		b.WriteString(concealed)
+		end := i
+		for j := i; j < len(line) && (hide[j] || unicode.IsSpace(rune(line[j]))); j++ {
+			if hide[j] {
+				end = j
+			}
+		}
+		i = end
+	}
+	return strings.TrimRight(b.String(), "\r")
+}
+
+// vocabulary are the words that messages are made of: names of arguments and functions.
+var vocabulary = func() []string {
+	words := []string{"auth", "can", "env", "false", "hostname", "key", "lookup", "null", "trimspace", "true", "try"}
+	for _, f := range fieldsOf(new(rawInstance), new(rawAuth), new(rawKey)) {
+		words = append(words, f.name)
+	}
+	return words
+}()
+
+// modes are what may be shown although it is misspelt.
+var modes = []string{vrrp.Enforce.String(), vrrp.Permissive.String(), vrrp.ReceiveOnly.String()}
+
+// minHidden is the least length of a word that is looked for in messages.
+const minHidden = 3
+
+var hiddenWord = regexp.MustCompile(`[^\s"'=(){}\[\],:;<>$]+`)
+
+// hiddenWords are those of a file that are hidden, and what a message shows of a long one.
+func hiddenWords(text []byte, hide []bool) (words []string) {
+	hidden := slices.Clone(text)
+	for i := range hidden {
+		if !hide[i] {
+			hidden[i] = ' '
+		}
+	}
+	for _, w := range hiddenWord.FindAll(hidden, -1) {
+		words = append(words, string(w), strings.TrimSuffix(cut(string(w)), "..."))
+	}
+	return words
+}
+
+// harmless says of a word that a message may need it, or that it is too short to be looked for.
+func harmless(word string) bool {
+	return len(word) < minHidden || keyNumber.MatchString(word) || slices.Contains(vocabulary, word) || didYouMean(word, modes) != ""
+}
+
+// replaceWord hides a word where it is not part of another one.
+func replaceWord(message, word string) string {
+	if !strings.Contains(message, word) {
+		return message
+	}
+	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	var b strings.Builder
+	for {
+		i := strings.Index(message, word)
+		if i < 0 {
+			b.WriteString(message)
+			return b.String()
+		}
+		before, after := []rune(b.String()+message[:i]), []rune(message[i+len(word):])
+		b.WriteString(message[:i])
+		if len(before) > 0 && letter(before[len(before)-1]) || len(after) > 0 && letter(after[0]) {
+			b.WriteString(word)
+		} else {
+			b.WriteString(concealed)
+		}
+		message = message[i+len(word):]
+	}
+}
+
+var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// aKey is what can be nothing but one: half as many hex digits as the shortest has, or what follows keepalived's prefix.
+var aKey = regexp.MustCompile(`(?i)\bhex:\w[^\s"']*|[0-9a-f]{32,}`)
+
+func withoutKeys(text string) string { return aKey.ReplaceAllString(text, concealed) }
+
+// mayBeKey says that a text is as long as a key, and no path.
+func mayBeKey(text string) bool { return len(text) >= vrrp.MinKeyLen && !isPath(text) }
+
+// isPath says that a text is the path of a file and not a key or a password that somebody wrote in its place, as far as that can be seen.
+func isPath(text string) bool {
+	if withoutKeys(text) != text {
+		return false
+	}
+	rest, absolute := strings.CutPrefix(text, "/")
+	switch {
+	case absolute:
+		return len(text) < vrrp.MinKeyLen || strings.ContainsAny(rest, "/.")
+	case strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../"):
+		return true
+	default:
+		return len(text) < vrrp.MinKeyLen && strings.ContainsAny(text, "/.")
+	}
+}
