@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,9 +27,9 @@ type masks struct {
 
 // mask is one file without what may be a secret.
 type mask struct {
-	lines  []string // as they may be shown
-	hides  []bool   // whether a line hides something
-	hidden []string // the words that are hidden, the longest first
+	lines  []string        // as they may be shown
+	hides  []bool          // whether a line hides something
+	hidden map[string]bool // the words that are hidden
 }
 
 // of returns the mask of a file; nil: it was not read.
@@ -51,9 +50,7 @@ func (m *masks) of(path string) *mask {
 // conceal hides in a message about a place what the file hides there, and wherever it comes from what can only be a key.
 func (m *masks) conceal(at hcl.Range, message string) string {
 	if k := m.of(at.Filename); k != nil && k.covers(at) {
-		for _, word := range k.hidden {
-			message = replaceWord(message, word)
-		}
+		message = hiddenWord.ReplaceAllStringFunc(message, k.conceal)
 		message = quotedText.ReplaceAllStringFunc(message, func(text string) string {
 			if mayBeKey(strings.Trim(text, `"`)) { // that an expression has come to
 				return `"` + concealed + `"`
@@ -76,17 +73,20 @@ func (k *mask) covers(at hcl.Range) bool {
 // newMask finds what a file hides: exactly where it can be parsed, and else all from the first word about secrets to the next block.
 func newMask(path string, text []byte) (k *mask) {
 	hide := make([]bool, len(text))
-	k = &mask{}
+	k = &mask{hidden: map[string]bool{}}
 	defer func() {
 		if recover() != nil { // a reload must not end the daemon, whatever is typed; then nothing is shown
 			k = &mask{}
 		}
 	}()
+	var words []string
 	_, diags := parse(path, text)
-	if diags.HasErrors() {
+	json := isJSON(path, text)
+	// A template in JSON need not be one that ends: it is not parsed with the file, but the tokens are HCL's.
+	if diags.HasErrors() || json && (bytes.Contains(text, []byte("${")) || bytes.Contains(text, []byte("%{"))) {
 		hideCoarsely(text, hide)
 	} else {
-		k.hidden = hideTokens(text, hide, isJSON(path, text))
+		words = hideTokens(text, hide, json)
 	}
 	at := 0
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
@@ -96,13 +96,31 @@ func newMask(path string, text []byte) (k *mask) {
 	}
 	for _, word := range hiddenWords(text, hide) {
 		if diags.HasErrors() || !isPath(word) { // a mistake in the syntax is told without paths, another one may need that of a key's file
-			k.hidden = append(k.hidden, word)
+			words = append(words, word)
 		}
 	}
-	k.hidden = slices.DeleteFunc(k.hidden, harmless)
-	slices.SortFunc(k.hidden, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
-	k.hidden = slices.Compact(k.hidden)
+	for _, word := range words {
+		if !harmless(word) {
+			k.hidden[word] = true
+		}
+	}
 	return k
+}
+
+// conceal hides a word of a message, what follows a slash in it, or a part of it that could stand in an expression.
+func (k *mask) conceal(word string) string {
+	bare := strings.TrimRight(word, ".")
+	for at := 0; at < len(bare); at++ {
+		if (at == 0 || bare[at-1] == '/') && k.hidden[bare[at:]] {
+			return bare[:at] + concealed + word[len(bare):]
+		}
+	}
+	return identifier.ReplaceAllStringFunc(word, func(part string) string {
+		if k.hidden[part] {
+			return concealed
+		}
+		return part
+	})
 }
 
 // secretWord is the name of what holds a secret, or of what somebody takes for it.
@@ -252,7 +270,10 @@ var modes = []string{vrrp.Enforce.String(), vrrp.Permissive.String(), vrrp.Recei
 // minHidden is the least length of a word that is looked for in messages.
 const minHidden = 3
 
-var hiddenWord = regexp.MustCompile(`[^\s"'=(){}\[\],:;<>$]+`)
+var (
+	hiddenWord = regexp.MustCompile(`[^\s"'=(){}\[\],:;<>$]+`)
+	identifier = regexp.MustCompile(`[\pL\pN_-]+`)
+)
 
 // hiddenWords are those of a file that are hidden, and what a message shows of a long one.
 func hiddenWords(text []byte, hide []bool) (words []string) {
@@ -271,30 +292,6 @@ func hiddenWords(text []byte, hide []bool) (words []string) {
 // harmless says of a word that a message may need it, or that it is too short to be looked for.
 func harmless(word string) bool {
 	return len(word) < minHidden || keyNumber.MatchString(word) || slices.Contains(vocabulary, word) || didYouMean(word, modes) != ""
-}
-
-// replaceWord hides a word where it is not part of another one.
-func replaceWord(message, word string) string {
-	if !strings.Contains(message, word) {
-		return message
-	}
-	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-	var b strings.Builder
-	for {
-		i := strings.Index(message, word)
-		if i < 0 {
-			b.WriteString(message)
-			return b.String()
-		}
-		before, after := []rune(b.String()+message[:i]), []rune(message[i+len(word):])
-		b.WriteString(message[:i])
-		if len(before) > 0 && letter(before[len(before)-1]) || len(after) > 0 && letter(after[0]) {
-			b.WriteString(word)
-		} else {
-			b.WriteString(concealed)
-		}
-		message = message[i+len(word):]
-	}
 }
 
 var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)

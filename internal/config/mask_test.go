@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/command/commandtest"
 )
@@ -105,6 +106,7 @@ func TestNoMessageShowsAKeyOfJSON(t *testing.T) {
 	for _, auth := range []string{
 		`{"active": 1, "key": {"1": {"file": "SECRET"}}}`, `{"active": 1, "key": {"1": {"secret": "SECRET"}}}`, `{"active": 1, "key": {"SECRET": {"file": "x"}}}`,
 		`{"active": 1, "key": {"1": "SECRET"}}`, `{"active": 1, "key": "SECRET"}`, `"SECRET"`, `["SECRET"]`, `{"SECRET": 1}`, `{"active": "SECRET"}`, `{"mode": "SECRET"}`,
+		`{"active": 1, "mode": "${", "key": {"1": {"file": "SECRET"}}}`, `{"active": "${", "key": {"1": {"secret": "SECRET"}}, "mode": "}"}`,
 		`{"active": 1, "key": {"1": {"file": SECRET}}}`, `{"active": 1, "key": {"1": {"file": "SECRET}}}`, `{"active": 1, "key": {"1": {"file": "SECRET"}}`, `{"password": "SECRET"`, `{"pasword": "SECRET"}`,
 	} {
 		for _, secret := range []string{"hex:" + hex.EncodeToString([]byte(keyText)), aSecret} {
@@ -168,6 +170,24 @@ func TestWhereAKeyBelongs(t *testing.T) {
 		if said := r.Text(); !strings.Contains(said, tt.want) {
 			t.Errorf("Validate says\n%s\nwant\n%s", said, tt.want)
 		}
+	}
+}
+
+// TestMaskHasABound: many mistakes among many secrets do not keep a reload.
+func TestMaskHasABound(t *testing.T) {
+	var lines strings.Builder
+	for n := range 20_000 {
+		fmt.Fprintf(&lines, "unknown_%d = \"secret-%d\"\n", n, n)
+	}
+	began := time.Now()
+	r := Validate([]string{writeFile(t, withAuth(lines.String()))}, []string{"lb1"}, Options{})
+	if said := r.Text(); r.Count(Error) < 20_000 || strings.Contains(said, "secret-") {
+		t.Errorf("%d mistakes in %d bytes", r.Count(Error), len(said))
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	} else {
+		t.Logf("it took %s", took)
 	}
 }
 
