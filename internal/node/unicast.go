@@ -208,7 +208,6 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 	before, _ := n.hosts(r.ips)
 	found, err := n.hosts(ev.Addresses)
 	r.ips, r.err = Keep(before, found), cmp.Or(ev.Err, err)
-	another := slices.ContainsFunc(r.ips, func(ip netip.Addr) bool { return !ip.IsLoopback() && !slices.Contains(before, ip) })
 	waited := r.waited
 	for _, i := range n.instances {
 		if !i.cfg.names(ev.Name) {
@@ -221,13 +220,22 @@ func (n *Node) resolved(now time.Time, ev Resolved) {
 		if first && n.unresolved(i) == "" {
 			i.doubtPeers()
 		}
-		if another && n.becameKnown(now, i.fate, r.waited) {
+		if n.isAnother(i, before, r.ips) && n.becameKnown(now, i.fate, r.waited) {
 			waited = now
 		}
 		n.settle(now, i.fate)
 		n.plan(i.fate)
 	}
 	r.waited = waited
+}
+
+// isAnother says whether a name leads to an address that it did not lead to before, and that is another host's: this one's own is nobody
+// to whom it may have been deaf.
+func (n *Node) isAnother(i *instance, before, ips []netip.Addr) bool {
+	l := n.links[i.cfg.Interface]
+	return slices.ContainsFunc(ips, func(ip netip.Addr) bool {
+		return !ip.IsLoopback() && !slices.Contains(before, ip) && !slices.ContainsFunc(i.members, func(m *member) bool { return !m.isOther(ip, l) })
+	})
 }
 
 // hosts are those of a name's addresses that can be a host's. Debian gives a host's own name a loopback address: that is no
