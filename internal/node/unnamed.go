@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -39,8 +40,12 @@ func (n *Node) deaf(now time.Time, f *fate) bool {
 	return !f.pushes(now) && slices.ContainsFunc(f.instances, func(i *instance) bool { return n.unnamed(i) != "" })
 }
 
-// isPeer says whether a MAC address is one that a known peer was seen to send from: that one would be heard if it were master.
+// isPeer says whether a MAC address is one that a known peer was seen to send from: that one would be heard if it were master. A virtual
+// router's is whoever's that is master.
 func (n *Node) isPeer(i *instance, mac string) bool {
+	if strings.HasPrefix(mac, sharedMAC) {
+		return false
+	}
 	a := n.aroundOf(i.cfg.Interface)
 	for _, m := range i.members {
 		if slices.ContainsFunc(m.outlets, func(o *outlet) bool { return a.macs[o.to].last == mac || a.macs[o.to].before == mac }) {
