@@ -19,6 +19,7 @@ type bounds struct {
 	down     time.Duration // Master_Down_Interval is less than this
 	leave    time.Duration // a leaving master waits so long for a successor
 	delay    time.Duration // preempt_delay
+	asks     time.Duration // a host that may not know its peers asks the link before it takes over, for so long
 	v2       bool
 	slack    time.Duration // kernel, late timers and the link's delay, for the few steps of a move
 }
@@ -28,6 +29,9 @@ func boundsOf(i node.Instance, interval, slack time.Duration) bounds {
 	i.Interval = max(i.Interval, interval)
 	b := bounds{interval: i.Interval, skew: i.Interval, delay: i.PreemptDelay, slack: slack}
 	b.leave = min(i.Interval+100*time.Millisecond, 5*time.Second)
+	if byName(&i) {
+		b.asks = probeTime
+	}
 	if i.Version == vrrp.V2 {
 		b.v2, b.skew, b.leave = true, time.Second, 1100*time.Millisecond
 	}
@@ -72,9 +76,9 @@ func (b bounds) prompt() time.Duration {
 func (b bounds) idle() time.Duration { return b.drift(b.down) }
 
 // gap is how long nobody may have an address while a healthy backup is there: its timer. It may follow a master that rose
-// and died unseen, which is one interval more. Or it was the last master itself, and woke late: then it listens.
+// and died unseen, which is one interval more. Or it was the last master itself, and woke late: then it listens. It may ask the link first.
 func (b bounds) gap() time.Duration {
-	return b.drift(b.interval + max(b.down, 100*time.Millisecond))
+	return b.drift(b.interval + max(b.down, 100*time.Millisecond) + b.asks)
 }
 
 // silence is how long a last resort waits: its Master_Down_Interval, never less than an interval and 200 ms, and the probe.

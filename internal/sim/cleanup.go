@@ -37,14 +37,18 @@ func (h *Host) Cleanup() {
 		return
 	}
 	h.kernel.renew()
+	led := h.led
 	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held, Groups: groupsOf(h.cfg.Groups, held)})
 	h.cleaning = true
+	h.names = newNames(h, led, h.begun)
 	h.feed(node.Remembered{Routers: h.memory})
+	h.names.recall()
 	for _, i := range held {
 		h.feed(node.Adopt{Instance: i.Name, Left: h.kernel.left(i.Name)})
 	}
 	h.feed(node.Stop{})
 	h.look()
+	h.names.run()
 }
 
 // groupsOf are the groups as far as they are of some instances.

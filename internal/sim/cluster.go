@@ -44,6 +44,8 @@ type Cluster struct {
 	Observe func(h *Host, ev node.Event, actions []node.Action)
 	// Exchanged, if set, sees the node of another process that goes on for a host; see Reexec.
 	Exchanged func(h *Host, next *node.Node, actions []node.Action)
+	// Resolve is every host's name service, which its process asks for peers' names; nil: what is found somebody else feeds.
+	Resolve func(h *Host, name string) Answer
 	// Network may be changed while the cluster runs.
 	Network Network
 	// Adverts keeps every advert in the trace, not only those that differ from the one before.

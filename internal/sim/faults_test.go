@@ -34,6 +34,7 @@ const (
 	anyOf trait = iota
 	grouped
 	signed
+	named
 )
 
 // kinds are all of them. A fault that lasts ends by itself, or with the others.
@@ -72,6 +73,7 @@ func init() {
 		{"rekey", 8, gentle, signed, (*scenario).rekey},
 		{"adjust", 5, gentle, signed, (*scenario).adjust},
 		{"misset", 2, hard, signed, (*scenario).misset},
+		{"names", 20, hard, named, (*scenario).rename},
 	}
 }
 

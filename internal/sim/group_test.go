@@ -91,7 +91,7 @@ func (k *kin) become(i *node.Instance, hosts int) {
 		delete(i.Checks, releases)
 	}
 	if len(i.Peers) > 0 {
-		i.Peers = everyHost(hosts, k.link)
+		i.Peers = everyHost(hosts, k.link, byName(i))
 	}
 }
 

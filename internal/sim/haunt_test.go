@@ -47,6 +47,9 @@ func endless(h *Host) bool {
 // What a host does late it says late.
 func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 	for _, a := range actions {
+		if set, ok := a.(node.SetAddresses); ok && set.Lifetime > 0 && alone(h, s.w.host(h).instances[set.Instance].last) {
+			until = later(until, h.now().Add(h.Lag+set.Lifetime+s.c.cfg.LeaseLate)) // nobody waits for it, and it cannot know whether somebody is there
+		}
 		send, ok := a.(node.Send)
 		if !ok {
 			continue

@@ -58,6 +58,9 @@ type Host struct {
 	sent     map[string]string     // the last advert of each virtual router, for the trace
 	sighted  map[netip.Addr]string // whose MAC address the process was told
 
+	names *names
+	led   map[string]node.SealedName // where the names led, in the runtime directory
+
 	memory       []node.RouterMemory // what the process wrote into its runtime directory
 	memorized    time.Time           // when that was
 	memorizedVer uint64
@@ -179,6 +182,7 @@ func (h *Host) Start() {
 			h.feed(node.CheckChanged{Check: name, Healthy: v.Healthy, Reason: v.Reason})
 		}
 	}
+	h.names.run()
 }
 
 // begin makes a node for a new process.
@@ -190,6 +194,7 @@ func (h *Host) begin(cfg node.Config) {
 	clear(h.sighted)
 	h.devices = nil
 	h.addDevices(cfg)
+	h.names = newNames(h, nil, cfg)
 }
 
 // Kill ends the process without a word: its addresses stay until their lease runs out.
@@ -201,7 +206,7 @@ func (h *Host) Kill() {
 // end is a process that is no more; what it asked the kernel for is still done. On a host that stands still it comes to its end, as the kernel to
 // that, when the host goes on.
 func (h *Host) end() {
-	h.node, h.sealed, h.paused, h.waiting, h.wake, h.lagged = nil, nil, false, nil, time.Time{}, h.Lag
+	h.node, h.sealed, h.paused, h.waiting, h.wake, h.lagged, h.names = nil, nil, false, nil, time.Time{}, h.Lag, nil
 	h.when(func() { h.ended = h.now() })
 	h.wakeSeq++
 	clear(h.kernel.untold)
@@ -210,7 +215,7 @@ func (h *Host) end() {
 // Crash ends the whole host: its addresses are gone with it, and its runtime directory.
 func (h *Host) Crash() {
 	h.Kill()
-	h.memory = nil
+	h.memory, h.led = nil, nil
 	h.kernel.clear()
 }
 
@@ -236,6 +241,7 @@ func (h *Host) Resume() {
 func (h *Host) replan() {
 	h.wake = time.Time{}
 	h.plan()
+	h.names.run()
 }
 
 // SetLink changes what is known of the link of that name, and whether it passes anything.
@@ -271,6 +277,10 @@ func (h *Host) Reconfigure(cfg node.Config) {
 	cfg.Checks = slices.Sorted(maps.Keys(h.checks)) // they are run whoever heeds them
 	h.cfg = cfg
 	h.addDevices(cfg)
+	if h.names != nil {
+		h.names.follow(cfg)
+		h.names.plan()
+	}
 	h.feed(node.Reconfigured{Config: cfg})
 	if len(h.devices) > 0 {
 		h.look()
@@ -407,7 +417,9 @@ func (h *Host) perform(action node.Action) {
 	case node.Recheck:
 		names, began := a.Checks, h.now()
 		h.after(checkTime, func() { h.recheck(names, began) })
-	case node.Notify, node.Warned, node.Noted, node.Compared, node.LookUp:
+	case node.LookUp:
+		h.names.want(a.Names)
+	case node.Notify, node.Warned, node.Noted, node.Compared:
 	default:
 		panic(fmt.Sprintf("sim: unhandled %T", a))
 	}

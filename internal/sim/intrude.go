@@ -14,7 +14,7 @@ import (
 )
 
 // Intrude gives the host a packet that no node may act upon, whoever sends it, on a link: it is counted, perhaps told, and that is
-// all.
+// all, but that peers with names may be looked up: any stranger may be one of them.
 func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimit int) {
 	if h.node == nil || h.paused || h.frozen || h.Away() || !h.LinkOn(link).Up {
 		return
@@ -23,10 +23,14 @@ func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimi
 	before, timer := uncounted(h.node.Seal(h.now())), h.deadline()
 	actions := h.node.Step(h.now(), ev)
 	for _, a := range actions {
-		if _, ok := a.(node.Warned); !ok {
+		switch a := a.(type) {
+		case node.Warned:
+			h.record(a)
+		case node.LookUp:
+			h.perform(a)
+		default:
 			h.c.Fault("%s answers a packet from %s that is to be refused with %T", h.Name, from, a)
 		}
-		h.record(a)
 	}
 	moved := difference("", reflect.ValueOf(before), reflect.ValueOf(uncounted(h.node.Seal(h.now()))))
 	if after := h.deadline(); !after.Equal(timer) {

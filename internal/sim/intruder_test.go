@@ -149,7 +149,7 @@ func (s *scenario) signedAhead(link string, from netip.Addr, seq uint64) bool {
 // listens says whether a host has a virtual router that hears a speaker, and verifies it.
 func listens(h *Host, who speaker) bool {
 	for k := range h.cfg.Instances {
-		if i := &h.cfg.Instances[k]; i.Interface == who.link && i.VRID == who.vrid && i.Auth != nil && slices.Contains(i.Families(), vrrp.FamilyOf(who.from)) {
+		if i := &h.cfg.Instances[k]; i.Interface == who.link && i.VRID == who.vrid && i.Auth != nil && slices.Contains(i.Families(), vrrp.FamilyOf(who.from)) && finds(h, i, who.from) {
 			return true
 		}
 	}

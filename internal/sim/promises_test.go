@@ -21,12 +21,14 @@ const (
 // what may not happen at all (a move among hosts that are all unhealthy, one handover after the other). They hold only while
 // the link and the hosts are calm; what a scenario does to them it tells here.
 type promises struct {
-	c      *Cluster
-	w      *watch
-	ask    func(*Host) health
-	calm   func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
-	signed bool        // what overtakes another advert makes that one old
-	groups bool        // a host's instances have one fate
+	c    *Cluster
+	w    *watch
+	ask  func(*Host) health
+	calm func() bool // nothing is cut, lost, stopped, or configured in another way than the rest
+	// quiet is calm, but that some host may not know where another one is. It rises all the same where it hears nobody.
+	quiet  func() bool
+	signed bool // what overtakes another advert makes that one old
+	groups bool // a host's instances have one fate
 	bound  bounds
 	// recovery is how long a host that is well may take no part.
 	recovery func(*Host) time.Duration
@@ -69,7 +71,7 @@ type lasting struct {
 
 // promise makes them watch.
 func promise(c *Cluster, w *watch, ask func(*Host) health, calm func() bool, recovery func(*Host) time.Duration, rank func(*Host) uint8) *promises {
-	p := &promises{c: c, w: w, ask: ask, calm: calm, recovery: recovery, rank: rank, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
+	p := &promises{c: c, w: w, ask: ask, calm: calm, quiet: calm, recovery: recovery, rank: rank, hosts: map[*Host]*condition{}, since: map[string]*lasting{}, told: map[string]bool{}, served: map[service]time.Time{}, lost: map[netip.Addr]time.Time{}, first: map[string]netip.Addr{}}
 	for _, h := range c.hosts {
 		p.hosts[h] = &condition{since: c.now}
 	}
@@ -428,7 +430,11 @@ func (p *promises) check() {
 
 // broken reports a promise that is not kept, once, if the cluster is calm.
 func (p *promises) broken(name, what, format string, args ...any) {
-	if p.told[name+what] || !p.calm() {
+	calm := p.calm
+	if what == "gap" {
+		calm = p.quiet
+	}
+	if p.told[name+what] || !calm() {
 		return
 	}
 	p.told[name+what] = true

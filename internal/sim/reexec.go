@@ -75,6 +75,7 @@ func (h *Host) Return() {
 		h.c.Exchanged(h, n, actions)
 	}
 	h.node, h.elapsed, h.memorizedVer, h.remade, h.resumed = n, 0, 0, 0, h.c.now
+	h.names = newNames(h, s.Names, h.cfg)
 	if h.c.Observe != nil {
 		h.c.Observe(h, node.Elapsed{}, actions)
 	}

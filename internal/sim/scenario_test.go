@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -51,6 +52,7 @@ type plight struct {
 	step     int          // of the way to the next key
 	amiss    bool         // its clock is further from the others' than it may be
 	recollection
+	acquaintance
 	sick    map[string]bool // the checks that fail
 	steps   int             // of all its processes
 	looked  int             // how many these were when it was looked whether it takes part,
@@ -75,8 +77,9 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.o = drawOptions(d, s.common, kin, s.keys.signed)
 	s.o.drawMACs(newDice(seed, 9))
 	if d.chance(0.2) {
-		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0), vrrp.HopLimit
+		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0, false), vrrp.HopLimit
 	}
+	s.drawNames(newDice(seed, 10))
 	cfg := Config{
 		Seed: seed, Trace: trace, Kernel: s.o.kernel, KernelMore: s.o.busy, Jitter: s.o.jitter, Network: s.o.network, Lookout: s.o.lookout,
 		LeaseEarly: 50 * time.Millisecond, LeaseLate: 980 * time.Millisecond, // measured: 1.95 to 2.95 s for a lease of 2 s
@@ -94,16 +97,17 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.slowest = s.o.network.MaxDelay
 	s.w = watchOver(s.c)
 	s.p = promise(s.c, s.w, s.health, s.calm, s.recovery, s.effective)
-	s.p.signed, s.p.groups = s.keys.signed, s.o.grouped()
+	s.p.quiet, s.p.signed, s.p.groups = s.quiet, s.keys.signed, s.o.grouped()
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
-		s.plights[h].node = next
+		s.plights[h].node, s.plights[h].meets = next, next
 		s.relearn(h)
 		s.w.exchanged(h, next, actions)
 	}
 	s.haunt()
 	s.renewed()
 	s.plan(d, skip)
+	s.introduce()
 	if s.keys.signed {
 		s.catch()
 		s.intrude(newDice(seed, 7))
@@ -120,9 +124,13 @@ func (s *scenario) offset(d dice) time.Duration {
 }
 
 // everyHost is one list of peers for all hosts on a link.
-func everyHost(hosts, link int) []node.Peer {
+func everyHost(hosts, link int, byName bool) []node.Peer {
 	var peers []node.Peer
 	for k := range hosts {
+		if byName {
+			peers = append(peers, node.Peer{Name: nameOf(string(rune('a'+k)), fmt.Sprintf("eth%d", link))})
+			continue
+		}
 		l := newLink("", link, k+1)
 		peers = append(peers, node.Peer{IP: l.Source4}, node.Peer{IP: l.Source6})
 	}
@@ -270,7 +278,7 @@ const (
 // recovery is how long a host may need to take part again, by what was done to it and to the cluster.
 func (s *scenario) recovery(h *Host) time.Duration {
 	x, b := s.plights[h], s.p.bound
-	d := b.recovers(s.o.grouped()) + s.common.LinkDelay
+	d := b.recovers(s.o.grouped()) + s.common.LinkDelay + s.asks(h)
 	if s.moved {
 		d += b.keeps() + waryPause
 	}
@@ -303,8 +311,11 @@ func (s *scenario) worn(h *Host) bool {
 	return n >= 5
 }
 
-// calm says whether the link and the hosts are as they should be, apart from their checks.
-func (s *scenario) calm() bool {
+// calm says whether the link and the hosts are as they should be, apart from their checks, and each host knows the others.
+func (s *scenario) calm() bool { return s.quiet() && !s.o.naming.strange && s.stranger(false) == nil }
+
+// quiet is the first half of that.
+func (s *scenario) quiet() bool {
 	n := s.c.Network
 	if len(s.c.cuts) > 0 || s.c.now.Before(s.keys.deaf) || n.Loss > 0 || n.MaxDelay > s.o.network.MaxDelay || !s.c.now.After(s.late.Add(s.widest)) {
 		return false
@@ -345,6 +356,7 @@ func (s *scenario) end(d dice) {
 			s.thaw(d, h, s.awakening(d))
 		}
 		h.Firewall = ""
+		s.plights[h].find()
 		h.Return()
 		s.refuse(h, "")
 		h.Resume()

@@ -53,8 +53,12 @@ func (s *scenario) recover() {
 	}
 	step := max(fastestOf(s.o.siblings(s.common)).Interval/8, 2*time.Millisecond)
 	for began := later(s.c.now, s.keys.deaf); !s.recovered(); s.c.Run(step) {
-		if h := s.waits; h != nil && s.c.now.Sub(began) > s.recovery(h)+step {
-			s.c.Fault("%s after nothing stood in its way any more %s takes no part: %s", s.c.now.Sub(began), h.Name, standings(h))
+		if h := s.waits; h != nil && s.c.now.Sub(began) > s.recovery(h)+s.learns()+step {
+			what := "takes no part"
+			if s.partakes(h) {
+				what = "does not know where the others are"
+			}
+			s.c.Fault("%s after nothing stood in its way any more %s %s: %s", s.c.now.Sub(began), h.Name, what, standings(h))
 			return
 		}
 	}
@@ -82,7 +86,7 @@ func (s *scenario) expire() {
 	}
 }
 
-// recovered says whether every healthy host takes part, and knows it, and believes the others: a master does not give way before.
+// recovered says whether every healthy host takes part, and knows it, and knows the others and believes them: a master does not give way before.
 // Whoever was waited for last is asked first: it is asked often.
 func (s *scenario) recovered() bool {
 	if s.c.now.Before(s.keys.deaf) || s.waits != nil && !s.partakes(s.waits) {
@@ -95,7 +99,8 @@ func (s *scenario) recovered() bool {
 			return false
 		}
 	}
-	return true
+	s.waits = s.stranger(true) // whoever learns of one, be it a dead one, listens again
+	return s.waits == nil
 }
 
 // partakes says whether a host takes part, and knows it, or need not. Without a step it is what it was.

@@ -48,7 +48,8 @@ type options struct {
 	kinds     []kind
 	network   Network
 	lookout   time.Duration // how late a host sees whose MAC address an advert has; see Config
-	rolls     bool          // hosts get virtual MACs, or their own again, one after the other
+	naming    naming
+	rolls     bool // hosts get virtual MACs, or their own again, one after the other
 	kernel    time.Duration
 	busy      time.Duration // what the kernel may need beyond that
 	jitter    time.Duration
@@ -94,7 +95,7 @@ func (o *options) drawMACs(d dice) {
 
 // has says whether a cluster has a trait.
 func (o *options) has(t trait, keyed bool) bool {
-	return t == anyOf || t == grouped && o.grouped() || t == signed && keyed
+	return t == anyOf || t == named && o.naming.named || t == grouped && o.grouped() || t == signed && keyed
 }
 
 // drawPriorities draws each host's base.
@@ -202,6 +203,9 @@ func (s *scenario) String() string {
 	}
 	if s.keys.signed {
 		fmt.Fprintf(&text, "; signed, step %d, clocks up to %s apart", s.keys.step, s.keys.ahead)
+	}
+	if s.o.naming.named {
+		fmt.Fprintf(&text, "; peers by name, found within %s", s.o.naming.answers)
 	}
 	for _, i := range s.o.siblings(s.common)[1:] {
 		fmt.Fprintf(&text, "; %s on %s every %s with %d addresses", i.Name, i.Interface, i.Interval, len(ips(i)))

@@ -46,6 +46,7 @@ type watched struct {
 	was      node.State    // before the step
 	patience time.Duration // how long it may be silent; a reload that shortens it is no silence
 	spoke    time.Time     // when it sent its last advert, by the host's clock
+	alone    bool          // it had nobody to send one to, when it did something last
 	stepped  bool          // it served before
 	since    time.Time
 	joined   time.Time // since when it takes part
@@ -204,6 +205,12 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		for _, i := range x.instances {
 			i.spoke = i.spoke.Add(-ev.Gap)
 		}
+	case node.Resolved:
+		for _, i := range x.instances {
+			if i.alone {
+				i.alone, i.spoke = alone(h, i.last), h.now() // it may have somebody from now on
+			}
+		}
 	case node.Heard:
 		if ev.Advert.Priority == vrrp.PriorityRelease || x.fell(ev) {
 			x.released(ev.Advert.VRID, w.c.now)
@@ -259,6 +266,9 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 		i := x.instances[name]
 		if i == nil || i.last == nil {
 			continue
+		}
+		if i.alone = alone(h, i.last); i.alone {
+			i.spoke = h.now()
 		}
 		silent := h.now().Sub(i.spoke)
 		if i.was == node.Master && i.state == node.Master && silent > i.patience && silent >= time.Second {
@@ -441,7 +451,7 @@ func (i *watched) untold(h *Host) (n int) {
 // holding checks that a host has addresses only as master or leaving, and while it lingers. A successor that gave up
 // does not count.
 func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
-	kept := h.cleaning && i.ended // for the daemon that is started next
+	kept := h.cleaning && i.ended || i.state == node.Init && h.Unresolved() // for the daemon that is started next, which looks its peers up first
 	if len(h.kernel.addrs) == 0 || serves(i.state) || kept || h.paused || h.Lag > 0 || !i.has(h, 1) {
 		i.idle, i.reported = time.Time{}, false
 		return
