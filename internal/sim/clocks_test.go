@@ -107,13 +107,16 @@ func (s *scenario) relearn(h *Host) {
 	s.deafen(s.earliness())
 }
 
-// isOld says whether an advert was certainly signed before a host listened: before its process began, or its clock was set. Where that
-// may not have been noticed, or the host may remember a clock that has been set since, nothing is certain.
+// isOld says whether an advert was certainly signed before a host listened: before its process began, its clock was set, or its link was up
+// again. Where that may not have been noticed, or the host may remember a clock that has been set since, nothing is certain.
 func (s *scenario) isOld(h *Host, c caught) bool {
 	x, by := s.plights[h], s.plights[c.by]
-	since := later(x.began, x.set)
+	since, back := later(x.began, x.set), x.until[c.Interface]
 	unnoticed := func(was time.Duration) bool { return (h.clock.set - was).Abs() <= 2*startSlack }
 	remembers := !x.noted.IsZero() || len(x.sets) > 0
+	if back.After(since) && !by.set.After(x.began) { // what it has of a clock that was set since then is not of that clock
+		since = back
+	}
 	switch {
 	case slices.ContainsFunc(x.sets, unnoticed), remembers && by.set.After(x.noted):
 		return false

@@ -35,6 +35,7 @@ const (
 	grouped
 	signed
 	named
+	unplugged
 )
 
 // kinds are all of them. A fault that lasts ends by itself, or with the others.
@@ -74,6 +75,7 @@ func init() {
 		{"adjust", 5, gentle, signed, (*scenario).adjust},
 		{"misset", 2, hard, signed, (*scenario).misset},
 		{"names", 20, hard, named, (*scenario).rename},
+		{"unplug", 12, hard, unplugged, (*scenario).unplug},
 	}
 }
 

@@ -30,7 +30,7 @@ type keys struct {
 }
 
 // counts are how often somebody without a key tried what, the hosts went a step further, and a clock was set.
-type counts struct{ forged, played, old, steps, adjusted, missets int }
+type counts struct{ forged, played, old, unheard, steps, adjusted, missets int }
 
 // drawKeys draws whether the hosts sign, how far they are with it and how far their clocks are apart.
 func drawKeys(d dice, slowest time.Duration) keys {

@@ -18,6 +18,12 @@ func (s *scenario) linked(h *Host, l node.Link) {
 		x.sure = s.c.now
 		s.deafen(s.earliness())
 	}
+	switch {
+	case !l.Up && !x.down[l.Name]:
+		x.deaf(l.Name, s.c.now)
+	case l.Up && x.down[l.Name]:
+		s.hears(h, l.Name)
+	}
 	x.down[l.Name] = !l.Up
 }
 

@@ -53,6 +53,7 @@ type plight struct {
 	amiss    bool         // its clock is further from the others' than it may be
 	recollection
 	acquaintance
+	deafness
 	sick    map[string]bool // the checks that fail
 	steps   int             // of all its processes
 	looked  int             // how many these were when it was looked whether it takes part,
@@ -80,6 +81,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0, false), vrrp.HopLimit
 	}
 	s.drawNames(newDice(seed, 10))
+	s.drawUnplugging(newDice(seed, 11))
 	cfg := Config{
 		Seed: seed, Trace: trace, Kernel: s.o.kernel, KernelMore: s.o.busy, Jitter: s.o.jitter, Network: s.o.network, Lookout: s.o.lookout,
 		LeaseEarly: 50 * time.Millisecond, LeaseLate: 980 * time.Millisecond, // measured: 1.95 to 2.95 s for a lease of 2 s

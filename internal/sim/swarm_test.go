@@ -49,6 +49,7 @@ type options struct {
 	network   Network
 	lookout   time.Duration // how late a host sees whose MAC address an advert has; see Config
 	naming    naming
+	unplugs   bool // links are down for longer than clocks may differ
 	rolls     bool // hosts get virtual MACs, or their own again, one after the other
 	kernel    time.Duration
 	busy      time.Duration // what the kernel may need beyond that
@@ -95,7 +96,7 @@ func (o *options) drawMACs(d dice) {
 
 // has says whether a cluster has a trait.
 func (o *options) has(t trait, keyed bool) bool {
-	return t == anyOf || t == named && o.naming.named || t == grouped && o.grouped() || t == signed && keyed
+	return t == anyOf || t == named && o.naming.named || t == unplugged && o.unplugs || t == grouped && o.grouped() || t == signed && keyed
 }
 
 // drawPriorities draws each host's base.
