@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -97,7 +98,7 @@ type deviceKey struct {
 type device struct {
 	linux.MacvlanState
 	macvlan   linux.Macvlan
-	wrong     string // why it cannot be had
+	wrong     string // why it cannot be had; one that has its sockets all the same is handed over by
 	made      int    // see node.VirtualMAC
 	conn      *linux.Conn
 	announcer broadcaster
@@ -138,7 +139,7 @@ func (p *port) voice(vrid uint8, ip netip.Addr) broadcaster {
 func (p *port) virtualMACs() []node.VirtualMAC {
 	var list []node.VirtualMAC
 	for key, d := range p.devices {
-		list = append(list, node.VirtualMAC{VRID: key.vrid, Family: key.family, Source: d.Source6, Reason: d.wrong, Made: d.made})
+		list = append(list, node.VirtualMAC{VRID: key.vrid, Family: key.family, Source: d.Source6, Reason: d.wrong, Speaks: d.conn != nil, Made: d.made})
 	}
 	return list
 }
@@ -156,27 +157,24 @@ func (k *portKeeper) openDevices(p *port, ifName string) {
 		if p.devices[keyOf(m)] != nil {
 			continue
 		}
-		d := &device{macvlan: m}
+		d := &device{macvlan: m, made: k.made[m.Name()]}
 		p.devices[keyOf(m)] = d
-		err := k.openDevice(d)
-		name := m.Name()
-		if err == nil {
-			delete(k.impossible, name)
-			continue
+		if err := k.openDevice(d); err != nil {
+			d.wrong = err.Error()
 		}
-		d.release()
-		d.conn, d.announcer, d.wrong = nil, nil, err.Error()
-		if k.impossible[name] != d.wrong {
-			k.log.Error("make a virtual MAC address", "instance", m.Owner, "interface", ifName, "error", err)
-		}
-		k.impossible[name] = d.wrong
+		k.tellImpossible(d)
 	}
 }
 
+// openDevice makes a device and opens its sockets. An error says that it cannot be had: where it is there all the same it still has its
+// sockets then, since a master hands over by them before it lets go.
 func (k *portKeeper) openDevice(d *device) error {
-	state, err := k.kernel.Macvlans().Ensure(d.macvlan)
-	if err != nil {
-		return err
+	state, cannot := k.kernel.Macvlans().Ensure(d.macvlan)
+	if cannot != nil {
+		remains := false
+		if state, remains = k.kernel.Macvlans().Remains(d.macvlan); !remains {
+			return cannot
+		}
 	}
 	name := d.macvlan.Name()
 	if was, known := k.indices[name]; known && (state.Made || was != state.Index) {
@@ -184,10 +182,33 @@ func (k *portKeeper) openDevice(d *device) error {
 	}
 	k.indices[name] = state.Index
 	d.MacvlanState, d.made = state, k.made[name]
-	if d.conn, err = linux.Listen(name, d.macvlan.V6); err != nil {
+	if err := d.open(); err != nil {
+		d.release()
+		d.conn, d.announcer = nil, nil
+		return cmp.Or(cannot, err)
+	}
+	return cannot
+}
+
+// tellImpossible logs once why a device cannot be had.
+func (k *portKeeper) tellImpossible(d *device) {
+	name := d.macvlan.Name()
+	if d.wrong == "" {
+		delete(k.impossible, name)
+		return
+	}
+	if k.impossible[name] != d.wrong {
+		k.log.Error("make a virtual MAC address", "instance", d.macvlan.Owner, "interface", d.macvlan.Parent, "error", d.wrong)
+	}
+	k.impossible[name] = d.wrong
+}
+
+// open opens the sockets. What was opened before an error is the caller's to close.
+func (d *device) open() (err error) {
+	if d.conn, err = linux.Listen(d.macvlan.Name(), d.macvlan.V6); err != nil {
 		return err
 	}
-	announcer, err := linux.OpenAnnouncer(name)
+	announcer, err := linux.OpenAnnouncer(d.macvlan.Name())
 	if err != nil {
 		return err
 	}

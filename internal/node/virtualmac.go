@@ -20,6 +20,8 @@ type VirtualMAC struct {
 	Source netip.Addr
 	// Reason says why it cannot be had; empty if it can.
 	Reason string
+	// Speaks says that it is there still, whatever the reason: a master can hand over by it.
+	Speaks bool
 	// Made counts how often it had to be made anew.
 	Made int
 }
@@ -57,7 +59,7 @@ func (m *member) virtualSource(l *Link) (source netip.Addr, ok bool) {
 	}
 	v, _ := l.virtual(m.of.cfg.VRID, m.family)
 	switch {
-	case v.Reason != "": // nothing that they could leave through
+	case v.Reason != "" && !v.Speaks: // nothing that they could leave through
 		return netip.Addr{}, true
 	case m.family == vrrp.IPv6:
 		return v.Source, true
