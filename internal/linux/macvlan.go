@@ -332,11 +332,11 @@ func (r *rtnetlink) sourceAddr(change func(netlink.Link, *netlink.Addr) error, m
 }
 
 // Keep removes our devices, but not those that keep wants kept, and gives parents without one their settings back. It returns
-// the names of what it removed.
+// the names of what it removed. It asks the kernel only where something in the book has to go.
 func (s *Macvlans) Keep(keep func(name string) bool) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.book.Devices)+len(s.book.Parents) == 0 {
+	if s.book.clean(keep) {
 		return nil, nil
 	}
 	return s.keep(keep, false)

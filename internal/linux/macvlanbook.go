@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type macvlanBook struct {
 	Devices []Macvlan       `json:"devices"`
 	Parents []macvlanParent `json:"parents"`
 	path    string
+	saved   []byte // what the file has, as far as this process knows
 }
 
 // macvlanParent is an interface with the settings that it had before.
@@ -54,32 +56,52 @@ func openMacvlanBook(runtimeDir string) (*macvlanBook, error) {
 	}
 	var b macvlanBook
 	if json.Unmarshal(raw, &b) != nil || b.BootID != boot {
-		b = macvlanBook{BootID: boot}
+		b, raw = macvlanBook{BootID: boot}, nil
 	}
+	b.saved = raw
 	b.path = path
 	return &b, nil
 }
 
-// save replaces the file in one step.
+// save replaces the file in one step, if it has something else.
 func (b *macvlanBook) save() error {
 	raw, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("write the list of macvlans: %w", err)
 	}
-	if err := os.WriteFile(b.path+".new", append(raw, '\n'), 0o600); err != nil {
+	raw = append(raw, '\n')
+	if bytes.Equal(raw, b.saved) {
+		return nil
+	}
+	if err := os.WriteFile(b.path+".new", raw, 0o600); err != nil {
 		return fmt.Errorf("write the list of macvlans: %w", err)
 	}
-	return os.Rename(b.path+".new", b.path)
+	if err := os.Rename(b.path+".new", b.path); err != nil {
+		return fmt.Errorf("write the list of macvlans: %w", err)
+	}
+	b.saved = raw
+	return nil
+}
+
+// clean says whether nothing listed is to go: every device is wanted, and every parent carries one.
+func (b *macvlanBook) clean(keep func(name string) bool) bool {
+	unwanted := func(m Macvlan) bool { return !keep(m.Name()) }
+	idle := func(p macvlanParent) bool { return !b.carries(p.Name) }
+	return !slices.ContainsFunc(b.Devices, unwanted) && !slices.ContainsFunc(b.Parents, idle)
+}
+
+// carries says whether a device of IPv4 is listed on a parent.
+func (b *macvlanBook) carries(parent string) bool {
+	return slices.ContainsFunc(b.Devices, func(m Macvlan) bool { return m.Parent == parent && !m.V6 })
 }
 
 // add lists a device.
 func (b *macvlanBook) add(m Macvlan) error {
-	if slices.Contains(b.Devices, m) {
-		return nil
+	if !slices.Contains(b.Devices, m) {
+		b.Devices = slices.DeleteFunc(b.Devices, func(x Macvlan) bool { return x.Name() == m.Name() })
+		b.Devices = append(b.Devices, m)
 	}
-	b.Devices = slices.DeleteFunc(b.Devices, func(x Macvlan) bool { return x.Name() == m.Name() })
-	b.Devices = append(b.Devices, m)
-	return b.save()
+	return b.save() // also where it could not be written before
 }
 
 // has says whether a device of that name is listed.
@@ -152,7 +174,7 @@ func (s *Macvlans) tame(parent *netlink.LinkAttrs) (changed bool, err error) {
 // another daemon needs as well wait for the end of its devices, and this daemon's next look.
 func (s *Macvlans) release(shared map[int]bool) (errs []error) {
 	carries := func(p macvlanParent) bool {
-		return shared[p.Index] || slices.ContainsFunc(s.book.Devices, func(m Macvlan) bool { return m.Parent == p.Name && !m.V6 })
+		return shared[p.Index] || s.book.carries(p.Name)
 	}
 	s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool {
 		if carries(p) {
