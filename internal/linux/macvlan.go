@@ -96,6 +96,7 @@ type Macvlans struct {
 	book   *macvlanBook
 	mark   string               // this daemon's, in the aliases
 	heeded map[int]netlink.Link // by index: may still have what a router gave them, see forgetRouters
+	direct map[int]bool         // by index: see hearDirectly
 
 	whole sync.Mutex // held while a device has its name and is not mute and deaf yet
 }
@@ -110,7 +111,7 @@ func openMacvlans(runtimeDir string) (*Macvlans, error) {
 		return nil, err
 	}
 	_ = kernel.handle.SetStrictCheck(true) // lists of one interface's routes cost no copy of all; a kernel before 4.20 gives all
-	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir), heeded: map[int]netlink.Link{}}, nil
+	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir), heeded: map[int]netlink.Link{}, direct: map[int]bool{}}, nil
 }
 
 func (s *Macvlans) close() { s.kernel.close() }
@@ -154,6 +155,7 @@ func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
 		}
 	}
 	state.Index = found.Attrs().Index
+	s.hearDirectly(m, state.Index)
 	if found.Attrs().Flags&net.FlagUp == 0 {
 		state.Made = true
 		if err := s.kernel.handle.LinkSetUp(found); err != nil {
@@ -359,23 +361,24 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	var errs []error
-	stays, shared := map[string]bool{}, map[int]bool{}
+	stays, shared, inUse := map[string]bool{}, map[int]bool{}, map[int]bool{}
 	var doomed []netlink.Link
 	for _, link := range links {
 		understudy, _ := aliasOwner(link.Attrs().Alias, s.mark)
 		switch name := link.Attrs().Name; {
 		case !s.ours(link) && !(all && understudy):
 			if understudy {
-				shared[link.Attrs().ParentIndex] = true
+				shared[link.Attrs().ParentIndex], inUse[link.Attrs().ParentIndex] = true, true
 			}
 		case keep(name):
-			stays[name] = true
+			stays[name], inUse[link.Attrs().ParentIndex] = true, true
 		default:
 			// A dead master's is not mute: what the kernel says for it when it goes would send the switches here.
 			_ = s.kernel.dropEgress(link.Attrs().Index)
 			doomed = append(doomed, link)
 		}
 	}
+	s.queueAgain(doomed, inUse)
 	together := len(doomed) > 1 && s.kernel.deleteTogether(doomed, links) == nil
 	for _, link := range doomed {
 		name := link.Attrs().Name

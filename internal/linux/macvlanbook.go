@@ -104,6 +104,16 @@ func (b *macvlanBook) add(m Macvlan) error {
 	return b.save() // also where it could not be written before
 }
 
+// on counts the devices that are listed on an interface.
+func (b *macvlanBook) on(parent string) (count int) {
+	for _, m := range b.Devices {
+		if m.Parent == parent {
+			count++
+		}
+	}
+	return count
+}
+
 // has says whether a device of that name is listed.
 func (b *macvlanBook) has(name string) bool {
 	return slices.ContainsFunc(b.Devices, func(m Macvlan) bool { return m.Name() == name })

@@ -1,7 +1,6 @@
 package immunity
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
@@ -91,44 +88,7 @@ func pair(t *testing.T, ways []way) *pairtest.Cluster {
 		h.Start(t)
 	}
 	c.Settled(t, "lb1")
-	direct(t, c)
 	return c
-}
-
-// macvlanCutoff is IFLA_MACVLAN_BC_CUTOFF.
-const macvlanCutoff = 9
-
-// direct has the kernel look at once whether a macvlan wants a frame to a group. An interface that can't filter by several MAC addresses, as
-// a veth can't, is promiscuous once it has a macvlan, and then a copy of each such frame waits for a thread of the kernel,
-// which throws it away: 50,000 a second take a fifth of a processor. (Kernels before 6.4 have it no other way.)
-func direct(t *testing.T, c *pairtest.Cluster) {
-	t.Helper()
-	straight := func(link netlink.Link) error {
-		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-		msg.Index = int32(link.Attrs().Index)
-		req.AddData(msg)
-		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-		info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(link.Type()))
-		info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(macvlanCutoff, nl.Uint32Attr(math.MaxUint32)) // -1: never queue
-		req.AddData(info)
-		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-		return err
-	}
-	for _, h := range c.Hosts {
-		err := h.Do(func() error {
-			links, err := netlink.LinkList()
-			for _, link := range links {
-				if link.Type() == "macvlan" {
-					err = errors.Join(err, straight(link))
-				}
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // settings are what sets the way's instances apart from others, the one without and the one with authentication.

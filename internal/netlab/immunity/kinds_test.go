@@ -32,7 +32,7 @@ var ways = []way{
 	{name: "VRRPv2", family: vrrp.IPv4, vrid: 77, signed: 87, old: true},
 }
 
-// virtualWays are by themselves: see direct.
+// virtualWays are by themselves: their devices make the interface promiscuous, and the kernel looks at each frame to a group for them.
 var virtualWays = []way{
 	{name: "IPv4 multicast, virtual MAC", family: vrrp.IPv4, vrid: 76, signed: 86, virtual: true},
 }
