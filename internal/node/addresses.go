@@ -89,6 +89,9 @@ func (r *repair) lost(now time.Time) (atOnce bool) {
 
 // take sets the addresses.
 func (n *Node) take(now time.Time, i *instance) {
+	if !i.holding {
+		i.muted = now
+	}
 	i.holding, i.confirmed, i.leftover = true, false, nil
 	i.announcer.stop() // until they are there
 	i.announcer.silent = true
@@ -114,7 +117,7 @@ func (n *Node) setAddresses(now time.Time, i *instance, until time.Time) {
 // release removes the addresses; to is who is known to have taken over.
 func (n *Node) release(now time.Time, i *instance, to string) {
 	i.announcer.stop()
-	i.renewal, i.repair.at, i.rising = time.Time{}, time.Time{}, time.Time{}
+	i.renewal, i.repair.at, i.rising, i.muted = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if i.holding {
 		n.do(SetAddresses{Instance: i.cfg.Name, Interface: i.cfg.Interface})
 		i.letGo = LetGo{now, to}
@@ -141,9 +144,11 @@ func (n *Node) addressesSet(now time.Time, i *instance, request uint64) {
 		c.Took = now.Sub(c.At)
 	}
 	if i.state == Master {
+		n.sayAgain(now, i)
 		i.announcer.start(now)
 		n.announce(now, i)
 	}
+	i.muted = time.Time{}
 	n.serving(now, i)
 	if !i.rising.IsZero() {
 		n.settle(now, i.fate)

@@ -32,6 +32,7 @@ type instance struct {
 	holding    bool          // the addresses are wanted on the interface
 	request    uint64        // the last one for them; see SetAddresses
 	confirmed  bool          // the kernel has them
+	muted      time.Time     // since when the device of its virtual MAC loses what is sent, until they are on it; zero: it does not
 	announcer  announcer
 	heralds    map[netip.Addr]sighting // when another host announced an address that this one holds last
 	renewal    time.Time               // when the lease is renewed next

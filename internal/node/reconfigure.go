@@ -225,6 +225,7 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 	case was.Name != c.Name:
 		n.renamed(now, i, was.Name)
 	case differ:
+		i.muted = now // the device may be a new one
 		n.take(now, i)
 	case was.Lease != c.Lease:
 		n.setAddresses(now, i, time.Time{})

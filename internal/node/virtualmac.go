@@ -119,12 +119,32 @@ func (i *instance) remade(old *link, l *Link) bool {
 
 // setAgain sets the addresses on the new device: those that were on the old one went with it, and nobody need have told so.
 func (n *Node) setAgain(now time.Time, i *instance) {
+	if i.holding {
+		i.muted = now
+	}
 	switch {
 	case !i.holding:
 	case i.fate.doubtful(now):
 		i.confirmed = false // see wake
 	default:
 		n.take(now, i)
+	}
+}
+
+// sayAgain repeats what a master advertised while the device of its virtual MAC was mute: for the kernel it was sent, but nobody heard it, and
+// the next one comes an interval later. Another backup rises meanwhile.
+func (n *Node) sayAgain(now time.Time, i *instance) {
+	if !i.cfg.VirtualMAC || i.muted.IsZero() || i.advertised.Before(i.muted) {
+		return
+	}
+	for _, m := range i.members {
+		if m.machine.State() == vrrp.Master {
+			c := m.machine.Config()
+			n.send(now, m, vrrp.Send{
+				Advert: vrrp.Advert{Version: c.Version, VRID: c.VRID, Priority: m.machine.Priority(), Interval: c.Interval, Addresses: c.Addresses},
+				Until:  now.Add(c.Interval),
+			})
+		}
 	}
 }
 

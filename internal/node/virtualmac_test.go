@@ -119,3 +119,39 @@ func TestVirtualMACThatCannotBeAnyMore(t *testing.T) {
 		})
 	}
 }
+
+// TestAdvertsThroughAMuteDevice: what a master said while its device was mute it says again when the addresses are on it, before it announces
+// them; where nothing was said meanwhile, or the device is not mute, nothing is.
+func TestAdvertsThroughAMuteDevice(t *testing.T) {
+	const advert, announce = "advert 150 from MAC 51", "announce from MAC 51"
+	down := 3*time.Second + 420*time.Millisecond
+	t.Run("the addresses are there in time", func(t *testing.T) {
+		h := newMACHost("192.0.2.10")
+		h.run(down)
+		h.set()
+		h.wants(t, "it rises", "backup", "set 1", advert, "master", announce)
+		h.step(node.AddressLost{Interface: "eth0", IP: netip.MustParseAddr("192.0.2.10")})
+		h.set()
+		h.wants(t, "the address was deleted", "set 1", announce)
+	})
+	t.Run("they take longer", func(t *testing.T) {
+		h := newMACHost("192.0.2.10")
+		h.run(down + 250*time.Millisecond)
+		h.set()
+		h.wants(t, "it rises", "backup", "set 1", advert, "master", "set 1", advert, announce)
+	})
+	t.Run("the device is made anew", func(t *testing.T) {
+		h := newMACHost("192.0.2.10")
+		h.run(down)
+		h.set()
+		h.run(500 * time.Millisecond)
+		h.wanted = nil
+		h.device(node.VirtualMAC{Made: 1})
+		h.set()
+		h.wants(t, "at once", "set 1", announce)
+		h.device(node.VirtualMAC{Made: 2})
+		h.run(800 * time.Millisecond)
+		h.set()
+		h.wants(t, "an advert later", "set 1", advert, advert, announce)
+	})
+}
