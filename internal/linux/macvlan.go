@@ -189,7 +189,7 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 		return nil, fmt.Errorf("the name %s is taken by an interface that is not ours: rename or remove it", m.Name())
 	}
 	v, ok := link.(*netlink.Macvlan)
-	if ok && understudy && at.ParentIndex == parent && v.Mode == netlink.MACVLAN_MODE_BRIDGE && slices.Equal(at.HardwareAddr, m.MAC()) {
+	if ok && understudy && at.ParentIndex == parent && s.hasMode(v) && slices.Equal(at.HardwareAddr, m.MAC()) {
 		if at.Alias == m.alias(s.mark) && m.Settled() {
 			return link, nil
 		}
@@ -209,11 +209,21 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 	return nil, nil
 }
 
+// hasMode says whether a device has the mode that it should, and gives it to one of an earlier build, with what is on it.
+func (s *Macvlans) hasMode(v *netlink.Macvlan) bool {
+	if v.Mode == netlink.MACVLAN_MODE_BRIDGE {
+		return s.kernel.setMacvlan(v.Attrs().Index, nl.IFLA_MACVLAN_MODE, nl.Uint32Attr(nl.MACVLAN_MODE_VEPA)) == nil
+	}
+	return v.Mode == netlink.MACVLAN_MODE_VEPA
+}
+
 // make makes the device, mute, deaf and off. It gets its name in the alias last: what has that is all of this.
 //
-// Its mode is bridge: in private mode the kernel hands every frame that has the device's MAC as its source to the device
-// alone, so that the parent would hear none of the other hosts' adverts and announcements. Macvlans that containers of this host
-// have on the same parent reach the virtual address only so.
+// Its mode is VEPA: in private mode the kernel hands every frame that has the device's MAC as its source to the device alone, so that
+// the parent would hear none of the other hosts' adverts and announcements. In bridge mode each broadcast that the device sends is copied to
+// every other device first, so that 255 of them cannot announce their addresses at once; and what a container's macvlan on the same
+// parent sends to the master, on another host, ends in the backup's device. It does not reach this host's own addresses in any mode: the
+// answers leave through the parent.
 func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, error) {
 	if err := s.book.add(m); err != nil {
 		return nil, fmt.Errorf("note that %s is about to be made: %w", m.Name(), err)
@@ -225,7 +235,7 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	}
 	s.whole.Lock()
 	defer s.whole.Unlock()
-	if err := s.kernel.handle.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}); err != nil {
+	if err := s.kernel.handle.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_VEPA}); err != nil {
 		return nil, fmt.Errorf("make %s: %w", m.Name(), err)
 	}
 	link, err := s.kernel.handle.LinkByName(m.Name())

@@ -104,11 +104,11 @@ func TestWhatABackupLeavesInTheKernel(t *testing.T) {
 		got = append(got, more...)
 	}
 	want := strings.TrimSpace(`
-us4-71-v0: macvlan 00:00:5e:00:01:47, mode 3, mtu 1279, "understudy: virtual router 71 of web (daemon MARK)"
+us4-71-v0: macvlan 00:00:5e:00:01:47, mode 2, mtu 1279, "understudy: virtual router 71 of web (daemon MARK)"
   filter bpf 1 for 3
   qdisc blackhole on ffffffff
   qdisc ingress on fffffff1
-us6-71-v0: macvlan 00:00:5e:00:02:47, mode 3, mtu 1500, "understudy: virtual router 71 of web (daemon MARK)"
+us6-71-v0: macvlan 00:00:5e:00:02:47, mode 2, mtu 1500, "understudy: virtual router 71 of web (daemon MARK)"
   filter bpf 1 for 3
   qdisc blackhole on ffffffff
   qdisc ingress on fffffff1`)
