@@ -269,8 +269,16 @@ func (d *Daemon) isDevice(name string) bool {
 	return slices.ContainsFunc(d.macvlans(), func(m linux.Macvlan) bool { return m.Name() == name })
 }
 
+// settingChanged has the devices looked at soon.
+func (k *portKeeper) settingChanged() {
+	select {
+	case k.settings <- struct{}{}:
+	default:
+	}
+}
+
 // retryDevices makes what could not be made before, and looks whether the devices and their interfaces still have the settings that
-// they need: the kernel tells nobody of a sysctl.
+// they need: the kernel tells nobody of most sysctls.
 func (k *portKeeper) retryDevices(ctx context.Context) {
 	if k.kernel == nil {
 		return // a shadow makes none

@@ -51,12 +51,14 @@ type portKeeper struct {
 	impossible map[string]string // why one could not be made
 	indices    map[string]int    // which one it was last
 	made       map[string]int    // how often it was made anew
+	settings   chan struct{}     // one that they need may have changed
 }
 
 func newPortKeeper(d *Daemon) *portKeeper {
 	return &portKeeper{
 		Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
 		coarse: map[string]string{}, impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{},
+		settings: make(chan struct{}, 1),
 	}
 }
 
@@ -73,6 +75,7 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		d.log.Info("the interfaces can be looked at again")
 	}
 	d.watcher.Came = d.addresses.cameOn
+	d.watcher.Settings = k.settingChanged
 	watching.Go(func() {
 		err := d.watcher.Run(ctx, func(l linux.Link) {
 			select {
@@ -107,6 +110,8 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 			k.reconfigure(ctx)
 		case <-k.ill:
 			k.heal(ctx)
+		case <-k.settings:
+			k.retryDevices(ctx)
 		case now := <-retry.C:
 			k.flush(now)
 			for name := range k.failed {

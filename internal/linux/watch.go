@@ -40,6 +40,9 @@ type Watcher struct {
 	// Came, if it is set before Run, hears of each virtual address that is new on an interface and lacks our tag: something else may
 	// have set it. It is called from Run's goroutine.
 	Came func(ifName string, ip netip.Addr)
+	// Settings, if it is set before Run, hears that a setting of IPv4 was changed, on whichever interface or for all: rp_filter, as far as
+	// this program is concerned. Of arp_filter and arp_ignore the kernel tells nobody. It is called from Run's goroutine.
+	Settings func()
 
 	// What follows belongs to Run.
 	last    map[string]Link
@@ -59,7 +62,7 @@ type Watcher struct {
 // OpenWatcher subscribes to the events of the interfaces. virtual tells which addresses are virtual ones of this
 // daemon; it is called from Run's goroutine.
 func OpenWatcher(interfaces []string, virtual func(netip.Addr) bool) (*Watcher, error) {
-	events, err := subscribe(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	events, err := subscribe(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_NETCONF)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to link and address events: %w", err)
 	}
@@ -183,6 +186,10 @@ func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link)) []loss
 			l, changed := w.address(m)
 			losses = append(losses, l...)
 			stale = stale || changed
+		case unix.RTM_NEWNETCONF:
+			if w.Settings != nil {
+				w.Settings()
+			}
 		}
 	}
 	if stale {

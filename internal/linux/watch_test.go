@@ -40,6 +40,25 @@ func watch(t *testing.T, names ...string) *watched {
 	return x
 }
 
+// TestWatcherTellsOfSettings: a strict rp_filter takes a virtual MAC's frames from it at once.
+func TestWatcherTellsOfSettings(t *testing.T) {
+	self, _ := pair(t)
+	w := must(OpenWatcher([]string{"v0"}, func(netip.Addr) bool { return false }))
+	t.Cleanup(func() { w.Close() })
+	settings, links := make(chan struct{}, 100), make(chan Link, 100)
+	w.Settings = func() { settings <- struct{}{} }
+	start(t, func(ctx context.Context) error {
+		return w.Run(ctx, func(l Link) { links <- l }, func(string, netip.Addr, bool) {})
+	})
+	receive(t, links)
+	for _, where := range []string{"all", "v0"} {
+		for _, value := range []string{"1", "0"} {
+			self.sysctl("ipv4/conf/"+where+"/rp_filter", value)
+			receive(t, settings)
+		}
+	}
+}
+
 // until takes reports until one holds, and returns it.
 func (x *watched) until(what string, holds func(Link) bool) Link {
 	x.t.Helper()
