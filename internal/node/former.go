@@ -44,7 +44,7 @@ func (m *member) keepFormer(before []*outlet, l *link) {
 
 // isOther says whether an address is another host's, as far as this one knows.
 func (m *member) isOther(ip netip.Addr, l *link) bool {
-	return ip != m.source && (l == nil || !l.owns(ip))
+	return ip != m.source && (ip != m.known || !m.listed) && (l == nil || !l.owns(ip))
 }
 
 // inGroup says whether the member speaks with the group although it has peers now.

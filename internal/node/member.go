@@ -15,6 +15,8 @@ type member struct {
 	patient bool // another member of the fate decides ties
 	machine *vrrp.Machine
 	source  netip.Addr // the interface's own address
+	known   netip.Addr // the one by which the other hosts know this one, as far as can be told
+	listed  bool       // known was among the peers while the interface had it
 	auth    vrrp.Authenticator
 	outlets []*outlet // where its adverts go
 	alone   bool      // nowhere, and that was told

@@ -284,7 +284,7 @@ func bareSince(now time.Time, old *link, l Link) time.Time {
 	switch {
 	case old == nil || !old.Up || !l.Up:
 		return time.Time{}
-	case old.Source4.IsValid() && !l.Source4.IsValid(), old.Source6.IsValid() && !l.Source6.IsValid(),
+	case old.Source4.IsValid() && !l.owns(old.Source4), old.Source6.IsValid() && !l.owns(old.Source6),
 		slices.ContainsFunc(old.Own, func(ip netip.Addr) bool { return !l.owns(ip) }):
 		return now
 	default:

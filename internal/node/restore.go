@@ -160,6 +160,7 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 		return err
 	}
 	m.alone, m.source, m.counters, m.news = s.Alone, s.Source, s.Counters, allowance{s.NewsFrom, s.NewsLeft}
+	n.recallKnown(m)
 	m.refusals.restore(s.Refusals)
 	m.notices.restore(s.Notices)
 	for _, x := range s.Senders {

@@ -175,7 +175,7 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 			}
 			m.source = netip.Addr{}
 			if s.cannot == "" {
-				s.cannot = m.lacksSource(l.Name)
+				s.cannot = n.lacksSource(m, l.Name)
 			}
 		}
 	}

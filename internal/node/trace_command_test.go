@@ -215,7 +215,7 @@ func (tr *tracer) detailCommand(name string, h *sim.Host, args []string) error {
 	switch name {
 	case "check": // check a nginx ok | fail REASON | unseen | silent
 		return check(h, args)
-	case "link": // link a up | down | gone | unaddressed | mac=02:.. | source=10.0.0.9; link a eth1 down
+	case "link": // link a up | down | gone | unaddressed | mac=02:.. | source=10.0.0.9 | own=2001:db8::9; link a eth1 down
 		return link(h, strings.Join(args, " "))
 	case "replay": // replay b a 0: b hears a's last advert of priority 0 again
 		return tr.replay(h, args)
@@ -347,6 +347,11 @@ func link(h *sim.Host, how string) error {
 			l.Swallowers = nil
 			if value != "" {
 				l.Swallowers = []node.Swallower{{Device: "vrrp.71", MAC: value}}
+			}
+		case "own": // own=10.0.0.8,2001:db8::8: beside the first ones
+			l.Own = nil
+			for _, a := range addresses(value) {
+				l.Own = append(l.Own, a.IP)
 			}
 		case "source":
 			l.Source4 = netip.MustParseAddr(value)

@@ -49,6 +49,7 @@ func (n *Node) aim(now time.Time, m *member) {
 	if l != nil {
 		// A source that is lost is kept until it is sure that it does not come back; see assessLink.
 		if s := n.sourceOn(m, &l.Link); s.IsValid() || !l.Up {
+			n.tookSource(m, &l.Link, s)
 			m.source = s
 			m.machine.Step(now, vrrp.SetSource{Source: s})
 		}
@@ -116,55 +117,6 @@ func (n *Node) listed(m *member) iter.Seq2[netip.Addr, string] {
 			}
 		}
 	}
-}
-
-// sourceOn is the address of an interface that the member's adverts come from; invalid if there is none.
-func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
-	if s, ok := m.virtualSource(l); ok {
-		return s
-	}
-	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
-		if l.owns(s) {
-			return s
-		}
-		return netip.Addr{}
-	}
-	switch {
-	case !m.of.cfg.unicast():
-		return l.source(m.family)
-	case l.owns(m.source) && n.waits(m):
-		return m.source // the former peers know this host by it
-	}
-	var first netip.Addr
-	for ip := range n.listed(m) {
-		if l.owns(ip) {
-			return ip
-		}
-		if !first.IsValid() {
-			first = ip
-		}
-	}
-	// A link-local address is of no use to a peer that is further away.
-	if m.family == vrrp.IPv6 && first.IsValid() && !first.IsLinkLocalUnicast() {
-		for _, ip := range l.Own {
-			if ip.Is6() && !ip.IsLinkLocalUnicast() {
-				return ip
-			}
-		}
-	}
-	return l.source(m.family)
-}
-
-// lacksSource says that the interface has no address that adverts could come from.
-func (m *member) lacksSource(ifName string) string {
-	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
-		return fmt.Sprintf("interface %q does not have %s, from which the adverts are to come (source)", ifName, s)
-	}
-	kind := "IPv4"
-	if m.family == vrrp.IPv6 {
-		kind = "IPv6 link-local"
-	}
-	return fmt.Sprintf("interface %q has no %s address of its own to send adverts from", ifName, kind)
 }
 
 // unresolved is a peer's name of which nothing is known yet; empty: there is none.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -101,7 +102,7 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	}
 	for _, to := range c.hosts {
 		l := to.link(a.Interface)
-		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 {
+		if !a.Destination.IsMulticast() && a.Destination != l.Source4 && a.Destination != l.Source6 && !slices.Contains(l.Own, a.Destination) {
 			continue
 		}
 		c.carry(a.Interface, from, to, what, deliver)

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// Peers know a host by the address that its adverts come from, and refuse another one. Which addresses an interface has, and in what order,
+// is for everybody on an IPv6 link to change: a router advertisement gives all hosts one more, and the kernel lists that first. So what
+// was the source stays it as long as the interface has it, and is it again when it comes back.
+
+// sitePrefix is what addresses of one link have in common, in bits, as far as SLAAC makes them.
+const sitePrefix = 64
+
+// sourceOn is the address of an interface that the member's adverts come from; invalid if there is none.
+func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
+	if s, ok := m.virtualSource(l); ok {
+		return s
+	}
+	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
+		if l.owns(s) {
+			return s
+		}
+		return netip.Addr{}
+	}
+	switch {
+	case !m.of.cfg.unicast():
+		return l.source(m.family)
+	case l.owns(m.source) && n.waits(m):
+		return m.source // the former peers know this host by it
+	}
+	if s := n.ownPeer(m, l); s.IsValid() {
+		return s
+	}
+	if n.missesOwnPeer(m) {
+		return netip.Addr{}
+	}
+	fit := n.fitting(m, l)
+	for _, s := range []netip.Addr{m.known, m.source} {
+		if slices.Contains(fit, s) {
+			return s
+		}
+	}
+	return n.nearest(m, fit)
+}
+
+// ownPeer is the address of this interface that is among the peers: the one of before, if there are several.
+func (n *Node) ownPeer(m *member, l *Link) (own netip.Addr) {
+	for ip := range n.listed(m) {
+		if l.owns(ip) && (ip == m.known || !own.IsValid()) {
+			own = ip
+		}
+	}
+	return own
+}
+
+// missesOwnPeer says that the peers know this host by an address that it has lost: from another one both hosts would be master.
+func (n *Node) missesOwnPeer(m *member) bool {
+	for ip := range n.listed(m) {
+		if m.listed && ip == m.known {
+			return true
+		}
+	}
+	return false
+}
+
+// fitting are the interface's own addresses that reach the peers, best first: a link-local one is of no use to a peer that is further away.
+func (n *Node) fitting(m *member, l *Link) (fit []netip.Addr) {
+	afar := false
+	for ip := range n.listed(m) {
+		afar = m.family == vrrp.IPv6 && !ip.IsLinkLocalUnicast()
+		break
+	}
+	first := l.source(m.family)
+	if first.IsValid() && !afar {
+		fit = []netip.Addr{first}
+	}
+	for _, ip := range l.Own {
+		if vrrp.FamilyOf(ip) == m.family && ip != first && (m.family == vrrp.IPv4 || ip.IsLinkLocalUnicast() != afar) {
+			fit = append(fit, ip)
+		}
+	}
+	if len(fit) == 0 && first.IsValid() {
+		fit = []netip.Addr{first}
+	}
+	return fit
+}
+
+// nearest is the one on the link of a peer, else the first. Of IPv4 it is the first: no router adds others.
+func (n *Node) nearest(m *member, fit []netip.Addr) (best netip.Addr) {
+	most := -1
+	for _, ip := range fit {
+		bits := 0
+		for peer := range n.listed(m) {
+			if m.family == vrrp.IPv6 {
+				bits = max(bits, common(ip, peer))
+			}
+		}
+		if bits > most {
+			best, most = ip, bits
+		}
+	}
+	return best
+}
+
+// common is how many of the first bits two IPv6 addresses share, up to a link's.
+func common(a, b netip.Addr) int {
+	for bits := sitePrefix; bits > 0; bits-- {
+		if p, err := a.Prefix(bits); err == nil && p.Contains(b) {
+			return bits
+		}
+	}
+	return 0
+}
+
+// tookSource takes note of the address that the adverts come from now. One that stands in for another, of which nobody can tell whether
+// the peers know it, is told of.
+func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
+	listed := false
+	for ip := range n.listed(m) {
+		listed = listed || ip == s
+	}
+	chosen := m.of.cfg.unicast() && !m.of.cfg.sourceOf(m.family).IsValid()
+	switch {
+	case !s.IsValid():
+	case listed || !chosen || m.listed || !m.known.IsValid() || l.owns(m.known):
+		m.known, m.listed = s, listed
+	case s != m.source && !n.cfg.Shadow:
+		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("interface %q no longer has %s: the adverts come from %s now, which hosts that have the former among their peers refuse; "+
+			"if they do, give it back, or write source", l.Name, m.known, s)})
+	}
+}
+
+// recallKnown works out anew by which address the peers know this host. An own one among them that is missing is nowhere else in a sealed
+// state: adverts neither come from it nor go to it.
+func (n *Node) recallKnown(m *member) {
+	m.known = m.source
+	for ip := range n.listed(m) {
+		switch l := n.links[m.of.cfg.Interface]; {
+		case ip == m.known:
+			m.listed = true
+		case !m.known.IsValid() && m.isOther(ip, l) && !slices.ContainsFunc(m.outlets, func(o *outlet) bool { return o.to == ip }):
+			m.known, m.listed = ip, true
+		}
+	}
+}
+
+// lacksSource says that the interface has no address that adverts could come from.
+func (n *Node) lacksSource(m *member, ifName string) string {
+	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
+		return fmt.Sprintf("interface %q does not have %s, from which the adverts are to come (source)", ifName, s)
+	}
+	if m.of.cfg.unicast() && n.missesOwnPeer(m) {
+		return fmt.Sprintf("interface %q no longer has %s, by which the peers know this host: they would refuse adverts from another address; "+
+			"give it back, or write this host's new one into peers on all hosts", ifName, m.known)
+	}
+	kind := "IPv4"
+	if m.family == vrrp.IPv6 {
+		kind = "IPv6 link-local"
+	}
+	return fmt.Sprintf("interface %q has no %s address of its own to send adverts from", ifName, kind)
+}
