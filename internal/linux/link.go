@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,7 +24,7 @@ type Link struct {
 	// Source4 and Source6 are where adverts come from: the interface's first own IPv4 address and its first own
 	// link-local address that is ready for use. Invalid where there is none. Virtual addresses do not count.
 	Source4, Source6 netip.Addr
-	// Own are all of the interface's own addresses that packets can be sent from, in the kernel's order.
+	// Own are all of the interface's own addresses that packets can be sent from: those that last first, else in the kernel's order.
 	Own []netip.Addr
 	// Swallowers are the macvlans on it that keep it from hearing a virtual router's master.
 	Swallowers []Swallower
@@ -66,8 +67,23 @@ func unusable(name string, flags uint32) string {
 	return ""
 }
 
+// fleeting is how little an IPv6 address lasts: what a person set, what a router advertised, what changes for privacy's sake.
+func (a address) fleeting() int {
+	switch {
+	case a.prefix.Addr().Is4(): // SECONDARY is the same bit, and a lease is no other host's to give
+		return 0
+	case a.flags&unix.IFA_F_TEMPORARY != 0:
+		return 2
+	case a.flags&unix.IFA_F_PERMANENT == 0:
+		return 1
+	}
+	return 0
+}
+
 // sources picks the addresses that adverts come from on the interface with this index.
 func sources(own []address, index int, virtual func(netip.Addr) bool) (source4, source6 netip.Addr, all []netip.Addr) {
+	own = slices.Clone(own)
+	slices.SortStableFunc(own, func(a, b address) int { return cmp.Compare(a.fleeting(), b.fleeting()) })
 	for _, a := range own {
 		ip := a.prefix.Addr()
 		if a.index != index || a.protocol == protocolTag || virtual(ip) {

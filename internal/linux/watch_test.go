@@ -376,6 +376,10 @@ func TestSources(t *testing.T) {
 		{"tagged as ours", []address{at("10.9.0.1/32", 0, 0, protocolTag), at("fe80::1/128", 0, 253, protocolTag)}, "invalid IP", "invalid IP", "[]"},
 		{"virtual", []address{at("10.9.0.100/24", 0, 0, 0), at("fe80::100/64", 0, 253, 0)}, "invalid IP", "invalid IP", "[]"},
 		{"tentative or duplicate", []address{at("fe80::1/64", unix.IFA_F_TENTATIVE, 253, 0), at("fe80::2/64", unix.IFA_F_DADFAILED, 253, 0)}, "invalid IP", "invalid IP", "[]"},
+		{"that a router advertised", []address{
+			at("2001:db8:bad::3/64", unix.IFA_F_TEMPORARY, 0, 0), at("2001:db8:bad::2/64", 0, 0, 0), at("2001:db8::1/64", unix.IFA_F_PERMANENT, 0, 0), at("fe80::2/64", unix.IFA_F_PERMANENT, 253, 0),
+			at("10.9.0.2/24", 0, 0, 0), at("10.9.0.1/16", unix.IFA_F_PERMANENT, 0, 0),
+		}, "10.9.0.2", "fe80::2", "[2001:db8::1 fe80::2 10.9.0.2 10.9.0.1 2001:db8:bad::2 2001:db8:bad::3]"},
 		{"global IPv6", []address{at("2001:db8::1/64", 0, 0, 0)}, "invalid IP", "invalid IP", "[2001:db8::1]"},
 	}
 	for _, tt := range tests {
