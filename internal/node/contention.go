@@ -15,7 +15,37 @@ const (
 	contentionTold = 100 * time.Millisecond
 	// contentionSeen is the same where only announcements and answers are seen: who hands over still answers for a while.
 	contentionSeen = time.Second
+	// maxRerunGap bounds the doubling gap between two runs of a master's hooks for contentions, which begins with contentionGap, and
+	// rerunsForgotten is after how long without one the next is the first again.
+	maxRerunGap     = time.Minute
+	rerunsForgotten = 5 * time.Minute
 )
+
+// reruns are the runs of a master's hooks that contentions bring. Nobody signs an announcement: who sends them must not have hooks run
+// as often.
+type reruns struct {
+	at   time.Time // the next one; zero: none is due
+	last time.Time
+	gap  time.Duration // from the last one to the next
+}
+
+// ask has the hooks run again as soon as they may.
+func (r *reruns) ask(now time.Time) {
+	if now.Sub(r.last) >= rerunsForgotten {
+		r.gap = 0
+	}
+	if r.at.IsZero() {
+		r.at = now
+		if next := r.last.Add(r.gap); r.gap > 0 && next.After(now) {
+			r.at = next
+		}
+	}
+}
+
+// ran takes note of a run.
+func (r *reruns) ran(now time.Time) {
+	r.at, r.last, r.gap = time.Time{}, now, min(max(2*r.gap, contentionGap), maxRerunGap)
+}
 
 // Contention is the evidence of a second master.
 type Contention struct {
@@ -54,6 +84,9 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	c.At, c.Began = now, now
 	if old := i.contention; old != nil && !old.At.Before(i.mastered) {
 		c.goOn(old)
+	}
+	if i.calm.IsZero() {
+		i.stirred = now
 	}
 	i.calm = now.Add(i.cfg.DeadInterval())
 	lasts := contentionTold
@@ -134,14 +167,28 @@ func (c *Contention) describe(i *instance) string {
 		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
 }
 
+// sawMaster says whether the evidence since it was calm last is of another master: its advert, or what comes again. One that does not hear
+// this host contradicts it and may fall before that is told; a stray announcement stays alone, and anybody can send one.
+func (i *instance) sawMaster() bool {
+	c := i.contention
+	return c != nil && !c.At.Before(i.since) && (c.Advertiser.IsValid() || c.At.Sub(i.stirred) >= contentionTold)
+}
+
 // reassert runs the hooks of a master once more when a contention is over that did not change its state, nor came before it: the other master's
 // hooks may have undone what they did.
 func (n *Node) reassert(now time.Time, i *instance) {
-	if !due(now, i.calm) {
+	if due(now, i.calm) {
+		i.calm, i.announcer.answers = time.Time{}, 0
+		if i.sawMaster() {
+			i.reruns.ask(now)
+		}
+	}
+	if !due(now, i.reruns.at) {
 		return
 	}
-	i.calm, i.announcer.answers = time.Time{}, 0
-	if i.state == Master && i.told == Master && i.confirmed && i.contention != nil && !i.contention.At.Before(i.since) {
+	i.reruns.at = time.Time{}
+	if i.state == Master && i.told == Master && i.confirmed {
+		i.reruns.ran(now)
 		n.notify(now, i, Master, Master, true)
 	}
 }

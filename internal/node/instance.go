@@ -51,7 +51,9 @@ type instance struct {
 	lastChange Change
 	letGo      LetGo
 	calm       time.Time // when a contention without further evidence is over
+	stirred    time.Time // since when there has been some
 	contention *Contention
+	reruns     reruns
 	clash      *clash
 	compared   comparison // a shadow's
 }
@@ -98,7 +100,7 @@ func (i *instance) deadline() time.Time {
 			d = earliest(d, at)
 		}
 	}
-	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.remnant.renew, i.remnant.named, i.remnant.grant, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomer.until, i.calm, i.compared.at} {
+	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.remnant.renew, i.remnant.named, i.remnant.grant, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomer.until, i.calm, i.reruns.at, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d
@@ -147,7 +149,7 @@ func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bo
 		}
 	}
 	i.mastered = mastery(now, i.mastered, from, to)
-	i.state, i.since = to, now
+	i.state, i.since, i.reruns.at = to, now, time.Time{}
 	if from == Master && !i.renewal.IsZero() {
 		i.renewal = earliest(i.renewal, now.Add(keepGap))
 		if i.lease() > minLifetime {

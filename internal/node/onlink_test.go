@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -28,43 +30,108 @@ func TestSourceOutlastsARouterAdvertisement(t *testing.T) {
 	}
 }
 
-// Nor is ARP: one announcement of a stranger must not run a master's hooks again, and so not one each time that the last is forgotten.
-func TestStrayAnnouncementsRunNoHooks(t *testing.T) {
-	now := time.Unix(0, 0)
-	ip := netip.MustParseAddr("192.0.2.10")
-	n := New(Config{Instances: []Instance{{
+// lone is a master that hears no other host, with the instants at which its hooks are run again.
+type lone struct {
+	n      *Node
+	now    time.Time
+	reruns []time.Duration // since its begin
+}
+
+const loneIP = "192.0.2.10"
+
+func newLone(t *testing.T) *lone {
+	t.Helper()
+	l := &lone{now: time.Unix(0, 0)}
+	l.n = New(Config{Instances: []Instance{{
 		Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
-		Addresses: []Address{{IP: ip}},
-	}}}, now)
-	runs := 0
-	step := func(ev Event) {
-		for _, a := range n.Step(now, ev) {
-			switch a := a.(type) {
-			case SetAddresses:
-				if len(a.Addresses) > 0 {
-					defer n.Step(now, AddressesSet{Instance: "web", Request: a.Request})
-				}
-			case Notify:
-				if a.Reassert {
-					runs++
-				}
+		Addresses: []Address{{IP: netip.MustParseAddr(loneIP)}},
+	}}}, l.now)
+	l.step(LinkChanged{Link: Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("192.0.2.1")}})
+	l.run(10 * time.Second)
+	if s := l.n.Status(l.now).Instances[0].State; s != Master {
+		t.Fatalf("it is in %s", s)
+	}
+	return l
+}
+
+func (l *lone) step(ev Event) {
+	for _, a := range l.n.Step(l.now, ev) {
+		switch a := a.(type) {
+		case SetAddresses:
+			if len(a.Addresses) > 0 {
+				defer l.step(AddressesSet{Instance: "web", Request: a.Request})
+			}
+		case Notify:
+			if a.Reassert {
+				l.reruns = append(l.reruns, l.now.Sub(time.Unix(0, 0)))
 			}
 		}
 	}
-	step(LinkChanged{Link: Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("192.0.2.1")}})
-	for at := now.Add(10 * time.Second); now.Before(at); now = now.Add(10 * time.Millisecond) {
-		step(Elapsed{})
+}
+
+func (l *lone) run(d time.Duration) {
+	for at := l.now.Add(d); l.now.Before(at); l.now = l.now.Add(10 * time.Millisecond) {
+		l.step(Elapsed{})
 	}
+}
+
+// announced is an announcement of a stranger.
+func (l *lone) announced() {
+	l.step(Announced{Interface: "eth0", IP: netip.MustParseAddr(loneIP), MAC: "02:00:00:00:00:66"})
+}
+
+// advertised is an advert of one that this master does not give way to.
+func (l *lone) advertised() {
+	l.step(Heard{Interface: "eth0", Received: vrrp.Received{
+		Advert: vrrp.Advert{Version: vrrp.V3, VRID: 71, Priority: 100, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr(loneIP)}},
+		From:   netip.MustParseAddr("192.0.2.2"), To: vrrp.IPv4.Group(), HopLimit: vrrp.HopLimit,
+	}})
+}
+
+// Nor is ARP: one announcement of a stranger must not run a master's hooks again, and so not one each time that the last is forgotten.
+func TestStrayAnnouncementsRunNoHooks(t *testing.T) {
+	l := newLone(t)
 	for range 10 {
-		step(Announced{Interface: "eth0", IP: ip, MAC: "02:00:00:00:00:66"})
-		for at := now.Add(4 * time.Second); now.Before(at); now = now.Add(10 * time.Millisecond) {
-			step(Elapsed{})
-		}
+		l.announced()
+		l.run(4 * time.Second)
 	}
-	if s := n.Status(now).Instances[0].State; s != Master {
-		t.Fatalf("it is in %s", s)
+	if len(l.reruns) > 0 {
+		t.Errorf("10 announcements of a stranger ran the hooks at %v", l.reruns)
 	}
-	if runs > 0 {
-		t.Errorf("10 announcements of a stranger ran the hooks %d times", runs)
+}
+
+// What looks like another master runs them once it is over, and ever more seldom when it comes again and again, but always after the last
+// time.
+func TestContentionsRunHooksEverMoreSeldom(t *testing.T) {
+	tests := []struct {
+		name     string
+		evidence func(*lone)
+		want     []string
+	}{
+		{"adverts", (*lone).advertised, []string{"13s", "23s", "43s", "1m23s", "2m23s", "3m23s", "4m23s", "9m33s"}},
+		{"announcements", func(l *lone) {
+			l.announced()
+			l.run(contentionTold)
+			l.announced()
+		}, []string{"13.1s", "23.1s", "43.1s", "1m23.1s", "2m23.1s", "3m23.1s", "4m23.1s", "9m38.1s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLone(t)
+			for range 50 {
+				tt.evidence(l)
+				l.run(4 * time.Second)
+			}
+			l.run(6 * time.Minute)
+			tt.evidence(l)
+			l.run(4 * time.Second)
+			var got []string
+			for _, at := range l.reruns {
+				got = append(got, at.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("the hooks ran again at (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

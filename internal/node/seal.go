@@ -261,7 +261,7 @@ func (i *instance) seal(now time.Time) SealedInstance {
 		Advertised: i.advertised, Patience: i.formerDead, Holding: i.holding, Failure: SealedFailure{i.failure.why, i.failure.retry, i.failure.gap},
 		Announcer: SealedAnnouncer{a.began, a.round, a.next, slices.Clone(a.queue), a.emitted, a.silent, a.answer, a.answers, a.hushed},
 		Wary:      i.wary.on, Peerless: i.wary.peerless, Mute: i.mute.why, MuteAt: i.mute.at,
-		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, LetGo: i.letGo, Calm: i.calm,
+		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, LetGo: i.letGo, Calm: earliest(i.calm, i.reruns.at),
 	}
 	if i.contention != nil {
 		s.Contention = new(*i.contention)
