@@ -137,6 +137,14 @@ type Received struct {
 	Sealed []byte
 }
 
+// Trailer is the authentication trailer as it came; empty where there is none.
+func (r Received) Trailer() string {
+	if r.Sealed == nil {
+		return ""
+	}
+	return string(r.Sealed[len(r.Sealed)-TrailerLen:])
+}
+
 // Parse reads and checks one VRRP message: everything in RFC 9568 section 7.1 and RFC 3768 section 7.1 that needs no
 // configuration; Config.Refuse does the rest. hopLimit is the packet's TTL or hop limit. For VRRPv3 over IPv4 both checksum
 // forms are accepted. On an error, which is one of this package's Err values, the result holds what had been read by then,

@@ -29,8 +29,8 @@ func (k *portKeeper) lookOut(ctx context.Context, b *base, ifName string, l *lin
 	known, claims := newAcquaintances(), newClaims()
 	return l.Run(ctx, func(s linux.Sighting) {
 		refused.flush(s.At)
-		if vrid := b.sighted(s); vrid != 0 || known.learn(s.At, s.Source, s.MAC) {
-			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String(), VRID: vrid})
+		if vrid, trailer := b.sighted(s); vrid != 0 || known.learn(s.At, s.Source, s.MAC) {
+			k.post(ctx, node.Seen{Interface: ifName, From: s.Source, MAC: s.MAC.String(), VRID: vrid, Trailer: trailer})
 		}
 		if b.expects(s) && h.saw(s.At, s.Source) {
 			k.post(ctx, node.Dropped{Interface: ifName, VRID: s.Payload[1], From: s.Source})
@@ -118,16 +118,17 @@ func (b *base) share(list []linux.Macvlan) {
 }
 
 // sighted is the virtual router that an advert is for, where that has a MAC address of its own: from where each of its adverts comes
-// matters. Else it is 0.
-func (b *base) sighted(s linux.Sighting) (vrid uint8) {
+// matters. Else it is 0. The trailer tells it from one that is not signed, or not rightly.
+func (b *base) sighted(s linux.Sighting) (vrid uint8, trailer string) {
 	shared := b.shared.Load()
 	if !s.Passed || shared == nil || !slices.Contains(*shared, deviceKey{s.Payload[1], vrrp.FamilyOf(s.Source)}) {
-		return 0
+		return 0, ""
 	}
-	if _, err := vrrp.Parse(s.Payload, s.Source, s.Destination, s.TTL); err != nil {
-		return 0
+	r, err := vrrp.Parse(s.Payload, s.Source, s.Destination, s.TTL)
+	if err != nil {
+		return 0, ""
 	}
-	return s.Payload[1]
+	return r.VRID, r.Trailer()
 }
 
 // reads says whether the VRRP socket's reader has a packet too. The kernel gives no socket what comes over IPv4 from an address of

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func TestSighted(t *testing.T) {
 		}
 		return payload
 	}
-	bad := advert(71)
+	bad, trailer := advert(71), strings.Repeat("t", vrrp.TrailerLen)
 	bad[7]++
 	v4, v6 := linux.Macvlan{Parent: "eth0", VRID: 71}, linux.Macvlan{Parent: "eth0", VRID: 71, V6: true}
 	tests := []struct {
@@ -63,21 +64,23 @@ func TestSighted(t *testing.T) {
 		payload []byte
 		dropped bool
 		want    uint8
+		trailer string
 	}{
-		{"of a virtual router with its own MAC", []linux.Macvlan{v6, v4}, advert(71), false, 71},
-		{"of another one", []linux.Macvlan{v4}, advert(72), false, 0},
-		{"of the other family's", []linux.Macvlan{v6}, advert(71), false, 0},
-		{"where all have the interface's", nil, advert(71), false, 0},
-		{"no advert", []linux.Macvlan{v4}, bad, false, 0},
-		{"what the filter drops", []linux.Macvlan{v4}, nil, true, 0},
+		{"of a virtual router with its own MAC", []linux.Macvlan{v6, v4}, advert(71), false, 71, ""},
+		{"signed", []linux.Macvlan{v4}, append(advert(71), trailer...), false, 71, trailer},
+		{"of another one", []linux.Macvlan{v4}, advert(72), false, 0, ""},
+		{"of the other family's", []linux.Macvlan{v6}, advert(71), false, 0, ""},
+		{"where all have the interface's", nil, advert(71), false, 0, ""},
+		{"no advert", []linux.Macvlan{v4}, bad, false, 0, ""},
+		{"what the filter drops", []linux.Macvlan{v4}, nil, true, 0, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &base{}
 			b.share(tt.shared)
 			s := linux.Sighting{Passed: !tt.dropped, Packet: linux.Packet{Payload: tt.payload, Source: from, Destination: vrrp.GroupIPv4, TTL: vrrp.HopLimit}}
-			if got := b.sighted(s); got != tt.want {
-				t.Errorf("told of VRID %d, want %d", got, tt.want)
+			if got, trailer := b.sighted(s); got != tt.want || trailer != tt.trailer {
+				t.Errorf("told of VRID %d, signed %q, want %d and %q", got, trailer, tt.want, tt.trailer)
 			}
 		})
 	}

@@ -40,6 +40,7 @@ type (
 		From      netip.Addr
 		MAC       string
 		VRID      uint8
+		Trailer   string // the advert's signature, which nobody has verified; see vrrp.Received
 	}
 	// Overlooked says how many VRRP packets nobody looked at, since there were too many.
 	Overlooked struct {

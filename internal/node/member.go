@@ -22,7 +22,9 @@ type member struct {
 	alone   bool      // nowhere, and that was told
 	awaited []string  // names for which the outlets of before a reload count on
 	quitter quitter
-	sighted sighting // the last advert that was seen on the link
+	sighted sighting // the last advert that was seen on the link,
+	glimpse sighting // the last one that may not be what it says,
+	proved  string   // and the trailer of the last one that was accepted
 
 	own      *OwnAdverts // what another daemon of this host says; nil: nothing yet
 	counters Counters

@@ -193,6 +193,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	m.accepted(n, now, ev, cfg.Notices(ev.Advert, priority))
 	m.proven(n, now, ev.From, proof)
+	m.accepts(ev.Received)
 	if proof.Early {
 		n.early(now, m, ev)
 		return

@@ -135,3 +135,44 @@ func TestContentionsRunHooksEverMoreSeldom(t *testing.T) {
 		})
 	}
 }
+
+// Where adverts are signed, where one came from counts once it is accepted: of a linger it may be all that is waited for. What anybody can
+// write, or play again from elsewhere, neither ends that nor hides where the successor's came from.
+func TestSightedIsWhatWasAccepted(t *testing.T) {
+	const theirs, forged = "02:00:00:00:00:02", sharedMAC + "1:47"
+	var signer vrrp.Authenticator
+	first, second := from(t, &signer, begin, 150), from(t, &signer, begin.Add(time.Second), 150)
+	seen := func(h Heard, mac string) Event {
+		return Seen{Interface: "eth0", From: lb2, MAC: mac, VRID: 71, Trailer: h.Trailer()}
+	}
+	unsigned := Seen{Interface: "eth0", From: lb2, MAC: forged, VRID: 71}
+	wrong := Seen{Interface: "eth0", From: lb2, MAC: forged, VRID: 71, Trailer: "of another key"}
+	tests := []struct {
+		name   string
+		auth   *vrrp.Auth
+		events []Event
+		want   string
+	}{
+		{"seen before it is accepted", authOf(vrrp.Enforce), []Event{seen(first, theirs), first}, theirs},
+		{"and after", authOf(vrrp.Enforce), []Event{first, seen(first, theirs)}, theirs},
+		{"never accepted", authOf(vrrp.Enforce), []Event{first, seen(first, theirs), wrong}, theirs},
+		{"not signed", authOf(vrrp.Enforce), []Event{first, seen(first, theirs), unsigned}, theirs},
+		{"played again", authOf(vrrp.Enforce), []Event{first, seen(first, theirs), seen(first, forged)}, theirs},
+		{"played again before it is accepted", authOf(vrrp.Enforce), []Event{first, seen(second, theirs), seen(second, forged), second}, theirs},
+		{"without keys", nil, []Event{unsigned}, forged},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := signedConfig(tt.auth)
+			cfg.Instances[0].VirtualMAC = true
+			n := New(cfg, begin)
+			n.Step(begin, LinkChanged{Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("10.0.0.1"), VirtualMACs: []VirtualMAC{{VRID: 71, Family: vrrp.IPv4}}}})
+			for k, ev := range tt.events {
+				n.Step(begin.Add(time.Second+time.Duration(k)*time.Millisecond), ev)
+			}
+			if got := n.instances[0].members[0].sighted; got.from != lb2 || got.mac != tt.want {
+				t.Errorf("the last one that counts came from %s at %s, want %s at %s", got.from, got.mac, lb2, tt.want)
+			}
+		})
+	}
+}

@@ -227,6 +227,8 @@ type sighting struct {
 	from netip.Addr
 	mac  string
 	at   time.Time
+	// trailer is the advert's signature: where adverts are signed, what was not accepted says nothing, nor what is played again.
+	trailer string
 }
 
 // claims are the addresses that another host announced, with the MAC address that it announced them for.
@@ -259,10 +261,34 @@ func (n *Node) sight(now time.Time, ev Seen) {
 	if m == nil || !m.of.cfg.VirtualMAC {
 		return
 	}
-	m.sighted = sighting{ev.From, ev.MAC, now}
+	if !m.sees(sighting{ev.From, ev.MAC, now, ev.Trailer}) {
+		return
+	}
 	if m.of.holding && m.of.fate.linger != nil {
 		n.turned(now, m.of.fate)
 		n.plan(m.of.fate)
+	}
+}
+
+// sees takes note of a sighting. It says whether it counts: one that comes before its advert is accepted waits for that.
+func (m *member) sees(s sighting) bool {
+	switch again := s.trailer == m.sighted.trailer || s.trailer == m.glimpse.trailer; {
+	case m.of.cfg.Auth == nil:
+	case again && s.trailer != "":
+		return false
+	case s.trailer != m.proved:
+		m.glimpse = s
+		return false
+	}
+	m.sighted = s
+	return true
+}
+
+// accepts takes note that an advert was accepted: a sighting of it counts.
+func (m *member) accepts(r vrrp.Received) {
+	m.proved = r.Trailer()
+	if m.glimpse.from == r.From && m.glimpse.trailer == m.proved {
+		m.sighted, m.glimpse = m.glimpse, sighting{}
 	}
 }
 

@@ -96,6 +96,9 @@ func (c *Cluster) carryAdvert(from *Host, a node.Send) {
 	mac := from.mac(a.Interface, a.VirtualMAC, a.Family)
 	ev := read(a.Interface, a.Payload, a.Source, a.Destination, vrrp.HopLimit)
 	seen := node.Seen{Interface: a.Interface, From: a.Source, MAC: mac, VRID: a.Payload[1]}
+	if h, ok := ev.(node.Heard); ok {
+		seen.Trailer = h.Trailer()
+	}
 	deliver := func(to *Host) {
 		to.feed(ev)
 		c.sighted(to, seen)
