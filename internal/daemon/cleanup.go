@@ -47,6 +47,7 @@ func Cleanup(ctx context.Context, o Options) (string, error) {
 			err = d.letGo(err)
 		}
 		if !errors.Is(err, errKernelHangs) { // else it is in use still, until the process ends
+			d.groups.clear()
 			d.close()
 		}
 	})

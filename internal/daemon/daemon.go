@@ -107,6 +107,7 @@ type Daemon struct {
 	drains     Drains
 	saver      *drainSaver
 	bars       *bars
+	groups     *groupKeeper
 	memory     memories
 	drained    []string // what was saved, at the start
 	remembered node.Remembered
@@ -176,6 +177,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
 	d.bars = newBars()
+	d.groups = newGroupKeeper(d.log)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
 }
@@ -298,6 +300,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	task("links", d.runPorts)
 	task("names", d.names.run)
+	if !d.opts.Shadow {
+		task("groups", d.groups.run)
+	}
 	task("checks", d.monitors.runAll)
 	task("reload", d.runReload)
 	if d.control != nil {

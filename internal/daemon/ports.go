@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,8 @@ type portKeeper struct {
 	indices    map[string]int    // which one it was last
 	made       map[string]int    // how often it was made anew
 	settings   chan struct{}     // one that they need may have changed
+
+	grouped map[string][]linux.GroupEntry // by interface: where the neighbour entries of the groups are to be
 }
 
 func newPortKeeper(d *Daemon) *portKeeper {
@@ -59,6 +62,7 @@ func newPortKeeper(d *Daemon) *portKeeper {
 		Daemon: d, open: map[string]*port{}, known: map[string]linux.Link{}, failed: map[string]string{}, ill: make(chan struct{}, 1),
 		coarse: map[string]string{}, impossible: map[string]string{}, indices: map[string]int{}, made: map[string]int{},
 		settings: make(chan struct{}, 1),
+		grouped:  map[string][]linux.GroupEntry{},
 	}
 }
 
@@ -208,6 +212,7 @@ func (k *portKeeper) hand(ctx context.Context, c portChange) {
 	} else {
 		delete(k.open, name)
 	}
+	k.regroup(name, c.port, k.needsOf(name))
 }
 
 // linkOf is a link as the node knows it.
@@ -386,6 +391,9 @@ func (k *portKeeper) heal(ctx context.Context) {
 func (k *portKeeper) prune(ctx context.Context) {
 	for name := range k.known {
 		if n := k.needsOf(name); len(n.accepts) > 0 {
+			if p := k.open[name]; p != nil && !slices.Equal(p.groups(n), k.grouped[name]) {
+				k.regroup(name, p, n) // what handed over is gone, or a name has led somewhere
+			}
 			continue
 		}
 		k.hand(ctx, portChange{link: linkOf(k.known[name])})

@@ -34,9 +34,18 @@ func (c *Conn) Send(payload []byte, source, destination netip.Addr) error {
 		return unix.Sendmsg(fd, payload, oob, to, unix.MSG_DONTWAIT)
 	})
 	if err != nil {
-		return fmt.Errorf("send VRRP on %q from %s to %s: %w", c.ifName, source, destination, explain(err))
+		return fmt.Errorf("send VRRP on %q from %s to %s: %w", c.ifName, source, destination, c.explain(err))
 	}
 	return nil
+}
+
+// explain is explain for what is sent. IPv6 says EINVAL too where the neighbour that is sent to finds no room in the table; IPv4 says
+// nothing then, since a raw socket without IP_RECVERR is told that all is well.
+func (c *Conn) explain(err error) error {
+	if c.v6 && errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w (the kernel's neighbour table is full: raise net.ipv6.neigh.default.gc_thresh3; or the source is no usable address of this host)", err)
+	}
+	return explain(err)
 }
 
 // sendNow calls send once, whatever the poller thinks of the socket.
