@@ -46,6 +46,9 @@ func screen(r node.Report, now time.Time) string {
 	for _, i := range r.Node.Instances {
 		b.WriteString("\n")
 		instanceLines(&b, i, now)
+		if why := r.Remarks[i.Name]; why != "" {
+			fmt.Fprintf(&b, "  this host  %s\n", why)
+		}
 	}
 	for _, l := range r.Node.Links {
 		b.WriteString("\n")

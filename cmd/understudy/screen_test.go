@@ -101,7 +101,8 @@ var reports = map[string]node.Report{
 	},
 	"unicast": {
 		Version: "1.2.3", PID: 4711, Started: ago(3 * time.Hour), Config: node.ConfigReport{Paths: []string{"/etc/understudy"}, Loaded: ago(3 * time.Hour)},
-		Reexec: &node.ReexecReport{At: ago(2 * time.Hour), From: "1.2.2", Refused: "/usr/bin/understudy refuses to go on from here: exit status 1", RefusedAt: ago(time.Minute)},
+		Reexec:  &node.ReexecReport{At: ago(2 * time.Hour), From: "1.2.2", Refused: "/usr/bin/understudy refuses to go on from here: exit status 1", RefusedAt: ago(time.Minute)},
+		Remarks: map[string]string{"web": "forged ICMP redirects can lead its adverts away"},
 		Node: &node.Status{Node: "lb3", Instances: []node.InstanceStatus{{
 			Name: "web", Interface: "eth0", VRID: 71, State: node.Backup, Since: ago(2 * time.Hour), Why: "listening", Priority: 90,
 			Terms: []node.Term{{What: "base", Value: 90}}, Addresses: []netip.Addr{ip10},

@@ -57,7 +57,7 @@ func validateCommand() *cobra.Command {
 func validate(cmd *cobra.Command, paths []string, f *validateFlags) error {
 	r := config.Validate(paths, f.nodes, config.Options{Helper: defaultHelper, Here: f.here, Judge: func(c *config.Config) (map[string]string, error) {
 		return daemon.Judge(c, f.runtimeDir)
-	}})
+	}, Remarks: daemon.Remarks})
 	if f.asJSON {
 		out, err := r.JSON()
 		if err != nil {

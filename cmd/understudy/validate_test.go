@@ -70,3 +70,46 @@ func TestValidateOfThisHost(t *testing.T) {
 		fault(why)
 	}
 }
+
+// TestRedirectsAreRemarked: a host that lets ICMP redirects lead the adverts of a unicast IPv4 instance away can run it, and is told so by
+// validate, also with --here, and by status, with the lines that end it.
+func TestRedirectsAreRemarked(t *testing.T) {
+	t.Parallel()
+	s := newSingle(t, 150)
+	instance := func(address, more string) {
+		s.write(fmt.Sprintf("instance \"web\" {\n  interface = \"eth0\"\n  vrid = 71\n  priority = 150\n  addresses = [%q]\n  %s\n}\n", address, more))
+	}
+	const remark = `forged ICMP redirects can lead its adverts away from the peers: put these lines into /etc/sysctl.d/60-understudy.conf and run ` +
+		`sysctl --system: net.ipv4.conf.all.accept_redirects = 0; net.ipv4.conf.eth0.accept_redirects = 0`
+	here := []string{"validate", s.conf, "--here", "--node", "lb1"}
+	says := func(want bool) {
+		t.Helper()
+		code, out := s.command(here...)
+		if got := strings.Contains(out, `warning: on this host: instance "web": `+remark); code != exitOK || got != want {
+			t.Errorf("validate exits %d, says so: %t, want %t:\n%s", code, got, want, out)
+		}
+	}
+	s.exec("sysctl", "-qw", "net.ipv4.conf.all.accept_redirects=1")
+	s.exec("sysctl", "-qw", "net.ipv4.conf.eth0.accept_redirects=1")
+	instance(hostVIP, "")
+	says(false)
+	instance("2001:db8::10", `peers = ["fe80::12"]`)
+	says(false)
+	instance(hostVIP, `peers = ["10.0.0.12"]`)
+	says(true)
+
+	daemon := s.start()
+	s.await(exitOK)
+	s.expect(exitOK, remark, "status")
+	s.exec("sysctl", "-qw", "net.ipv4.conf.all.accept_redirects=0")
+	says(true)
+	s.exec("sysctl", "-qw", "net.ipv4.conf.eth0.accept_redirects=0")
+	says(false)
+	if _, out := s.command("status"); strings.Contains(out, "redirects") {
+		t.Errorf("status still says\n%s", out)
+	}
+	s.signal(daemon, syscall.SIGTERM)
+	if err := s.ends(daemon); err != nil {
+		t.Error(err)
+	}
+}

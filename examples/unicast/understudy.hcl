@@ -1,6 +1,8 @@
 # Two hosts by unicast, for networks that carry no multicast. The same file on both: each skips its own address. Adverts are
-# accepted from these addresses alone. A firewall must let IP protocol 112 pass between them.
+# accepted from these addresses alone. A firewall must let IP protocol 112 pass between them. Without 60-no-redirects.conf three
+# forged ICMP packets lead the adverts away from a peer.
 #
+#   install -m 644 60-no-redirects.conf /etc/sysctl.d/ && sysctl -q -p /etc/sysctl.d/60-no-redirects.conf
 #   install -m 644 ../pair/nginx-healthz.conf /etc/nginx/conf.d/ && nginx -t && nginx -s reload
 #   install -m 644 understudy.hcl /etc/understudy/ && understudy validate --here
 #

@@ -115,6 +115,8 @@ type Options struct {
 	// Judge says why instances of a configuration could not take part on this machine, by their names, so that Validate can; nil:
 	// nobody asks.
 	Judge func(*Config) (map[string]string, error)
+	// Remarks says what a setting of this machine lets others do to instances of a configuration, by their names; nil: nobody asks.
+	Remarks func(*Config) map[string]string
 	// Getenv is what the function env asks; nil: os.LookupEnv.
 	Getenv func(string) (string, bool)
 	// Helper is the socket of the helper that a daemon which is not root asks to run commands as other users; empty: none.

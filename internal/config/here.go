@@ -75,6 +75,15 @@ func (s *session) judgeInstances(v *view) (found findings) {
 			found.heref(in.block.place("interface"), "", "instance %q would be in fault: %s", in.Name, why)
 		}
 	}
+	if s.options.Remarks == nil {
+		return found
+	}
+	remarks := s.options.Remarks(v.config)
+	for _, in := range v.instances {
+		if why := remarks[in.Name]; why != "" { // it can run: no error with Here
+			found.warnf(in.block.place("peers"), "", "on this host: instance %q: %s", in.Name, why)
+		}
+	}
 	return found
 }
 

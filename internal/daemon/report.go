@@ -22,6 +22,7 @@ func (d *Daemon) Report() node.Report {
 	return node.Report{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, Node: d.snapshot.Load(),
 		Checks: d.checkReports(), Hooks: d.hookReports(), Config: loaded, Reexec: d.reexeced.Load(),
+		Remarks: Remarks(d.cfg.Load()),
 	}
 }
 

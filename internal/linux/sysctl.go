@@ -62,3 +62,20 @@ func writeSysctl(value string, elements ...string) error {
 func sysctlPath(elements []string) string {
 	return filepath.Join(append([]string{"/proc/sys/net"}, elements...)...)
 }
+
+// AcceptsRedirects reports whether an ICMP redirect that comes in on the interface changes the host's IPv4 routes: where the host does not
+// forward what comes in there, one of the settings for it and for all interfaces is enough, else both are needed.
+func AcceptsRedirects(ifName string) (bool, error) {
+	var on [3]bool
+	for k, of := range [3][2]string{{"all", "accept_redirects"}, {ifName, "accept_redirects"}, {ifName, "forwarding"}} {
+		var err error
+		if on[k], err = sysctl("ipv4", "conf", of[0], of[1]); err != nil {
+			return false, err
+		}
+	}
+	all, here, forwards := on[0], on[1], on[2]
+	if forwards {
+		return all && here, nil
+	}
+	return all || here, nil
+}

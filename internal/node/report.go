@@ -12,6 +12,8 @@ type Report struct {
 	Hooks   []HookReport  `json:"hooks,omitempty"`
 	Config  ConfigReport  `json:"config"`
 	Reexec  *ReexecReport `json:"reexec,omitempty"` // nil: it was not asked for yet
+	// Remarks are what a setting of the host lets others do, and what to do about it, by instance.
+	Remarks map[string]string `json:"remarks,omitempty"`
 }
 
 // ReexecReport says how the daemon's program was exchanged while it ran, or why it was not.
