@@ -279,20 +279,18 @@ func (s *scenario) cut(d dice, h *Host) {
 
 // storm delays, repeats and reorders for a while.
 func (s *scenario) storm(d dice, _ *Host) {
+	s.calmNetwork() // of an earlier one, which may hold what it has longer than this one
 	s.c.Network.MaxDelay, s.c.Network.InOrder = d.upTo(3*s.common.Interval), false
 	s.c.Network.Duplicates = 0.5 * d.Float64()
 	s.slowest = max(s.slowest, s.c.Network.MaxDelay)
-	s.then(s.some(d), hard, func() {
-		longest := s.c.Network.MaxDelay
-		s.calmNetwork()
-		s.then(longest, hard, func() {}) // an old advert that comes then makes a backup wait anew
-	})
+	s.then(s.some(d), hard, s.calmNetwork)
 }
 
 // calmNetwork ends a storm; what is on its way still comes.
 func (s *scenario) calmNetwork() {
 	n := &s.c.Network
 	s.late = later(s.late, s.c.now.Add(n.MaxDelay))
+	s.then(n.MaxDelay, hard, func() {}) // an old advert that comes then makes a backup wait anew
 	n.MaxDelay, n.Duplicates, n.InOrder = s.o.network.MaxDelay, s.o.network.Duplicates, s.o.network.InOrder
 }
 

@@ -275,3 +275,26 @@ func TestPromisesSeeWhoGivesWay(t *testing.T) {
 	p.check()
 	wantFault(t, c, "[a b] all have 192.0.2.10")
 }
+
+// TestJudgeWaitsForEarlierStorm holds that what a storm holds is waited for as long as it may come, also where a shorter storm follows it, and
+// no longer.
+func TestJudgeWaitsForEarlierStorm(t *testing.T) {
+	const step = time.Millisecond
+	for _, earlier := range []time.Duration{0, 10 * time.Second} {
+		s := healed(func(*node.Instance) {})
+		s.c.Network.MaxDelay = max(earlier, s.o.network.MaxDelay)
+		s.storm(newDice(1, 1), nil)
+		own := s.c.Network.MaxDelay
+		for s.c.Network.MaxDelay > s.o.network.MaxDelay {
+			s.c.Run(step)
+		}
+		comes := later(epoch.Add(earlier), s.c.now.Add(own))
+		s.c.Run(comes.Sub(s.c.now))
+		if s.calm() || comes.Sub(s.p.unrest) > step {
+			t.Errorf("an earlier storm of %s: calm %t and unrest %s before the last packet comes", earlier, s.calm(), comes.Sub(s.p.unrest))
+		}
+		if s.c.Run(s.widest + step); !s.calm() {
+			t.Errorf("an earlier storm of %s: not calm an interval after the last packet came", earlier)
+		}
+	}
+}
