@@ -76,6 +76,14 @@ func (s Sequence) replays(other Sequence, window time.Duration) bool {
 	return other != 0 && !s.After(other) && s.near(other, 2*window)
 }
 
+// stands says whether s is the next advert of the same time after the newest that its sender was believed, where that time lies too far in the
+// future by now. Both clocks were set back then: the sender's stays where it was as far as it signs (next), and so is further ahead of this
+// host's than it is. Whoever caught such an advert could have played it before this host's clock was set.
+func (a *Authenticator) stands(cfg *Auth, now time.Time, sender netip.Addr, s Sequence) bool {
+	last := a.senders[sender].mark.Sequence
+	return last != 0 && s>>16 == last>>16 && s.After(last) && s.behind(now) < 0 && s.within(3*cfg.Window, now)
+}
+
 // weigh refuses what is not newer than what its sender sent before, and says of the rest whether it is early. A floor that lies outside
 // the window is forgotten: what is older is stale, and in the future it was before this host's clock was set back.
 func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err error) {

@@ -139,3 +139,50 @@ func TestOwnAdvertsBeforeAClockWasSet(t *testing.T) {
 		t.Errorf("what it sent before: %s", got)
 	}
 }
+
+// TestSignedTimeStands: a sender whose clock was set back goes on at the time of what it sent, and a host whose own clock was set back then,
+// too, believes it there: what comes next at that time, within three windows, of a sender that it believed, and nothing else.
+func TestSignedTimeStands(t *testing.T) {
+	const s = time.Second
+	for _, tt := range []struct {
+		name     string
+		set      time.Duration // this host's clock, and
+		signs    time.Duration // the sender's then; before it was 10 s
+		other    bool          // the sender is another one
+		believed bool
+	}{
+		{"both were set back", 0, 2 * s, false, true},
+		{"another sender, never believed", 0, 2 * s, true, false},
+		{"the sender's clock goes on", 0, 10500 * time.Millisecond, false, false},
+		{"the sender's clock is set back too far", -2 * s, -2 * s, false, true}, // it is followed
+		{"as far as it may be", -5 * s, 0, false, true},
+		{"this host's was set back too far", -6 * s, 0, false, false},
+		{"this host's was set ahead", 16 * s, 2 * s, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := NewAuthenticator(clock)
+			var signer Authenticator
+			says := func(at, sent time.Duration) (string, []byte) {
+				message := signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+				return became(t, &a, clock.Add(at), message), message
+			}
+			if got, _ := says(6*s, 10*s); got != "believed" {
+				t.Fatalf("%s before", got)
+			}
+			if tt.other {
+				a.senders[peer4] = a.senders[signer4]
+				delete(a.senders, signer4)
+			}
+			a.clockSet(clock.Add(tt.set), tt.set > 6*s)
+			for range 2 {
+				got, message := says(tt.set, tt.signs)
+				if believed := got == "believed"; believed != tt.believed {
+					t.Errorf("it is %s, want it believed: %t", got, tt.believed)
+				}
+				if again := became(t, &a, clock.Add(tt.set), message); again == "believed" {
+					t.Error("it is believed twice")
+				}
+			}
+		})
+	}
+}
