@@ -356,7 +356,14 @@ func (m *Machine) early(now time.Time, ev Early) []Action {
 		return nil
 	}
 	a.Interval = max(a.Interval, m.learned, m.cfg.Interval) // an offer's would make it hasty
+	waited := time.Time{}
+	if m.state == Backup {
+		waited = m.deadline // who woke late may listen for longer than it waits for a master
+	}
 	out := m.Step(now, Heard{a, ev.From})
+	if m.state == Backup {
+		m.deadline = later(waited, m.deadline)
+	}
 	if m.followed.Address == ev.From {
 		m.followed.Priority = PriorityRelease // it may be gone for long: it outranks nobody
 	}
