@@ -112,3 +112,34 @@ func TestHearing(t *testing.T) {
 		})
 	}
 }
+
+// TestJudgeKnowsWhatIsSaved holds that the judge takes for saved what the last process wrote, also in its last step, and not what was lost
+// with the host before.
+func TestJudgeKnowsWhatIsSaved(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	for _, crashes := range []bool{false, true} {
+		s := signedPair(interval, interval, false)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		x := s.plights[b]
+		a.Start()
+		s.c.Run(10 * interval)
+		b.Start()
+		s.c.Run(30 * interval)
+		s.c.Cut(Cut{"a", "b", Everything, ""})
+		if crashes {
+			b.Crash()
+			s.c.Run(30 * interval)
+			b.Start()
+		}
+		for b.memorized.Equal(x.at) { // until it has just been written, by this process for the first time where the host has crashed
+			s.c.Run(10 * time.Microsecond)
+		}
+		b.Kill()
+		s.c.Run(30 * interval)
+		b.Start()
+		_, known := x.heard[speaker{Interface, 51, a.Link().Source4}]
+		if known == crashes || b.memory == nil || !x.at.Equal(b.memorized) {
+			t.Errorf("crashes %t: it is to remember a: %t", crashes, known)
+		}
+	}
+}

@@ -102,6 +102,9 @@ func isSigned(a node.Send) bool {
 // under way may have been refused.
 func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
+	if !h.memorized.Equal(x.at) { // after the step before this one, which may have been the last of another process
+		x.at, x.saved = h.memorized, maps.Clone(x.heard)
+	}
 	if h.node != x.node {
 		x.node, x.began, x.sure, x.sets, x.noted = h.node, s.c.now, s.c.now, nil, time.Time{}
 		x.heard, x.down = map[speaker]hearing{}, map[string]bool{}
@@ -110,9 +113,6 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 			x.noted = x.at
 		}
 		x.unlearn()
-	}
-	if !h.memorized.Equal(x.at) {
-		x.at, x.saved = h.memorized, maps.Clone(x.heard)
 	}
 	if _, reloads := ev.(node.Reconfigured); reloads && x.anew {
 		x.anew = false
