@@ -298,3 +298,55 @@ func TestJudgeWaitsForEarlierStorm(t *testing.T) {
 		}
 	}
 }
+
+// TestPromisesKnowWhoWasAway holds that a backup whose process was exchanged while nobody had the address may take as much longer as that was
+// away, and no longer; not where another backup was there all the time, nor for what was before.
+func TestPromisesKnowWhoWasAway(t *testing.T) {
+	const gone = time.Second
+	for _, tt := range []struct {
+		name   string
+		before bool   // it was away before nobody had the address
+		other  health // a's
+		late   bool   // without that time
+	}{
+		{"it alone", false, unknown, false},
+		{"another backup", false, well, true},
+		{"before", true, unknown, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			is := map[string]health{"a": tt.other, "b": well}
+			p := promise(c, w, func(h *Host) health { return is[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
+			for _, h := range c.hosts {
+				h.begin(h.cfg)
+				i := w.host(h).instances["web"]
+				i.state, i.since, i.joined = node.Backup, epoch, epoch
+			}
+			p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
+			b := c.Host("b")
+			exchange := func() {
+				b.sealedAt = b.now()
+				c.Run(gone)
+				p.exchanged(b)
+			}
+			left := p.bound.gap()
+			if tt.before {
+				exchange()
+				c.Host("a").kernel.add("web", vip, 0)
+				c.Run(time.Millisecond)
+				c.Host("a").kernel.drop(vip)
+			} else {
+				exchange()
+				left -= gone
+			}
+			c.Run(left + time.Millisecond)
+			if p.check(); len(c.Faults()) > 0 != tt.late {
+				t.Errorf("faults %q, want one: %t", c.Faults(), tt.late)
+			}
+			c.Run(gone)
+			p.check()
+			wantFault(t, c, "nobody has 192.0.2.10")
+		})
+	}
+}

@@ -58,6 +58,13 @@ type service struct {
 type condition struct {
 	health health
 	since  time.Time
+	aways  []away
+}
+
+// away is how long a host's process was being exchanged, and until when.
+type away struct {
+	until time.Time
+	d     time.Duration
 }
 
 // lasting is what may not last; zero is what is not so.
@@ -129,7 +136,7 @@ func (p *promises) news() {
 func (p *promises) look() {
 	for _, h := range p.c.hosts {
 		if now := p.ask(h); p.hosts[h].health != now {
-			*p.hosts[h] = condition{now, p.c.now}
+			*p.hosts[h] = condition{health: now, since: p.c.now}
 		}
 	}
 	for _, name := range p.names {
@@ -144,6 +151,12 @@ func (p *promises) look() {
 		keep(&s.idle, p.isIdle(name, owners), p.c.now)
 		p.expect(name, s, owners)
 	}
+}
+
+// exchanged hears that a host's process goes on for another one.
+func (p *promises) exchanged(h *Host) {
+	c := p.hosts[h]
+	c.aways = append(c.aways, away{p.c.now, h.now().Sub(h.sealedAt)})
 }
 
 // best is the owner of several that the others have to give way to, once they hear an advert that says so.
@@ -170,7 +183,7 @@ func (p *promises) expect(name string, s *lasting, owners []string) {
 	owner := p.c.Host(owners[0])
 	state, since := p.w.state(owner, name)
 	settled := p.c.now.Sub(since) > p.bound.gap() || since.Equal(p.c.now)
-	if p.hosts[owner].since.Equal(p.c.now) && settled && state != node.Backup && p.c.now.Sub(p.waits(name)) > p.bound.gap() {
+	if p.hosts[owner].since.Equal(p.c.now) && settled && state != node.Backup && p.c.now.Sub(p.waits(name, time.Time{})) > p.bound.gap() {
 		s.prompt = p.c.now.Add(p.bound.prompt())
 	}
 }
@@ -205,17 +218,20 @@ func (p *promises) isIdle(name string, owners []string) bool {
 			return false
 		}
 	}
-	return len(owners) > 0 && !p.waits(name).IsZero()
+	return len(owners) > 0 && !p.waits(name, time.Time{}).IsZero()
 }
 
-// waits says since when a healthy backup has been waiting; zero if there is none. Of one that ought to be backup it may be an instant that
-// is still to come.
-func (p *promises) waits(name string) (since time.Time) {
+// waits says since when a healthy backup has been waiting, from an instant on; zero if there is none. Of one that ought to be backup it may be
+// an instant that is still to come. What a process that goes on for another one did not hear meanwhile is no silence: it waits for as much longer.
+func (p *promises) waits(name string, after time.Time) (since time.Time) {
 	for _, h := range p.c.hosts {
 		from, isBackup := p.backup(h, name)
 		if c := p.hosts[h]; c.health == well && isBackup {
-			if from.Before(c.since) {
-				from = c.since
+			from = later(after, later(c.since, from))
+			for _, a := range c.aways {
+				if a.until.After(from) {
+					from = from.Add(a.d)
+				}
 			}
 			if since.IsZero() || from.Before(since) {
 				since = from
@@ -409,7 +425,7 @@ func (p *promises) check() {
 			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
 		}
 		if !s.idle.IsZero() {
-			if waits := p.waits(name); now.Sub(later(s.idle, later(waits, p.unrest))) > p.bound.idle() {
+			if began := later(s.idle, p.unrest); now.Sub(later(began, p.waits(name, began))) > p.bound.idle() {
 				p.broken(name, "idle", "%v has %s and is unhealthy, a healthy host looks on for %s", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
 			}
 		}
@@ -417,7 +433,7 @@ func (p *promises) check() {
 			p.broken(name, "prompt", "%v has %s and fell ill %s ago; a healthy host would take it in a moment", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
 		}
 		if !s.gap.IsZero() {
-			if waits := p.waits(name); !waits.IsZero() && now.Sub(later(s.gap, later(waits, p.unrest))) > p.bound.gap() {
+			if waits := p.waits(name, later(s.gap, p.unrest)); !waits.IsZero() && now.Sub(waits) > p.bound.gap() {
 				p.broken(name, "gap", "nobody has %s for %s although a healthy host is there", p.first[name], now.Sub(s.gap))
 			}
 		}

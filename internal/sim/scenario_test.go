@@ -102,6 +102,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.p.quiet, s.p.signed, s.p.groups = s.quiet, s.keys.signed, s.o.grouped()
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
+		s.p.exchanged(h)
 		s.plights[h].node, s.plights[h].meets = next, next
 		s.relearn(h)
 		s.w.exchanged(h, next, actions)
