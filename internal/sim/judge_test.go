@@ -350,3 +350,45 @@ func TestPromisesKnowWhoWasAway(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchHearsWhoParts holds that who lingers may say once more that it stepped down, also in the step that ends that by a fault; nobody else
+// may, and not after that step.
+func TestWatchHearsWhoParts(t *testing.T) {
+	change := func(from, to node.State) node.Action {
+		return node.Changed{Instance: "web", From: from, To: to, Why: "x"}
+	}
+	for _, tt := range []struct {
+		name   string
+		served bool
+		after  time.Duration
+		then   []node.Action // in the step that sends
+		late   bool
+	}{
+		{"while it lingers", true, 20 * time.Millisecond, nil, false},
+		{"in the step that ends that", true, 20 * time.Millisecond, []node.Action{change(node.Backup, node.Fault)}, false},
+		{"later", true, 2 * maxLinger, nil, true},
+		{"later, in fault", true, 2 * maxLinger, []node.Action{change(node.Backup, node.Fault)}, true},
+		{"who did not serve", false, 20 * time.Millisecond, []node.Action{change(node.Backup, node.Fault)}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			a := c.Host("a")
+			a.begin(a.cfg)
+			send := func(d time.Duration, then ...node.Action) {
+				c.Run(d)
+				w.step(a, node.Elapsed{}, append([]node.Action{node.Send{Instance: "web", Payload: []byte{0x31, 51, 100}, Until: a.now().Add(time.Second)}}, then...))
+			}
+			if tt.served {
+				w.step(a, node.Elapsed{}, []node.Action{change(node.Init, node.Master), change(node.Master, node.Backup)})
+			} else {
+				w.step(a, node.Elapsed{}, []node.Action{change(node.Init, node.Backup)})
+			}
+			if send(tt.after, tt.then...); len(c.Faults()) > 0 != tt.late {
+				t.Errorf("faults %q, want one: %t", c.Faults(), tt.late)
+			}
+			send(maxLinger)
+			wantFault(t, c, "sends an advert")
+		})
+	}
+}

@@ -43,6 +43,7 @@ type watched struct {
 	last     *node.Instance // what it was configured with last
 	state    node.State
 	before   node.State    // before the step that sends
+	lingers  bool          // before that step it did, and so may have said once more that it stepped down
 	was      node.State    // before the step
 	patience time.Duration // how long it may be silent; a reload that shortens it is no silence
 	spoke    time.Time     // when it sent its last advert, by the host's clock
@@ -220,6 +221,7 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		if a, ok := a.(node.Send); ok && x.instances[a.Instance] != nil {
 			i := x.instances[a.Instance]
 			i.before = i.state
+			i.lingers = i.state == node.Backup && i.stepped && w.c.now.Sub(later(i.since, h.resumed)) <= maxLinger
 		}
 	}
 	for _, a := range actions {
@@ -341,9 +343,8 @@ func (w *watch) sent(h *Host, x *watchedHost, a node.Send) {
 	}
 	w.stale(h, a.Until, i.last.Interval, "advert")
 	priority := a.Payload[2]
-	mute := i.state == node.Fault && priority == vrrp.PriorityRelease                                   // tries whether adverts leave the host
-	parts := i.state == node.Backup && i.stepped && w.c.now.Sub(later(i.since, h.resumed)) <= maxLinger // says that it stepped down, while it lingers
-	if !serves(i.before) && !serves(i.state) && !mute && !parts {
+	mute := i.state == node.Fault && priority == vrrp.PriorityRelease // tries whether adverts leave the host
+	if !serves(i.before) && !serves(i.state) && !mute && !i.lingers {
 		w.c.Fault("%s sends an advert of priority %d in state %s", h.Name, priority, i.state)
 	}
 }
