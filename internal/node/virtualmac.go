@@ -157,7 +157,8 @@ func (n *Node) sayAgain(now time.Time, i *instance) {
 func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 	pushes := f.pushes(now)
 	for _, i := range f.instances {
-		if !i.cfg.VirtualMAC && !pushes || i.holding && i.confirmed {
+		given := !pushes && (i.rising.IsZero() || f.ticking) // up by time alone, and by nothing that somebody says
+		if !i.cfg.VirtualMAC && given || i.holding && i.confirmed {
 			continue
 		}
 		if i.rising.IsZero() {
