@@ -122,6 +122,9 @@ func (b bounds) recovers(grouped bool) time.Duration {
 	return b.drift(b.leave + time.Second)
 }
 
+// listens is how much longer than its Master_Down_Interval a backup waits that was master and woke late.
+func (b bounds) listens() time.Duration { return max(b.interval+100*time.Millisecond-b.down, 0) }
+
 // holds is how long a host may have addresses after a state that allows it. What its process asked for takes the kernel its
 // time. A backup lingers; when its successor gives up without having served it goes on until its own timer decides.
 func (b bounds) holds(s node.State, successorGaveUp bool) time.Duration {

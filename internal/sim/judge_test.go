@@ -392,3 +392,54 @@ func TestWatchHearsWhoParts(t *testing.T) {
 		})
 	}
 }
+
+// TestPromisesLetLateWakerListen holds that a healthy backup that was master and woke late may look on for as long as it listens, and no longer;
+// where another backup is healthy, or it was none that woke late, nobody may.
+func TestPromisesLetLateWakerListen(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		c      health
+		served bool
+		woke   bool
+		late   bool
+	}{
+		{"it woke late", unknown, true, true, false},
+		{"it was no master", unknown, false, true, true},
+		{"it stepped down awake", unknown, true, false, true},
+		{"another one is there", well, true, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(func(cfg *Config) {
+				cfg.Hosts = append(cfg.Hosts, node.Config{Name: "c", Instances: slices.Clone(cfg.Hosts[1].Instances)})
+				for k := range cfg.Hosts {
+					cfg.Hosts[k].Instances[0].Interval = 10 * time.Millisecond
+				}
+			})
+			w := watchOver(c)
+			is := map[string]health{"a": ill, "b": well, "c": tt.c}
+			p := promise(c, w, func(h *Host) health { return is[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
+			c.Run(time.Second)
+			for _, h := range c.hosts {
+				h.begin(h.cfg)
+				i := w.host(h).instances["web"]
+				i.state, i.since, i.joined = node.Backup, c.now, c.now
+			}
+			b := c.Host("b")
+			w.host(b).instances["web"].stepped = tt.served
+			if b.resumed = epoch; tt.woke {
+				b.resumed = c.now
+			}
+			w.host(c.Host("a")).instances["web"].state = node.Leaving
+			p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
+			c.Host("a").kernel.add("web", vip, 0)
+			p.unrest = c.now
+			c.Run(p.bound.idle() + p.bound.listens() - time.Millisecond)
+			if p.check(); len(c.Faults()) > 0 != tt.late {
+				t.Errorf("faults %q, want one: %t", c.Faults(), tt.late)
+			}
+			c.Run(2 * time.Millisecond)
+			p.check()
+			wantFault(t, c, "has 192.0.2.10 and is unhealthy, a healthy host looks on")
+		})
+	}
+}

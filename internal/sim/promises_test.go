@@ -244,6 +244,20 @@ func (p *promises) waits(name string, after time.Time) (since time.Time) {
 	return later(since, p.joins(name))
 }
 
+// listens says how much longer than its timer a healthy backup waits at least: one that was master and woke late listens first.
+func (p *promises) listens(name string) time.Duration {
+	for _, h := range p.c.hosts {
+		if _, isBackup := p.backup(h, name); !isBackup || p.hosts[h].health != well {
+			continue
+		}
+		i := p.w.host(h).instances[name]
+		if i == nil || !i.stepped || i.since.Before(h.resumed) || i.since.Sub(h.resumed) > p.bound.interval {
+			return 0
+		}
+	}
+	return p.bound.listens()
+}
+
 // joins says when a healthy host that serves the rest of a group joined it with an instance, or may be about to: one fate has the others wait
 // for that host while they hear it on the rest. Zero if there is none.
 func (p *promises) joins(name string) (at time.Time) {
@@ -425,7 +439,7 @@ func (p *promises) check() {
 			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
 		}
 		if !s.idle.IsZero() {
-			if began := later(s.idle, p.unrest); now.Sub(later(began, p.waits(name, began))) > p.bound.idle() {
+			if began := later(s.idle, p.unrest); now.Sub(later(began, p.waits(name, began))) > p.bound.idle()+p.listens(name) {
 				p.broken(name, "idle", "%v has %s and is unhealthy, a healthy host looks on for %s", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.idle))
 			}
 		}
