@@ -95,9 +95,18 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 // relearns takes note that a host's clock is another one than before, for itself and for the others.
 func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
-	x.set, x.sure, s.keys.set = s.c.now, s.c.now, true
+	x.set, x.sure, x.seen, s.keys.set = s.c.now, s.c.now, map[speaker]bool{}, true
 	s.deafen(s.keys.ahead - startSlack)
 	s.greet(h)
+}
+
+// sees takes note that a virtual router has an advert, of its own or another's: with the first one it sees that the clock was set, however
+// long ago, and what was sent until then is early.
+func (s *scenario) sees(h *Host, router speaker) {
+	if x := s.plights[h]; x.seen != nil && !x.seen[router] {
+		x.seen[router] = true
+		s.deafen(s.keys.ahead - startSlack)
+	}
 }
 
 // relearn takes note that another process goes on for a host's, with what that one knew of the others' clocks.
@@ -124,6 +133,37 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 		return false
 	}
 	return c.at.Before(since.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack))
+}
+
+// TestJudgeKnowsWhenAClockIsSeen holds that the judge counts from when a host sees that its clock was set: with its next advert, and no other.
+func TestJudgeKnowsWhenAClockIsSeen(t *testing.T) {
+	const interval, ahead = 10 * time.Second, 8 * time.Second
+	const early = ahead - startSlack + 100*time.Millisecond
+	for _, alone := range []bool{false, true} {
+		s := signedPair(interval, ahead, false)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		s.c.hosts[0].Start()
+		s.c.Run(5 * interval)
+		b.Start()
+		s.c.Run(5 * interval)
+		if alone {
+			a.Crash()
+		}
+		s.keys.caught = nil // nobody plays anything
+		set := s.c.now
+		s.setWall(b, b.Ahead()-3*time.Second)
+		most := set.Add(interval)
+		if alone {
+			for !b.Has(vip) {
+				s.c.Run(time.Millisecond)
+			}
+			most = s.c.now
+		}
+		s.c.Run(3 * interval)
+		if late := s.keys.deaf.Sub(most); late > early || late < early-interval && !alone || late < early-10*time.Millisecond && alone {
+			t.Errorf("alone %t: set at %s, the judge suffers the early until %s after it was seen", alone, set, late)
+		}
+	}
 }
 
 // TestClocksAreSet holds that the random runs set clocks, and set them wrong.

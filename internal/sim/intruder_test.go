@@ -52,6 +52,7 @@ type recollection struct {
 	fore  uint64              // and of those that said more than its clock did, which was set back before
 	set   time.Time           // when its wall clock was set last
 	sets  []time.Duration     // and by how much it had been set before each time, since the process began
+	seen  map[speaker]bool    // which virtual routers may have seen that since, by their group's address; nil: it was not set
 }
 
 // sequence reads it from a signed advert.
@@ -76,6 +77,7 @@ func (s *scenario) catch() {
 					s.keys.caught = s.keys.caught[1:]
 				}
 				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, signedAt(sequence(a.Payload))})
+				s.sees(h, speaker{a.Interface, a.Payload[1], a.Family.Group()})
 				x := s.plights[h]
 				if x.sent = max(x.sent, sequence(a.Payload)); signedAt(sequence(a.Payload)).After(h.now().Round(0)) {
 					x.fore = sequence(a.Payload)
@@ -106,7 +108,7 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 		x.at, x.saved = h.memorized, maps.Clone(x.heard)
 	}
 	if h.node != x.node {
-		x.node, x.began, x.sure, x.sets, x.noted = h.node, s.c.now, s.c.now, nil, time.Time{}
+		x.node, x.began, x.sure, x.sets, x.seen, x.noted = h.node, s.c.now, s.c.now, nil, nil, time.Time{}
 		x.heard, x.down = map[speaker]hearing{}, map[string]bool{}
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
@@ -125,6 +127,7 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if !ok || heard.Sealed == nil || h.cleaning || !listens(h, speaker{heard.Interface, heard.Advert.VRID, heard.From}) {
 		return
 	}
+	s.sees(h, speaker{heard.Interface, heard.Advert.VRID, vrrp.FamilyOf(heard.From).Group()})
 	seq := sequence(heard.Sealed)
 	sure := h.clock.of(x.sure)
 	if s.keys.set {
