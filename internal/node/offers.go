@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -35,10 +36,12 @@ func (n *Node) offer(now time.Time, f *fate) {
 	n.handOver(now, f, cmp.Or(f.standing.illness(), f.why), true)
 }
 
-// offerAgain has unhealthy masters offer their addresses at once, whenever they did so last: who drains waits for the answer.
+// offerAgain has unhealthy masters offer their addresses at once, whenever they did so last: who drains waits for the answer. One that has no
+// addresses yet has just taken them as the last resort: whom it relieves goes on, and goes, without having heard that this host serves.
 func (n *Node) offerAgain(now time.Time) {
+	bare := func(i *instance) bool { return !i.holding || !i.confirmed }
 	for _, f := range n.fates {
-		if f.state == Master && !f.offers.at.IsZero() && !f.doubtful(now) {
+		if f.state == Master && !f.offers.at.IsZero() && !f.doubtful(now) && !slices.ContainsFunc(f.instances, bare) {
 			n.offer(now, f)
 			n.plan(f)
 		}
