@@ -443,3 +443,37 @@ func TestPromisesLetLateWakerListen(t *testing.T) {
 		})
 	}
 }
+
+// TestPromisesKnowWhatIsMissed holds that of two owners the one that has to give way may need an interval more for each exchange of its process,
+// and the other one none.
+func TestPromisesKnowWhatIsMissed(t *testing.T) {
+	for _, tt := range []struct {
+		who   string
+		times int
+	}{{"a", 0}, {"a", 1}, {"a", 2}, {"b", 2}} {
+		c := pair(nil)
+		p := promise(c, watchOver(c), func(*Host) health { return well }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
+		for _, h := range c.hosts {
+			h.begin(h.cfg)
+		}
+		p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, 0))
+		c.Host("a").kernel.add("web", vip, 0)
+		c.Host("b").kernel.add("web", vip, 0)
+		bound := p.bound.overlap(false)
+		c.Run(10 * time.Millisecond)
+		for range tt.times {
+			c.Host(tt.who).sealedAt = c.Host(tt.who).now()
+			p.exchanged(c.Host(tt.who))
+			if tt.who == "a" {
+				bound += p.bound.interval
+			}
+		}
+		c.Run(bound - 11*time.Millisecond)
+		if p.check(); len(c.Faults()) > 0 {
+			t.Errorf("%d exchanges of %s: faults %q within %s", tt.times, tt.who, c.Faults(), bound)
+		}
+		c.Run(2 * time.Millisecond)
+		p.check()
+		wantFault(t, c, "[a b] all have 192.0.2.10")
+	}
+}

@@ -136,7 +136,7 @@ func (p *promises) news() {
 func (p *promises) look() {
 	for _, h := range p.c.hosts {
 		if now := p.ask(h); p.hosts[h].health != now {
-			*p.hosts[h] = condition{health: now, since: p.c.now}
+			*p.hosts[h] = condition{now, p.c.now, p.hosts[h].aways}
 		}
 	}
 	for _, name := range p.names {
@@ -157,6 +157,20 @@ func (p *promises) look() {
 func (p *promises) exchanged(h *Host) {
 	c := p.hosts[h]
 	c.aways = append(c.aways, away{p.c.now, h.now().Sub(h.sealedAt)})
+}
+
+// missed is how much longer than others an owner needs to hear the best one: its process may have missed an advert with each exchange.
+func (p *promises) missed(name, best string, after time.Time) (most time.Duration) {
+	for _, owner := range p.c.Owners.Now(p.first[name]) {
+		missed := time.Duration(0)
+		for _, a := range p.hosts[p.c.Host(owner)].aways {
+			if a.until.After(after) && owner != best {
+				missed += p.bound.interval
+			}
+		}
+		most = max(most, missed)
+	}
+	return most
 }
 
 // best is the owner of several that the others have to give way to, once they hear an advert that says so.
@@ -435,7 +449,7 @@ func (p *promises) check() {
 	now := p.c.now
 	for _, name := range p.names {
 		s := p.since[name]
-		if !s.overlap.IsZero() && now.Sub(later(s.overlap, later(s.turned, p.unrest))) > p.bound.overlap(s.leaves) {
+		if began := later(s.overlap, later(s.turned, p.unrest)); !s.overlap.IsZero() && now.Sub(began) > p.bound.overlap(s.leaves)+p.missed(name, s.best, began) {
 			p.broken(name, "overlap", "%v all have %s for %s although they hear each other", p.c.Owners.Now(p.first[name]), p.first[name], now.Sub(s.overlap))
 		}
 		if !s.idle.IsZero() {
