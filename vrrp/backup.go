@@ -58,7 +58,9 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 		m.backupPreempts(now, ev)
 		return
 	}
-	if !m.outranked(now, ev) {
+	if m.outranked(now, m.lastPeer) {
+		m.learn(max(m.learned, ev.Advert.Interval)) // it may be the successor of one whose priority 0 was lost
+	} else {
 		m.followed = m.lastPeer
 		m.learn(ev.Advert.Interval)
 	}
@@ -67,12 +69,12 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 
 // outranked says whether an advert is of a master that gives way to the one that we follow, or did before it can have heard of it: its
 // last advert tells the better one that there were two. Who followed it would not believe the better one's priority 0.
-func (m *Machine) outranked(now time.Time, ev Heard) bool {
+func (m *Machine) outranked(now time.Time, p Peer) bool {
 	f := m.followed
-	if f.Address == ev.From || now.Sub(f.Heard) >= time.Duration(m.cfg.DeadAdverts)*f.Interval {
-		return false
+	if f.Address == p.Address || f.Interval == handoverInterval || now.Sub(f.Heard) >= time.Duration(m.cfg.DeadAdverts)*f.Interval {
+		return false // who offered has left, whether its priority 0 came or not
 	}
-	return f.Priority > ev.Advert.Priority || f.Priority == ev.Advert.Priority && plain(f.Address).Compare(plain(ev.From)) > 0
+	return f.Priority > p.Priority || f.Priority == p.Priority && plain(f.Address).Compare(plain(p.Address)) > 0
 }
 
 // listening says whether a router that woke late waits for any advert at all; see StepDown. Once it has listened it knows.
@@ -231,6 +233,9 @@ func (m *Machine) acceptLate(now time.Time) {
 	p := m.lastPeer
 	if p.Priority == PriorityRelease || !p.Heard.After(m.heard) || m.preemptable(now, p.Priority) {
 		return
+	}
+	if f := m.followed; f.Heard.After(m.heard) && m.outranked(now, p) {
+		p = f
 	}
 	m.followed, m.heard = p, p.Heard
 	m.learn(p.Interval)

@@ -268,8 +268,9 @@ func (m *Machine) Priority() uint8 { return m.priority }
 // Learned returns Master_Adver_Interval: the master's interval, as far as it was heard.
 func (m *Machine) Learned() time.Duration { return m.learned }
 
-// Followed is the address of the master whose adverts were accepted last; the zero address: of none since the start.
-func (m *Machine) Followed() netip.Addr { return m.followed.Address }
+// Followed is the master that a backup follows, as it advertised last; zero: it has followed none since the start. Of two masters it is
+// the better one, whoever was heard last.
+func (m *Machine) Followed() Peer { return m.followed }
 
 // Released says when the master first gave up, if no advert has come since then.
 func (m *Machine) Released() time.Time { return m.firstRelease }

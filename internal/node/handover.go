@@ -120,7 +120,7 @@ func (n *Node) settleLeaving(now time.Time, f *fate) {
 func (n *Node) relieved(now time.Time, m *member, why string) {
 	f := m.of.fate
 	f.stepDownOthers(now, m, why)
-	n.lingerFor(now, m, m.machine.Followed())
+	n.lingerFor(now, m, m.machine.Followed().Address)
 	f.leave.offerAt = time.Time{}
 	if _, departs := n.departs(f); departs {
 		f.explain(why)
@@ -138,11 +138,11 @@ func (n *Node) lost(now time.Time, m *member, why string) {
 	f.offers.reset()
 	for _, i := range f.instances {
 		if i.told != Master {
-			n.release(now, i, f.named(m.machine.Followed())) // it never served: of two that rise together, this one must not answer for the addresses
+			n.release(now, i, f.named(m.machine.Followed().Address)) // it never served: of two that rise together, this one must not answer for the addresses
 		}
 	}
 	if f.holding() {
-		n.lingerFor(now, m, m.machine.Followed())
+		n.lingerFor(now, m, m.machine.Followed().Address)
 		if f.linger != nil && m.of.holding && !m.of.cfg.VirtualMAC && m.machine.Peer().Heard.Equal(now) && m.machine.Priority() != vrrp.PriorityIll {
 			f.linger.parting = parting{m, now.Add(partingGap), maxPartings}
 		}

@@ -102,7 +102,7 @@ func (f *fate) followedSince(at time.Time) bool {
 		return true
 	}
 	for m := range f.members() {
-		if p := m.machine.Peer(); p.Address == m.machine.Followed() && p.Heard.After(at) {
+		if m.machine.Followed().Heard.After(at) {
 			return true
 		}
 	}

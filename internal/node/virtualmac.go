@@ -174,7 +174,7 @@ func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
 // another host may rise together with this one, and is not the one that was followed: this one's advert ends its wait.
 func (f *fate) pushes(now time.Time) bool {
 	for m := range f.members() {
-		p, followed := m.machine.Peer(), m.machine.Followed()
+		p, followed := m.machine.Peer(), m.machine.Followed().Address
 		if p.Priority != vrrp.PriorityRelease && now.Sub(p.Heard) < 2*m.machine.Learned() && (!followed.IsValid() || followed == p.Address) {
 			return true
 		}

@@ -242,7 +242,10 @@ func (s *scenario) configure(h *Host, absent bool) {
 		s.c.after(s.bounds().keeps(), s.p.disturbed)
 	}
 	x.vrid, x.families = s.common.VRID, s.common.Families()
-	x.anew = x.anew || x.version == unlike
+	if x.version == unlike {
+		x.anew = true
+		s.p.disturbed() // until now its group was another one than the others', which wait for the rest of it
+	}
 	x.absent, x.version = absent, s.version
 	cfg := node.Config{Name: h.Name}
 	if !absent {

@@ -52,8 +52,8 @@ func (s *scenario) recover() {
 		x.looked = -1
 	}
 	step := max(fastestOf(s.o.siblings(s.common)).Interval/8, 2*time.Millisecond)
-	for began := later(s.c.now, s.keys.deaf); !s.recovered(); s.c.Run(step) {
-		if h := s.waits; h != nil && s.c.now.Sub(began) > s.recovery(h)+s.learns()+step {
+	for began := s.c.now; !s.recovered(); s.c.Run(step) { // who learns of another may be deaf to it anew
+		if h := s.waits; h != nil && s.c.now.Sub(later(began, s.keys.deaf)) > s.recovery(h)+s.learns()+step {
 			what := "takes no part"
 			if s.partakes(h) {
 				what = "does not know where the others are"
