@@ -10,21 +10,21 @@ import (
 
 // member is one of an instance's virtual routers.
 type member struct {
-	of      *instance
-	family  vrrp.Family
-	patient bool // another member of the fate decides ties
-	machine *vrrp.Machine
-	source  netip.Addr // the interface's own address
-	known   netip.Addr // the one by which the other hosts know this one, as far as can be told
-	listed  bool       // known was among the peers while the interface had it
-	auth    vrrp.Authenticator
-	outlets []*outlet // where its adverts go
-	alone   bool      // nowhere, and that was told
-	awaited []string  // names for which the outlets of before a reload count on
-	quitter quitter
-	sighted sighting // the last advert that was seen on the link,
-	glimpse sighting // the last one that may not be what it says,
-	proved  string   // and the trailer of the last one that was accepted
+	of       *instance
+	family   vrrp.Family
+	patient  bool // another member of the fate decides ties
+	machine  *vrrp.Machine
+	source   netip.Addr // the interface's own address
+	known    netip.Addr // the one by which the other hosts know this one, as far as can be told
+	listed   bool       // known was among the peers while the interface had it
+	auth     vrrp.Authenticator
+	outlets  []*outlet // where its adverts go
+	alone    bool      // nowhere, and that was told
+	awaited  []string  // names for which the outlets of before a reload count on
+	quitter  quitter
+	sighted  sighting   // the last advert that was seen on the link,
+	glimpses []sighting // the last ones that may not be what they say,
+	proved   string     // and the trailer of the last one that was accepted
 
 	own      *OwnAdverts // what another daemon of this host says; nil: nothing yet
 	counters Counters

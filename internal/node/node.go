@@ -193,11 +193,11 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	m.accepted(n, now, ev, cfg.Notices(ev.Advert, priority))
 	m.proven(n, now, ev.From, proof)
-	m.accepts(ev.Received)
-	if proof.Early {
+	if proof.Early { // nor does it say where its sender is
 		n.early(now, m, ev)
 		return
 	}
+	m.accepts(ev.Received)
 	m.heard(now, ev.From, ev.Advert.Priority)
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -140,13 +142,23 @@ func TestContentionsRunHooksEverMoreSeldom(t *testing.T) {
 // write, or play again from elsewhere, neither ends that nor hides where the successor's came from.
 func TestSightedIsWhatWasAccepted(t *testing.T) {
 	const theirs, forged = "02:00:00:00:00:02", sharedMAC + "1:47"
-	var signer vrrp.Authenticator
+	var signer, behind vrrp.Authenticator
 	first, second := from(t, &signer, begin, 150), from(t, &signer, begin.Add(time.Second), 150)
 	seen := func(h Heard, mac string) Event {
 		return Seen{Interface: "eth0", From: lb2, MAC: mac, VRID: 71, Trailer: h.Trailer()}
 	}
+	early := from(t, &behind, begin.Add(-3*time.Second), 150)
+	plain := first
+	plain.Sealed = nil
+	unsignedHere := Seen{Interface: "eth0", From: lb2, MAC: theirs, VRID: 71}
 	unsigned := Seen{Interface: "eth0", From: lb2, MAC: forged, VRID: 71}
 	wrong := Seen{Interface: "eth0", From: lb2, MAC: forged, VRID: 71, Trailer: "of another key"}
+	flood := func(count int) (events []Event) {
+		for k := range count {
+			events = append(events, Seen{Interface: "eth0", From: lb2, MAC: forged, VRID: 71, Trailer: fmt.Sprintf("of no key %d", k)})
+		}
+		return events
+	}
 	tests := []struct {
 		name   string
 		auth   *vrrp.Auth
@@ -159,6 +171,13 @@ func TestSightedIsWhatWasAccepted(t *testing.T) {
 		{"not signed", authOf(vrrp.Enforce), []Event{first, seen(first, theirs), unsigned}, theirs},
 		{"played again", authOf(vrrp.Enforce), []Event{first, seen(first, theirs), seen(first, forged)}, theirs},
 		{"played again before it is accepted", authOf(vrrp.Enforce), []Event{first, seen(second, theirs), seen(second, forged), second}, theirs},
+		{"others are seen before it is accepted", authOf(vrrp.Enforce), slices.Concat([]Event{seen(first, theirs)}, flood(maxGlimpses-1), []Event{first}), theirs},
+		{"others are seen, and it is played again", authOf(vrrp.Enforce), slices.Concat([]Event{seen(first, theirs)}, flood(maxGlimpses-1), []Event{seen(first, forged), first}), theirs},
+		{"too many others", authOf(vrrp.Enforce), slices.Concat([]Event{seen(first, theirs)}, flood(maxGlimpses), []Event{first}), ""},
+		{"not signed, and before any is accepted", authOf(vrrp.Enforce), []Event{unsigned}, ""},
+		{"early", authOf(vrrp.Enforce), []Event{seen(early, forged), early}, ""},
+		{"early, and seen after", authOf(vrrp.Enforce), []Event{early, seen(early, forged)}, ""},
+		{"not signed, where that is accepted", authOf(vrrp.Permissive), []Event{first, unsigned, unsignedHere, plain}, theirs},
 		{"without keys", nil, []Event{unsigned}, forged},
 	}
 	for _, tt := range tests {
@@ -170,8 +189,8 @@ func TestSightedIsWhatWasAccepted(t *testing.T) {
 			for k, ev := range tt.events {
 				n.Step(begin.Add(time.Second+time.Duration(k)*time.Millisecond), ev)
 			}
-			if got := n.instances[0].members[0].sighted; got.from != lb2 || got.mac != tt.want {
-				t.Errorf("the last one that counts came from %s at %s, want %s at %s", got.from, got.mac, lb2, tt.want)
+			if got := n.instances[0].members[0].sighted; got.mac != tt.want {
+				t.Errorf("the last one that counts came from %q, want %q", got.mac, tt.want)
 			}
 		})
 	}

@@ -12,6 +12,9 @@ import (
 // riseWait bounds how long an instance waits for its addresses before it says that it is master.
 const riseWait = 200 * time.Millisecond
 
+// maxGlimpses bounds the sightings that wait until their adverts are accepted: forged ones are among them.
+const maxGlimpses = 8
+
 // VirtualMAC is what is known of one virtual router's own MAC address on an interface.
 type VirtualMAC struct {
 	VRID   uint8
@@ -273,12 +276,18 @@ func (n *Node) sight(now time.Time, ev Seen) {
 
 // sees takes note of a sighting. It says whether it counts: one that comes before its advert is accepted waits for that.
 func (m *member) sees(s sighting) bool {
-	switch again := s.trailer == m.sighted.trailer || s.trailer == m.glimpse.trailer; {
-	case m.of.cfg.Auth == nil:
-	case again && s.trailer != "":
+	auth, same := m.of.cfg.Auth, func(g sighting) bool { return g.trailer == s.trailer }
+	switch {
+	case auth == nil:
+	case s.trailer == "" && auth.Mode == vrrp.Enforce && auth.Password.Empty():
+		return false // nor will it be accepted
+	case s.trailer != "" && (same(m.sighted) || slices.ContainsFunc(m.glimpses, same)):
 		return false
 	case s.trailer != m.proved:
-		m.glimpse = s
+		if s.trailer == "" { // there is nothing to tell two of them apart, and the last one is to count
+			m.glimpses = slices.DeleteFunc(m.glimpses, func(g sighting) bool { return same(g) && g.from == s.from })
+		}
+		m.glimpses = append(m.glimpses[max(0, len(m.glimpses)-maxGlimpses+1):], s)
 		return false
 	}
 	m.sighted = s
@@ -288,8 +297,10 @@ func (m *member) sees(s sighting) bool {
 // accepts takes note that an advert was accepted: a sighting of it counts.
 func (m *member) accepts(r vrrp.Received) {
 	m.proved = r.Trailer()
-	if m.glimpse.from == r.From && m.glimpse.trailer == m.proved {
-		m.sighted, m.glimpse = m.glimpse, sighting{}
+	at := slices.IndexFunc(m.glimpses, func(g sighting) bool { return g.from == r.From && g.trailer == m.proved })
+	if at >= 0 {
+		m.sighted = m.glimpses[at]
+		m.glimpses = slices.Delete(m.glimpses, at, at+1)
 	}
 }
 
