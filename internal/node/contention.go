@@ -19,7 +19,30 @@ const (
 	// rerunsForgotten is after how long without one the next is the first again.
 	maxRerunGap     = time.Minute
 	rerunsForgotten = 5 * time.Minute
+	// manyAnnouncements of one address are a master's, however close together: a stray one stays alone.
+	manyAnnouncements = 3
 )
+
+// stir is the evidence of a second master since it was calm last.
+type stir struct {
+	since   time.Time
+	adverts bool       // some of it is adverts
+	ip      netip.Addr // the address that was announced first,
+	times   int        // and how often it was, as far as it matters
+}
+
+// add takes up one more piece.
+func (s *stir) add(c *Contention) {
+	if c.Advertiser.IsValid() {
+		s.adverts = true
+	}
+	if c.IP.IsValid() && !s.ip.IsValid() {
+		s.ip = c.IP
+	}
+	if c.IP.IsValid() && s.ip == c.IP && s.times < manyAnnouncements {
+		s.times++
+	}
+}
 
 // reruns are the runs of a master's hooks that contentions bring. Nobody signs an announcement: who sends them must not have hooks run
 // as often.
@@ -82,13 +105,14 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	n.lookUp(now, i)
 	c.At, c.Began = now, now
+	if i.calm.IsZero() || i.stirred.since.Before(i.mastered) {
+		i.stirred = stir{since: now}
+	}
+	i.stirred.add(&c)
+	i.calm = now.Add(i.cfg.DeadInterval())
 	if old := i.contention; old != nil && !old.At.Before(i.mastered) {
 		c.goOn(old)
 	}
-	if i.calm.IsZero() {
-		i.stirred = now
-	}
-	i.calm = now.Add(i.cfg.DeadInterval())
 	lasts := contentionTold
 	if !c.Advertiser.IsValid() {
 		lasts = contentionSeen
@@ -167,11 +191,13 @@ func (c *Contention) describe(i *instance) string {
 		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
 }
 
-// sawMaster says whether the evidence since it was calm last is of another master: its advert, or what comes again. One that does not hear
-// this host contradicts it and may fall before that is told; a stray announcement stays alone, and anybody can send one.
+// sawMaster says whether the evidence since it was calm last is of another master: its advert, or what comes again. keepalived sends its
+// announcements back to back, and understudy's second round may be seen a little early. One that does not hear this host contradicts it
+// and may fall before that is told; a stray announcement stays alone, and anybody can send one.
 func (i *instance) sawMaster() bool {
-	c := i.contention
-	return c != nil && !c.At.Before(i.since) && (c.Advertiser.IsValid() || c.At.Sub(i.stirred) >= contentionTold)
+	c, s := i.contention, &i.stirred
+	again := func() bool { return s.times >= manyAnnouncements || c.At.Sub(s.since) >= contentionTold/2 }
+	return c != nil && !c.At.Before(i.since) && (s.adverts || again())
 }
 
 // reassert runs the hooks of a master once more when a contention is over that did not change its state, nor came before it: the other master's

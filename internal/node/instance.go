@@ -51,7 +51,7 @@ type instance struct {
 	lastChange Change
 	letGo      LetGo
 	calm       time.Time // when a contention without further evidence is over
-	stirred    time.Time // since when there has been some
+	stirred    stir
 	contention *Contention
 	reruns     reruns
 	clash      *clash
