@@ -197,7 +197,7 @@ func (c *Contention) describe(i *instance) string {
 func (i *instance) sawMaster() bool {
 	c, s := i.contention, &i.stirred
 	again := func() bool { return s.times >= manyAnnouncements || c.At.Sub(s.since) >= contentionTold/2 }
-	return c != nil && !c.At.Before(i.since) && (s.adverts || again())
+	return c != nil && !c.At.Before(i.mastered) && (s.adverts || again())
 }
 
 // reassert runs the hooks of a master once more when a contention is over that did not change its state, nor came before it: the other master's
@@ -212,8 +212,12 @@ func (n *Node) reassert(now time.Time, i *instance) {
 	if !due(now, i.reruns.at) {
 		return
 	}
-	i.reruns.at = time.Time{}
-	if i.state == Master && i.told == Master && i.confirmed {
+	switch serves := i.told == Master && (i.state == Master || i.state == Leaving); {
+	case !serves: // if it is to be master, it has its hooks run then
+		i.reruns.at = time.Time{}
+	case i.state == Leaving || !i.confirmed: // it may serve on
+		i.reruns.at = now.Add(contentionTold)
+	default:
 		i.reruns.ran(now)
 		n.notify(now, i, Master, Master, true)
 	}

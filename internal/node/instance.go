@@ -149,7 +149,10 @@ func (n *Node) change(now time.Time, i *instance, to State, why string, quiet bo
 		}
 	}
 	i.mastered = mastery(now, i.mastered, from, to)
-	i.state, i.since, i.reruns.at = to, now, time.Time{}
+	i.state, i.since = to, now
+	if to != Leaving && (from != Leaving || to != Master) { // an offer that nobody takes does not end it
+		i.reruns.at = time.Time{}
+	}
 	if from == Master && !i.renewal.IsZero() {
 		i.renewal = earliest(i.renewal, now.Add(keepGap))
 		if i.lease() > minLifetime {

@@ -37,6 +37,8 @@ type lone struct {
 	n      *Node
 	now    time.Time
 	reruns []time.Duration // since its begin
+	slow   bool            // the kernel does not set addresses now
+	asked  uint64          // the last request for them
 }
 
 const loneIP = "192.0.2.10"
@@ -46,12 +48,13 @@ func newLone(t *testing.T, change ...func(*Instance)) *lone {
 	l := &lone{now: time.Unix(0, 0)}
 	i := Instance{
 		Name: "web", Interface: "eth0", VRID: 71, Priority: 150, Version: vrrp.V3, Interval: time.Second, DeadAdverts: 3,
-		Addresses: []Address{{IP: netip.MustParseAddr(loneIP)}},
+		Addresses: []Address{{IP: netip.MustParseAddr(loneIP)}}, Checks: map[string]Effect{"nginx": {}},
 	}
 	for _, f := range change {
 		f(&i)
 	}
 	l.n = New(Config{Instances: []Instance{i}}, l.now)
+	l.step(CheckChanged{Check: "nginx", Healthy: true})
 	l.step(LinkChanged{Link: Link{Name: "eth0", Up: true, Source4: netip.MustParseAddr("192.0.2.1")}})
 	l.run(10 * time.Second)
 	if s := l.n.Status(l.now).Instances[0].State; s != Master {
@@ -64,8 +67,8 @@ func (l *lone) step(ev Event) {
 	for _, a := range l.n.Step(l.now, ev) {
 		switch a := a.(type) {
 		case SetAddresses:
-			if len(a.Addresses) > 0 {
-				defer l.step(AddressesSet{Instance: "web", Request: a.Request})
+			if l.asked = a.Request; len(a.Addresses) > 0 && !l.slow {
+				defer l.set()
 			}
 		case Notify:
 			if a.Reassert {
@@ -74,6 +77,9 @@ func (l *lone) step(ev Event) {
 		}
 	}
 }
+
+// set is the kernel's word that it has the addresses.
+func (l *lone) set() { l.step(AddressesSet{Instance: "web", Request: l.asked}) }
 
 func (l *lone) run(d time.Duration) {
 	for at := l.now.Add(d); l.now.Before(at); l.now = l.now.Add(10 * time.Millisecond) {
@@ -191,6 +197,59 @@ func TestStrayAnnouncementsAfterAContention(t *testing.T) {
 		l.announced()
 	}
 	l.ran(t, "13s")
+}
+
+// A run that is due later is kept while the mastery lasts: through an offer that nobody takes, and until the kernel has the addresses.
+func TestDeferredRunOfHooksIsKept(t *testing.T) {
+	ill := func(l *lone) { l.step(CheckChanged{Check: "nginx", Reason: "it is down"}) }
+	tests := []struct {
+		name string
+		is   func(*lone)
+		want []string
+	}{
+		{"healthy", func(l *lone) {
+			l.advertised()
+			l.run(4 * time.Second)
+			l.announcedOften()
+		}, []string{"13s", "23s"}},
+		{"it offers what nobody takes", func(l *lone) {
+			l.advertised()
+			l.run(4 * time.Second)
+			l.announcedOften()
+			l.run(4 * time.Second)
+			ill(l)
+		}, []string{"13s", "23s"}},
+		{"it offers before it is calm", func(l *lone) {
+			l.advertised()
+			ill(l)
+		}, []string{"13.3s"}},
+		{"its addresses are not there", func(l *lone) {
+			l.advertised()
+			l.run(2500 * time.Millisecond)
+			l.slow = true
+			l.step(AddressLost{Interface: "eth0", IP: netip.MustParseAddr(loneIP)})
+			l.run(time.Second)
+			l.set()
+		}, []string{"13.5s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLone(t)
+			tt.is(l)
+			l.run(30 * time.Second)
+			l.ran(t, tt.want...)
+			if s := l.n.Status(l.now).Instances[0].State; s != Master {
+				t.Errorf("it is in %s", s)
+			}
+		})
+	}
+}
+
+// announcedOften is a burst of announcements, back to back.
+func (l *lone) announcedOften() {
+	for range 5 {
+		l.announced()
+	}
 }
 
 // ran compares when the hooks were run again.
