@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -245,6 +246,50 @@ func TestDeferredRunOfHooksIsKept(t *testing.T) {
 	}
 }
 
+// The process that goes on knows what a contention is made of, and how often the hooks have run for some.
+func TestContentionsOverAnExchange(t *testing.T) {
+	tests := []struct {
+		name string
+		is   func(*testing.T, *lone)
+		want []string
+	}{
+		{"one announcement", func(t *testing.T, l *lone) {
+			l.announced()
+			l.run(time.Second)
+			l.exchange(t)
+		}, nil},
+		{"a burst", func(t *testing.T, l *lone) {
+			l.announcedOften()
+			l.run(time.Second)
+			l.exchange(t)
+		}, []string{"13s"}},
+		{"an advert", func(t *testing.T, l *lone) {
+			l.advertised()
+			l.run(time.Second)
+			l.exchange(t)
+		}, []string{"13s"}},
+		{"a run that is due later", func(t *testing.T, l *lone) {
+			for range 4 {
+				l.advertised()
+				l.run(4 * time.Second)
+			}
+			l.exchange(t)
+			for range 4 {
+				l.advertised()
+				l.run(4 * time.Second)
+			}
+		}, []string{"13s", "23s", "43s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLone(t)
+			tt.is(t, l)
+			l.run(30 * time.Second)
+			l.ran(t, tt.want...)
+		})
+	}
+}
+
 // announcedOften is a burst of announcements, back to back.
 func (l *lone) announcedOften() {
 	for range 5 {
@@ -262,6 +307,26 @@ func (l *lone) ran(t *testing.T, want ...string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the hooks ran again at (-want +got):\n%s", diff)
 	}
+}
+
+// exchange has another process go on.
+func (l *lone) exchange(t *testing.T) {
+	t.Helper()
+	if why := l.n.Unrest(l.now); why != "" {
+		t.Fatal(why)
+	}
+	text, err := json.Marshal(l.n.Seal(l.now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s Sealed
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	if l.n, _, err = Restore(&s, l.now); err != nil {
+		t.Fatal(err)
+	}
+	l.set()
 }
 
 // Where adverts are signed, where one came from counts once it is accepted: of a linger it may be all that is waited for. What anybody can

@@ -130,6 +130,8 @@ func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, de
 	i.mute = mute{why: s.Mute, at: s.MuteAt}
 	i.repair = repair{losses: s.Losses, until: s.YieldUntil}
 	i.unproven, i.lastChange, i.letGo, i.calm, i.contention = s.Unproven, s.LastChange, s.LetGo, s.Calm, s.Contention
+	i.stirred = stir{s.Stirred.Since, s.Stirred.Adverts, s.Stirred.IP, s.Stirred.Times}
+	i.reruns = reruns{s.Reruns.At, s.Reruns.Last, s.Reruns.Gap}
 	if len(i.members) != len(s.Members) {
 		return errMismatch
 	}

@@ -86,6 +86,8 @@ type (
 		LetGo      LetGo     `json:",omitzero"`
 		Calm       time.Time `json:",omitzero"`
 		Contention *Contention
+		Stirred    SealedStir
+		Reruns     SealedReruns
 		Members    []SealedMember
 	}
 	// SealedAnnouncer is where an instance's announcements are.
@@ -99,6 +101,19 @@ type (
 		Answer  time.Time `json:",omitzero"`
 		Answers int
 		Hushed  time.Time `json:",omitzero"`
+	}
+	// SealedStir is the evidence of a second master since it was calm last.
+	SealedStir struct {
+		Since   time.Time `json:",omitzero"`
+		Adverts bool
+		IP      netip.Addr `json:",omitzero"`
+		Times   int
+	}
+	// SealedReruns are the runs of a master's hooks that contentions bring.
+	SealedReruns struct {
+		At   time.Time `json:",omitzero"`
+		Last time.Time `json:",omitzero"`
+		Gap  time.Duration
 	}
 	// SealedFailure is an address that could not be set.
 	SealedFailure struct {
@@ -261,7 +276,8 @@ func (i *instance) seal(now time.Time) SealedInstance {
 		Advertised: i.advertised, Patience: i.formerDead, Holding: i.holding, Failure: SealedFailure{i.failure.why, i.failure.retry, i.failure.gap},
 		Announcer: SealedAnnouncer{a.began, a.round, a.next, slices.Clone(a.queue), a.emitted, a.silent, a.answer, a.answers, a.hushed},
 		Wary:      i.wary.on, Peerless: i.wary.peerless, Mute: i.mute.why, MuteAt: i.mute.at,
-		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, LetGo: i.letGo, Calm: earliest(i.calm, i.reruns.at),
+		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, LetGo: i.letGo, Calm: i.calm,
+		Stirred: SealedStir{i.stirred.since, i.stirred.adverts, i.stirred.ip, i.stirred.times}, Reruns: SealedReruns{i.reruns.at, i.reruns.last, i.reruns.gap},
 	}
 	if i.contention != nil {
 		s.Contention = new(*i.contention)
