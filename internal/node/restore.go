@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -143,8 +144,11 @@ func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, de
 	return nil
 }
 
+// fits says whether an address is of the member's family, or none.
+func (m *member) fits(ip netip.Addr) bool { return !ip.IsValid() || vrrp.FamilyOf(ip) == m.family }
+
 func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf time.Duration) error {
-	if m.family != s.Family || s.Source.IsValid() && vrrp.FamilyOf(s.Source) != m.family {
+	if m.family != s.Family || !m.fits(s.Source) || !m.fits(s.Known) {
 		return errMismatch
 	}
 	m.outlets = nil
@@ -162,7 +166,7 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 		return err
 	}
 	m.alone, m.source, m.counters, m.news = s.Alone, s.Source, s.Counters, allowance{s.NewsFrom, s.NewsLeft}
-	n.recallKnown(m)
+	m.known, m.listed = s.Known, s.Listed
 	m.refusals.restore(s.Refusals)
 	m.notices.restore(s.Notices)
 	for _, x := range s.Senders {

@@ -125,6 +125,8 @@ type (
 	SealedMember struct {
 		Family   vrrp.Family
 		Source   netip.Addr `json:",omitzero"`
+		Known    netip.Addr `json:",omitzero"` // by which the peers know the host
+		Listed   bool       // and whether it was among them
 		Alone    bool
 		Awaited  []string // names
 		Floors   vrrp.Floors
@@ -290,7 +292,7 @@ func (i *instance) seal(now time.Time) SealedInstance {
 
 func (m *member) seal(now time.Time) SealedMember {
 	s := SealedMember{
-		Family: m.family, Source: m.source, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(now), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
+		Family: m.family, Source: m.source, Known: m.known, Listed: m.listed, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(now), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
 	}
 	for _, o := range m.outlets {

@@ -134,20 +134,6 @@ func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
 	}
 }
 
-// recallKnown works out anew by which address the peers know this host. An own one among them that is missing is nowhere else in a sealed
-// state: adverts neither come from it nor go to it.
-func (n *Node) recallKnown(m *member) {
-	m.known = m.source
-	for ip := range n.listed(m) {
-		switch l := n.links[m.of.cfg.Interface]; {
-		case ip == m.known:
-			m.listed = true
-		case !m.known.IsValid() && m.isOther(ip, l) && !slices.ContainsFunc(m.outlets, func(o *outlet) bool { return o.to == ip }):
-			m.known, m.listed = ip, true
-		}
-	}
-}
-
 // lacksSource says that the interface has no address that adverts could come from.
 func (n *Node) lacksSource(m *member, ifName string) string {
 	if s := m.of.cfg.sourceOf(m.family); s.IsValid() {
