@@ -116,6 +116,12 @@ func common(a, b netip.Addr) int {
 	return 0
 }
 
+// chooses says whether nothing but the peers and the interface say where the adverts come from.
+func (m *member) chooses(l *Link) bool {
+	_, virtual := m.virtualSource(l)
+	return m.of.cfg.unicast() && !m.of.cfg.sourceOf(m.family).IsValid() && !virtual
+}
+
 // tookSource takes note of the address that the adverts come from now. One that stands in for another, of which nobody can tell whether
 // the peers know it, is told of.
 func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
@@ -123,7 +129,7 @@ func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
 	for ip := range n.listed(m) {
 		listed = listed || ip == s
 	}
-	chosen := m.of.cfg.unicast() && !m.of.cfg.sourceOf(m.family).IsValid()
+	chosen := m.chooses(l)
 	switch {
 	case !s.IsValid():
 	case listed || !chosen || m.listed || !m.known.IsValid() || l.owns(m.known):
