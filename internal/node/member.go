@@ -109,6 +109,9 @@ func (n *Node) send(now time.Time, m *member, a vrrp.Send) {
 		return
 	}
 	m.remember(now, a.Advert)
+	if !m.known.IsValid() { // else another one stands in for it
+		m.known = m.source
+	}
 	m.of.advertised, m.of.formerDead = now, 0
 	n.renewWith(now, m)
 	for _, o := range m.outlets {

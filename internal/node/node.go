@@ -199,6 +199,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	}
 	m.accepts(ev.Received)
 	m.heard(now, ev.From, ev.Advert.Priority)
+	n.cameTo(now, m, ev.To)
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)
 		n.newcomerHears(now, m, ev)

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // Peers know a host by the address that its adverts come from, and refuse another one. Which addresses an interface has, and in what order,
-// is for everybody on an IPv6 link to change: a router advertisement gives all hosts one more, and the kernel lists that first. So what
-// was the source stays it as long as the interface has it, and is it again when it comes back.
+// is for everybody on an IPv6 link to change: a router advertisement gives all hosts one more, and the kernel lists that first. So where
+// the configuration does not say it, the address by which the peers know this host stays the source as long as the interface has it, and is
+// it again when it comes back. What a booting host has first need not be that address: one that adverts left from is, or came to.
 
 // sitePrefix is what addresses of one link have in common, in bits, as far as SLAAC makes them.
 const sitePrefix = 64
@@ -40,7 +42,7 @@ func (n *Node) sourceOn(m *member, l *Link) netip.Addr {
 	}
 	fit := n.fitting(m, l)
 	for _, s := range []netip.Addr{m.known, m.source} {
-		if slices.Contains(fit, s) {
+		if m.known.IsValid() && slices.Contains(fit, s) {
 			return s
 		}
 	}
@@ -71,15 +73,13 @@ func (n *Node) missesOwnPeer(m *member) bool {
 func (n *Node) fitting(m *member, l *Link) (fit []netip.Addr) {
 	afar := false
 	for ip := range n.listed(m) {
-		afar = m.family == vrrp.IPv6 && !ip.IsLinkLocalUnicast()
+		afar = !ip.IsLinkLocalUnicast()
 		break
 	}
 	first := l.source(m.family)
-	if first.IsValid() && !afar {
-		fit = []netip.Addr{first}
-	}
-	for _, ip := range l.Own {
-		if vrrp.FamilyOf(ip) == m.family && ip != first && (m.family == vrrp.IPv4 || ip.IsLinkLocalUnicast() != afar) {
+	for _, ip := range append([]netip.Addr{first}, l.Own...) {
+		reaches := ip.IsLinkLocalUnicast() != afar || m.family == vrrp.IPv4 && !afar
+		if ip.IsValid() && vrrp.FamilyOf(ip) == m.family && reaches && !slices.Contains(fit, ip) {
 			fit = append(fit, ip)
 		}
 	}
@@ -129,14 +129,25 @@ func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
 	for ip := range n.listed(m) {
 		listed = listed || ip == s
 	}
-	chosen := m.chooses(l)
-	switch {
+	switch given := !m.chooses(l); {
 	case !s.IsValid():
-	case listed || !chosen || m.listed || !m.known.IsValid() || l.owns(m.known):
+	case listed, m.listed, given && m.of.cfg.unicast(), m.known.IsValid() && (given || l.owns(m.known)):
 		m.known, m.listed = s, listed
-	case s != m.source && !n.cfg.Shadow:
+	case m.known.IsValid() && s != m.source && !n.cfg.Shadow:
 		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("interface %q no longer has %s: the adverts come from %s now, which hosts that have the former among their peers refuse; "+
 			"if they do, give it back, or write source", l.Name, m.known, s)})
+	}
+}
+
+// cameTo takes note of where a peer's advert came to, if this host has sent none: that peer knows it by this address. Later it counts for
+// nothing: a signature does not cover it.
+func (n *Node) cameTo(now time.Time, m *member, to netip.Addr) {
+	l := n.links[m.of.cfg.Interface]
+	if to = to.Unmap().WithZone(""); m.known.IsValid() || l == nil || !m.chooses(&l.Link) || !slices.Contains(n.fitting(m, &l.Link), to) {
+		return
+	}
+	if m.known = to; m.source != to {
+		n.aim(now, m)
 	}
 }
 
