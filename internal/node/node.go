@@ -264,6 +264,9 @@ func (n *Node) linkChanged(now time.Time, l Link) {
 				m.auth.Deaf(now, i.cfg.Auth)
 			}
 			n.aim(now, m)
+			if l.Up && m.chooses(&l) && n.missesOwnPeer(m) && !n.sourceOn(m, &l).IsValid() {
+				n.lookUp(now, i) // it may have another one, to which its name leads already; see bareGrace
+			}
 		}
 		remade := i.remade(old, &l)
 		if remade && !n.cleansUp() { // else what was on the old one is gone

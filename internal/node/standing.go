@@ -169,9 +169,6 @@ func (n *Node) assessLink(now time.Time, i *instance, s *standing) {
 	assessSwallowers(i, &l.Link, s)
 	for _, m := range i.members {
 		if !n.sourceOn(m, &l.Link).IsValid() {
-			if n.missesOwnPeer(m) {
-				n.lookUp(now, i) // it may have another one: its name leads there, or will
-			}
 			if until := l.bare.Add(i.bareGrace()); i.state.takesPart() && now.Before(until) {
 				i.linkReady = until
 				continue
