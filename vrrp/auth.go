@@ -140,7 +140,7 @@ func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source ne
 
 // next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back by two windows
 // or less may have been within the window of the others' all the time, ahead of them and then behind them: they remember what was sent
-// before, and refuse what comes before that. One that was set back further is followed: the others never believed it, or begin anew (replays).
+// before, and do not believe what comes before that. One that was set back further is followed: the others never believed it, or begin anew.
 func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 	clock := SequenceAt(now)
 	if clock.After(a.sent) || !a.sent.within(2*cfg.Window, now) {
@@ -152,7 +152,7 @@ func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 // Proof is what Verify found out about an advert that it accepted.
 type Proof struct {
 	Signed bool
-	// Early says that by its sender's clock it may have been sent before this host listened; see Early.
+	// Early says that by its sender's clock it may have been sent before this host listened, or heard before its clock was set back; see Early.
 	Early bool
 	Mark  Mark
 }

@@ -167,7 +167,7 @@ type (
 		Advert Advert
 		From   netip.Addr
 	}
-	// Early is an advert that its sender may have sent before this host listened, so that somebody may have caught it and play it
+	// Early is an advert that its sender may have sent before this host listened or a clock was set, so that somebody may have caught it and play it
 	// now (NewAuthenticator). It counts where it makes the router quieter: a backup waits for a master whom it would not
 	// preempt, a master at priority 1 gives way to who is better, and a leaving one is relieved. It ends no wait: its priority 0
 	// and its short interval are nothing, nor does it end a handover that is under way, or a healthy master.

@@ -25,7 +25,7 @@ const (
 // living master whose clock is behind, and a host that refused to hear that one would become a second master. So what a
 // sender's clock says was sent before is neither refused nor believed: it is early (Proof), and Early lets it make this host
 // quieter: it waits, or gives way while it is unhealthy or leaves, as it does for a forged ARP announcement too, which nobody signs; it
-// never takes over, and a healthy master stays. How long is bounded: nothing counts twice, and what is older than the window is
+// never takes over, and a healthy master stays. How long is bounded: nothing counts twice (but see weigh), and what is older than the window is
 // refused; so whoever replays what a dead master sent holds up a host that was just started by a window, by what that master's clock
 // was ahead, and by one Master_Down_Interval at most. A clock that is behind by less than the window is believed as soon as it has passed the
 // start. keepalived 2.4 believes the first advert of each sender after its start, whatever it says, once; on the wire it is all
@@ -48,7 +48,7 @@ type Mark struct {
 	Key      uint8      `json:"key"`
 	Own      bool       `json:"own,omitempty"` // it was this host's; see Sign
 	Set      bool       `json:"set,omitempty"` // this host's clock was set back since it was heard
-	// Beside is what is refused beside Sequence, as it does not cover that (replays); 0: nothing. See follow.
+	// Beside is what is not believed beside Sequence, as that does not cover it (weigh); 0: nothing. See follow.
 	Beside Sequence `json:"beside,omitempty"`
 }
 
@@ -66,14 +66,12 @@ type record struct {
 	newest Mark     // not early or early: what comes after it has not been heard yet; Sequence 0: nothing was
 	mark   Mark     // the newest that was not early; zero: there is none
 	floor  Sequence // what must be passed to be believed; 0: nothing
+	past   bool     // newest lay outside the window when something older came: it refuses nothing any more; see weigh
 }
 
-// replays says whether s comes from the time before another advert of its sender, and is refused once that was heard, whatever this
-// host's clock shows by then. A sender whose clock is set back by two windows or less goes on after what it sent (next), so nothing of that
-// time is new. One that is set back further follows its clock: that begins anew, and a time that comes twice may be played again; but
-// nobody is refused for more than two windows.
-func (s Sequence) replays(other Sequence, window time.Duration) bool {
-	return other != 0 && !s.After(other) && s.near(other, 2*window)
+// before says whether s is not newer than another one, by that much at most.
+func (s Sequence) before(other Sequence, most time.Duration) bool {
+	return other != 0 && !s.After(other) && s.near(other, most)
 }
 
 // stands says whether s is the next advert of the same time after the newest that its sender was believed, where that time lies too far in the
@@ -86,18 +84,36 @@ func (a *Authenticator) stands(cfg *Auth, now time.Time, sender netip.Addr, s Se
 
 // weigh refuses what is not newer than what its sender sent before, and says of the rest whether it is early. A floor that lies outside
 // the window is forgotten: what is older is stale, and in the future it was before this host's clock was set back.
+//
+// What was heard lies there, too, where the sender's clock was set back with this host's. Of what comes before it, by two windows at most,
+// nothing is believed, whatever this host's clock shows by then. But it may be new: keepalived goes on after what it sent for one window only
+// (next), and whoever lost that not at all. So it is early, and leaves no trace: neither has somebody who plays what he caught of a later time
+// anything refused that a living sender goes on with, nor has what is early by the floor as well, up to three windows before, anything
+// forgotten. Played again it holds up a host until a window after the newest of what was heard, as different ones would that somebody caught.
+// A sender who is set back by more than two windows begins anew, and a time that comes twice may be played again.
 func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err error) {
 	passed := func(s Sequence) bool { return s == 0 || !s.within(cfg.Window, now) || m.Sequence.After(s) }
 	r, known := a.senders[m.Sender]
 	if !known {
 		r.floor = a.floor
 	}
-	if m.Sequence.replays(r.newest.Sequence, cfg.Window) || m.Sequence.replays(r.newest.Beside, cfg.Window) {
+	before := m.Sequence.before(r.newest.Sequence, 2*cfg.Window)
+	switch {
+	case before && !r.past && r.newest.Sequence.within(cfg.Window, now):
 		return false, ErrAuthReplay
+	case before || m.Sequence.before(r.newest.Beside, 2*cfg.Window):
+		r.past = r.past || before
+		a.keep(m.Sender, r)
+		return true, nil
 	}
 	early = !passed(r.floor) || !passed(a.admitted(m.Key, r.mark))
-	m = m.follow(r.newest, early, cfg.Window)
-	r.newest = m
+	if early && m.Sequence.before(r.newest.Sequence, 3*cfg.Window) {
+		r.past = true // it has nothing forgotten
+		a.keep(m.Sender, r)
+		return true, nil
+	}
+	m = m.follow(r.newest, cfg.Window)
+	r.newest, r.past = m, false
 	if !early {
 		r.mark, r.floor = m, 0
 	}
@@ -106,9 +122,8 @@ func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err
 }
 
 // follow returns a mark that comes after another one of its sender. Where the sender's clock went on by more than two windows, perhaps for a
-// moment only, the newest of before that is refused on. Where it was set back by more, what it sent until then is forgotten; but an early
-// advert may be an old one, which somebody plays to have that, so where it is a window more at most, nothing counts for two windows.
-func (m Mark) follow(last Mark, early bool, window time.Duration) Mark {
+// moment only, the newest of before that is not believed again. Where it was set back by more, what it sent until then is forgotten.
+func (m Mark) follow(last Mark, window time.Duration) Mark {
 	newer := m.Sequence.After(last.Sequence)
 	switch {
 	case last.Sequence == 0:
@@ -116,8 +131,6 @@ func (m Mark) follow(last Mark, early bool, window time.Duration) Mark {
 		m.Beside = last.Beside
 	case newer:
 		m.Beside = last.Sequence
-	case early && m.Sequence.near(last.Sequence, 3*window):
-		m.Beside = m.Sequence.add(2 * window)
 	}
 	return m
 }
@@ -126,7 +139,7 @@ func (m Mark) follow(last Mark, early bool, window time.Duration) Mark {
 // longer known for our own when somebody plays it, and it has a key of ours.
 func (a *Authenticator) sign(cfg *Auth, m Mark) {
 	m.Own = true
-	m = m.follow(a.senders[m.Sender].newest, false, cfg.Window)
+	m = m.follow(a.senders[m.Sender].newest, cfg.Window)
 	a.sent = m.Sequence
 	a.keep(m.Sender, record{newest: m, mark: m})
 }
@@ -229,6 +242,7 @@ type Floor struct {
 	Sequence Sequence `json:",omitzero"` // 0: what its mark says, if there is one
 	Newest   Sequence `json:",omitzero"` // the newest advert of the sender, if that was early,
 	Beside   Sequence `json:",omitzero"` // and its Mark.Beside
+	Past     bool     `json:",omitzero"` // the newest, early or not, refuses nothing any more
 }
 
 // Floors returns what Memory leaves out, since whoever begins to hear anew has higher ones, and hears anew. A process that goes on where
@@ -245,7 +259,7 @@ func (a *Authenticator) Floors(now time.Time) Floors {
 		if r.newest.Sequence != r.mark.Sequence {
 			f.Newest, f.Beside = r.newest.Sequence, r.newest.Beside
 		}
-		if unknown || f.Sequence != 0 || f.Newest != 0 {
+		if f.Past = r.past; unknown || f.Sequence != 0 || f.Newest != 0 || f.Past {
 			floors.Senders = append(floors.Senders, f)
 		}
 	}
@@ -266,6 +280,7 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors Floors) {
 		if unknown || f.Newest != 0 {
 			r.newest = Mark{Sender: f.Sender, Sequence: f.Newest, Heard: now.Round(0), Beside: f.Beside}
 		}
+		r.past = f.Past
 		a.keep(f.Sender, r)
 	}
 }

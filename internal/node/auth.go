@@ -132,7 +132,7 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 	case proof.Early:
 		m.counters.Signed++
 		m.notice(n, now, from, noticeEarly, func() string {
-			why := fmt.Sprintf("it was sent %s ago, before this host listened: that clock is behind", (-proof.Mark.Ahead()).Round(time.Millisecond))
+			why := fmt.Sprintf("it was sent %s ago, before this host listened or a clock was set: that clock is behind", (-proof.Mark.Ahead()).Round(time.Millisecond))
 			if ahead := proof.Mark.Ahead(); ahead > 0 {
 				why = fmt.Sprintf("it comes from %s ahead: that clock or this host's was set", ahead.Round(time.Millisecond))
 			}

@@ -117,7 +117,7 @@ func TestBeforeTheStart(t *testing.T) {
 			holds       bool
 			warned      string
 		}{
-			{0, -4 * time.Second, 0, false, "early from 10.0.0.2 (02:00:00:00:00:02), accepted all the same: by its clock it was sent 4s ago, before this host listened: that clock is behind " +
+			{0, -4 * time.Second, 0, false, "early from 10.0.0.2 (02:00:00:00:00:02), accepted all the same: by its clock it was sent 4s ago, before this host listened or a clock was set: that clock is behind " +
 				"(set both by NTP), or somebody caught it and plays it again; until that clock has passed the start it can make this host wait, or give way while it is unhealthy or leaves, and never take over"},
 			{0, -3 * time.Second, 1, false, ""},
 			{time.Second, -2 * time.Second, 150, true, ""},

@@ -8,9 +8,9 @@ import (
 
 // What is promised of clocks where hosts sign. As long as no two are further apart than the window, less what is on its way, each may be
 // set whenever anybody likes, and nobody notices; but to a host whose own clock was set the others' are new, as at its start. One whose
-// clock is further off hears nobody, and nobody hears it; two windows after it is right all is as it was. What was heard is refused as
-// ever, whatever clock is set, but for what was signed more than two windows before something newer: there a time comes twice, and may be
-// played again, unless nothing was signed between them.
+// clock is further off hears nobody, and nobody hears it; two windows after it is right, and by what it may be behind, all is as it was. What
+// was heard is refused as ever, whatever clock is set, or early where the newest of it lies outside the window then; but for what was signed
+// more than two windows before something newer: there a time comes twice, and may be played again, unless nothing was signed between them.
 
 // adjust sets a host's clock, so that it agrees with the others' as before: a step of NTP, or a person.
 func (s *scenario) adjust(d dice, h *Host) {
@@ -36,14 +36,15 @@ func (s *scenario) misset(d dice, h *Host) {
 	s.then(s.some(d), hard, func() { s.setRight(d, h) })
 }
 
-// setRight ends that. Adverts that were signed ahead of time, or that others signed, count for up to two windows.
+// setRight ends that. Adverts that were signed ahead of time, or that others signed, count for up to two windows, or until who
+// signed them has passed them; what a host that is behind sends is early meanwhile, and so has less forgotten.
 func (s *scenario) setRight(d dice, h *Host) {
 	if !s.plights[h].amiss {
 		return
 	}
 	s.plights[h].amiss = false
 	s.setWall(h, s.agreeing(d, h))
-	s.deafen(2 * s.keys.window)
+	s.deafen(2*s.keys.window + s.keys.ahead)
 }
 
 // agreeing draws how far ahead a host's clock may be to agree with all others' that are right.
@@ -73,6 +74,11 @@ func (s *scenario) setWall(h *Host, ahead time.Duration) {
 	x := s.plights[h]
 	x.sets = append(x.sets, h.clock.set)
 	h.SetWall(ahead)
+	for _, known := range []map[speaker]hearing{x.heard, x.saved} {
+		for who, heard := range known {
+			known[who] = heard.loosen(h.now(), s.keys.window)
+		}
+	}
 	s.relearns(h)
 }
 

@@ -16,6 +16,7 @@ type run struct {
 	believed uint64 // that it must have accepted,
 	early    uint64 // perhaps as early, which only this process knows, and one that goes on for it
 	perhaps  uint64 // and what it may have accepted
+	loose    bool   // since then its clock was set back so far that this lay outside the window: what is older may be early to it
 }
 
 // edge is what is not certain of two windows, since they are counted in whole seconds.
@@ -36,22 +37,34 @@ func (x hearing) with(seq uint64, certain, early bool, window time.Duration) hea
 		*n = r
 	case ahead > 2*window+edge:
 		return hearing{r, *n}
-	case ahead < -2*window-edge && certain:
+	case ahead < -2*window-edge && certain && (!early || ahead < -3*window-edge): // what is early has less forgotten
 		return hearing{newest: r}
 	case ahead.Abs() > 2*window-edge: // whether what it knew is forgotten is not known
-		return hearing{newest: run{perhaps: max(n.perhaps, seq)}}
+		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}}
 	default:
-		*n = run{max(n.believed, r.believed), max(n.early, r.early), max(n.perhaps, seq)}
+		loose := n.loose && (!certain || seq <= n.perhaps)
+		*n = run{max(n.believed, r.believed), max(n.early, r.early), max(n.perhaps, seq), loose}
 	}
+	return x
+}
+
+// loosen takes note that the host's clock was set, to an instant.
+func (x hearing) loosen(now time.Time, window time.Duration) hearing {
+	x.newest.loose = x.newest.loose || signedAt(x.newest.perhaps).Sub(now) > window-edge
 	return x
 }
 
 // refuses says whether an advert must be refused: it, or a newer one, was given.
 func (x hearing) refuses(seq uint64, window time.Duration) bool {
-	return x.newest.refuses(seq, window) || x.before.refuses(seq, window)
+	return x.newest.covers(seq, window) && !x.newest.loose
 }
 
-func (r run) refuses(seq uint64, window time.Duration) bool {
+// doubts says whether it must be early, if it is not refused.
+func (x hearing) doubts(seq uint64, window time.Duration) bool {
+	return x.newest.covers(seq, window) || x.before.covers(seq, window)
+}
+
+func (r run) covers(seq uint64, window time.Duration) bool {
 	return seq <= max(r.believed, r.early) && signedAt(r.perhaps).Sub(signedAt(seq)) < 2*window-edge
 }
 
@@ -82,19 +95,23 @@ func TestHearing(t *testing.T) {
 		name   string
 		given  []given
 		anew   bool
-		played map[uint64]bool // which seconds must be refused
+		set    uint64          // the second that the host's clock is set to; 0: it is not
+		played map[uint64]bool // which seconds must be refused, or early where the clock was set or something of a later time was given
 	}{
-		{"nothing", nil, false, map[uint64]bool{10: false}},
-		{"one after the other", sure(100, 101), false, map[uint64]bool{94: true, 100: true, 101: true, 102: false, 92: false}},
-		{"what was early, and is known", []given{{100, true, false}, {101, true, true}}, false, map[uint64]bool{101: true}},
-		{"what was early, and is not known any more", []given{{100, true, false}, {101, true, true}}, true, map[uint64]bool{100: true, 101: false}},
-		{"the newest may have been refused", []given{{100, true, false}, {107, false, false}}, false, map[uint64]bool{98: false, 100: true, 107: false}},
-		{"a jump ahead", sure(100, 160), false, map[uint64]bool{100: true, 101: false, 160: true}},
-		{"a jump ahead, and back", sure(100, 160, 101), false, map[uint64]bool{100: true, 101: true, 160: false}},
-		{"a jump ahead that may have been refused", []given{{100, true, false}, {160, false, false}}, false, map[uint64]bool{100: true, 160: false}},
-		{"a jump back that may have been refused", []given{{160, true, false}, {100, false, false}}, false, map[uint64]bool{100: false, 160: false}},
-		{"a jump of about two windows", sure(100, 110), false, map[uint64]bool{100: false, 110: false}},
-		{"and on from there", sure(100, 110, 111), false, map[uint64]bool{100: false, 105: true, 111: true}},
+		{"nothing", nil, false, 0, map[uint64]bool{10: false}},
+		{"one after the other", sure(100, 101), false, 0, map[uint64]bool{94: true, 100: true, 101: true, 102: false, 92: false}},
+		{"what was early, and is known", []given{{100, true, false}, {101, true, true}}, false, 0, map[uint64]bool{101: true}},
+		{"what was early, and is not known any more", []given{{100, true, false}, {101, true, true}}, true, 0, map[uint64]bool{100: true, 101: false}},
+		{"the newest may have been refused", []given{{100, true, false}, {107, false, false}}, false, 0, map[uint64]bool{98: false, 100: true, 107: false}},
+		{"a jump ahead", sure(100, 160), false, 0, map[uint64]bool{100: true, 101: false, 160: true}},
+		{"a jump ahead, and back", sure(100, 160, 101), false, 0, map[uint64]bool{100: true, 101: true, 160: false}},
+		{"a jump ahead that may have been refused", []given{{100, true, false}, {160, false, false}}, false, 0, map[uint64]bool{100: true, 160: false}},
+		{"a jump back that may have been refused", []given{{160, true, false}, {100, false, false}}, false, 0, map[uint64]bool{100: false, 160: false}},
+		{"a jump of about two windows", sure(100, 110), false, 0, map[uint64]bool{100: false, 110: false}},
+		{"a jump back to what is early", []given{{115, true, false}, {102, true, true}}, false, 0, map[uint64]bool{102: false, 115: false}},
+		{"a clock that is set, but not far enough", sure(100, 101), false, 98, map[uint64]bool{100: true, 101: true, 102: false}},
+		{"a clock that is set so that it lies outside the window", sure(100, 101), false, 94, map[uint64]bool{100: true, 101: true, 102: false}},
+		{"and on from there", sure(100, 110, 111), false, 0, map[uint64]bool{100: false, 105: true, 111: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := recollection{heard: map[speaker]hearing{}}
@@ -104,8 +121,16 @@ func TestHearing(t *testing.T) {
 			if tt.anew {
 				x.unlearn()
 			}
+			h := x.heard[speaker{}]
+			if tt.set != 0 {
+				h = h.loosen(signedAt(at(tt.set)), window)
+			}
 			for second, want := range tt.played {
-				if got := x.heard[speaker{}].refuses(at(second), window); got != want {
+				if got := h.doubts(at(second), window); got != want {
+					t.Errorf("second %d must not be believed: %t, want %t", second, got, want)
+				}
+				want = want && h.newest.covers(at(second), window) && (tt.set == 0 || tt.set > 97)
+				if got := h.refuses(at(second), window); got != want {
 					t.Errorf("second %d must be refused: %t, want %t", second, got, want)
 				}
 			}

@@ -185,7 +185,8 @@ func (s *scenario) greet(h *Host) {
 }
 
 // playAgain plays one advert, of those that were sent before the host listened or of all. One that it was given, or a newer one of its
-// sender, must do nothing. An old one that it was not given may make it quieter.
+// sender, must do nothing. An old one that it was not given may make it quieter, and so may one that is older than what it was given and
+// lay outside the window once its clock was set back: a living sender whose clock was set, too, may be there.
 func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	x := s.plights[h]
 	of := s.keys.caught
@@ -205,7 +206,7 @@ func (s *scenario) playAgain(d dice, h *Host, old bool) {
 	case c.by == h, x.heard[key].refuses(sequence(c.Payload), s.keys.window):
 		s.keys.count.played++
 		h.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
-	case s.isOld(h, c):
+	case s.isOld(h, c), x.heard[key].doubts(sequence(c.Payload), s.keys.window):
 		s.keys.count.old++
 		s.p.disturbed()
 		h.Replay(c.Interface, c.Payload, c.Source, c.Destination)
