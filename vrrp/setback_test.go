@@ -166,7 +166,7 @@ func TestSetBackTogether(t *testing.T) {
 					if took <= tt.early {
 						want = "early"
 					}
-					for _, old := range []time.Duration{-3 * s, 0, 4 * s, 5 * s} { // none of it before the start of what follows, by more than the floor
+					for _, old := range []time.Duration{-3 * s, 0, 4 * s, 5 * s} { // when that was sent, from now on
 						if caught := now + old + tt.ahead; plays && took > 0 && want == "early" && caught <= heard+tt.ahead {
 							if got := became(t, &a, clock.Add(now), at(caught)); got == "believed" {
 								t.Errorf("%+v: what somebody plays of %s is %s after %s", tt, old, got, took)
