@@ -19,6 +19,8 @@ type writers struct {
 	uids []uint32 // beside 0
 	// danger says what would happen, as in "FILE is unsafe to run"; others who is none of them.
 	danger, others string
+	// sticky says that a directory with a sticky bit will do for what one of them has in it: that nobody else can rename or remove.
+	sticky bool
 }
 
 // writersOf are those who may replace a command's program.
@@ -34,9 +36,10 @@ func OnlyRoot(path string) error {
 	return checkAbsolute(path, writers{danger: "trust", others: "not to root"})
 }
 
-// OnlyUsers is OnlyRoot with users who may do so too, whom others, as in "who is neither root nor ..." tells apart from the rest.
+// OnlyUsers is OnlyRoot with users who may do so too, whom others, as in "who is neither root nor ..." tells apart from the rest. It is
+// for a file that is there: what one of them has in a sticky directory, as on a Secret volume of Kubernetes, nobody else can replace.
 func OnlyUsers(path string, users []uint32, others string) error {
-	return checkAbsolute(path, writers{uids: users, danger: "trust", others: others})
+	return checkAbsolute(path, writers{uids: users, danger: "trust", others: others, sticky: true})
 }
 
 func checkAbsolute(path string, w writers) error {
@@ -49,7 +52,7 @@ func checkAbsolute(path string, w writers) error {
 
 // checkPermissions refuses a path that somebody else than its writers may replace: every directory on the way, through
 // every symbolic link, and the file itself must belong to one of them and be writable by nobody else. A sticky bit does
-// not save a world-writable directory: anyone may create what is missing.
+// not save a world-writable directory, unless w.sticky: anyone may create what is missing.
 func checkPermissions(path string, w writers) error {
 	todo := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	at := "/"
@@ -72,6 +75,9 @@ func checkPermissions(path string, w writers) error {
 		}
 		if links++; links > maxLinks {
 			return fmt.Errorf("check who may write %s: %w", path, syscall.ELOOP)
+		}
+		if err := checkLink(path, at, info, w); err != nil {
+			return err
 		}
 		target, err := os.Readlink(at)
 		if err != nil {
@@ -98,9 +104,11 @@ func checkComponent(path, at string, w writers) error {
 	}
 	mode := stat.Mode & 0o7777
 	switch {
-	case stat.Uid != 0 && !slices.Contains(w.uids, stat.Uid):
+	case !w.have(stat):
 		return fmt.Errorf("%s is unsafe to %s: %s (mode %04o) belongs to %s, %s; chown root %s",
 			path, w.danger, at, mode, userName(stat.Uid), w.others, at)
+	case w.sticky && isSticky(info):
+		return nil // whose is what stands in it is judged next
 	case mode&syscall.S_ISVTX != 0 && mode&0o002 != 0:
 		return fmt.Errorf("%s is unsafe to %s: everybody may write to %s (mode %04o); keep it where only root can write, such as /etc/understudy",
 			path, w.danger, at, mode)
@@ -114,3 +122,23 @@ func checkComponent(path, at string, w writers) error {
 	}
 	return nil
 }
+
+// checkLink judges a symbolic link: it has no mode, and only in a sticky directory it matters whose it is.
+func checkLink(path, at string, info fs.FileInfo, w writers) error {
+	parent, err := os.Lstat(filepath.Dir(at))
+	if err != nil {
+		return fmt.Errorf("check who may write %s: %w", path, err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); isSticky(parent) && ok && !w.have(stat) {
+		return fmt.Errorf("%s is unsafe to %s: %s, a link in a directory that others may write to, belongs to %s, %s; chown -h root %s",
+			path, w.danger, at, userName(stat.Uid), w.others, at)
+	}
+	return nil
+}
+
+// have says whether root or one of the others owns something.
+func (w writers) have(stat *syscall.Stat_t) bool {
+	return stat.Uid == 0 || slices.Contains(w.uids, stat.Uid)
+}
+
+func isSticky(info fs.FileInfo) bool { return info.IsDir() && info.Mode()&fs.ModeSticky != 0 }

@@ -158,7 +158,8 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// TestWhoMayReplaceASecret: what is on the way to it is judged as it is of a hook, on the host that runs it.
+// TestWhoMayReplaceASecret: what is on the way to it is judged as it is of a hook, but that what stands in a sticky directory is there,
+// and whose it is counts. It is so on the host that runs it.
 func TestWhoMayReplaceASecret(t *testing.T) {
 	const stranger = 4711
 	move := func(dir, to string) error {
@@ -175,8 +176,20 @@ func TestWhoMayReplaceASecret(t *testing.T) {
 			"DIR/web.key is unsafe to trust: everybody may write to DIR (mode 0777); chmod go-w DIR"},
 		{"a directory that its group may write", func(dir string) error { return chmod(dir, "", 0o775) },
 			"may write to DIR (mode 0775); chmod g-w DIR"},
-		{"a sticky one", func(dir string) error { return chmod(dir, "", 0o777|os.ModeSticky) },
-			"DIR/web.key is unsafe to trust: everybody may write to DIR (mode 1777); keep it where only root can write, such as /etc/understudy"},
+		{"a sticky one", func(dir string) error { return chmod(dir, "", 0o777|os.ModeSticky) }, ""},
+		{"another user's directory in a sticky one", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "v1"), link(dir, "v1/web.key"), os.Chown(filepath.Join(dir, "v1"), stranger, -1))
+		}, "DIR/web.key is unsafe to trust: DIR/v1 (mode 0755) belongs to uid 4711, who is neither root nor the daemon's user; chown root DIR/v1"},
+		{"another user's link in a sticky one", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "v1"), link(dir, "v1/web.key"), os.Lchown(filepath.Join(dir, "web.key"), stranger, -1))
+		}, "DIR/web.key is unsafe to trust: DIR/web.key, a link in a directory that others may write to, belongs to uid 4711, " +
+			"who is neither root nor the daemon's user; chown -h root DIR/web.key"},
+		{"another user's sticky directory", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), os.Chown(dir, stranger, -1))
+		}, "(mode 1777) belongs to uid 4711, who is neither root nor the daemon's user; chown root DIR"},
+		{"a loose directory in a sticky one", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "v1"), chmod(dir, "v1", 0o777), link(dir, "v1/web.key"))
+		}, "DIR/web.key is unsafe to trust: everybody may write to DIR/v1 (mode 0777); chmod go-w DIR/v1"},
 		{"another user's directory", func(dir string) error { return os.Chown(dir, stranger, -1) },
 			"(mode 0755) belongs to uid 4711, who is neither root nor the daemon's user; chown root DIR"},
 		{"a link into an unsafe directory", func(dir string) error {
@@ -188,6 +201,9 @@ func TestWhoMayReplaceASecret(t *testing.T) {
 		}, "DIR/web.key is unsafe to trust: everybody may write to DIR/loose (mode 0757); chmod o-w DIR/loose"},
 		{"links as a volume has them", func(dir string) error {
 			return errors.Join(move(dir, "v1"), os.Symlink("v1", filepath.Join(dir, "..data")), link(dir, "..data/web.key"))
+		}, ""},
+		{"a Secret volume of Kubernetes", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "..2026"), os.Symlink("..2026", filepath.Join(dir, "..data")), link(dir, "..data/web.key"))
 		}, ""},
 	}
 	for _, tt := range tests {
