@@ -72,20 +72,20 @@ func TestValidateOfThisHost(t *testing.T) {
 }
 
 // TestRedirectsAreRemarked: a host that lets ICMP redirects lead the adverts of a unicast IPv4 instance away can run it, and is told so by
-// validate, also with --here, and by status, with the lines that end it.
+// validate, also with --here and --strict, which do not fail for it, and by status, with the lines that end it.
 func TestRedirectsAreRemarked(t *testing.T) {
 	t.Parallel()
 	s := newSingle(t, 150)
 	instance := func(address, more string) {
 		s.write(fmt.Sprintf("instance \"web\" {\n  interface = \"eth0\"\n  vrid = 71\n  priority = 150\n  addresses = [%q]\n  %s\n}\n", address, more))
 	}
-	const remark = `forged ICMP redirects can lead its adverts away from the peers: put these lines into /etc/sysctl.d/60-understudy.conf and run ` +
-		`sysctl --system: net.ipv4.conf.all.accept_redirects = 0; net.ipv4.conf.eth0.accept_redirects = 0`
-	here := []string{"validate", s.conf, "--here", "--node", "lb1"}
+	const remark = `forged ICMP redirects can lead its adverts away from the peers: put two lines into /etc/sysctl.d/60-understudy.conf, ` +
+		`"net.ipv4.conf.all.accept_redirects = 0" and "net.ipv4.conf.eth0.accept_redirects = 0", and run sysctl --system`
+	here := []string{"validate", s.conf, "--here", "--node", "lb1", "--strict"}
 	says := func(want bool) {
 		t.Helper()
 		code, out := s.command(here...)
-		if got := strings.Contains(out, `warning: on this host: instance "web": `+remark); code != exitOK || got != want {
+		if got := strings.Contains(out, `note: on this host: instance "web": `+remark); code != exitOK || got != want {
 			t.Errorf("validate exits %d, says so: %t, want %t:\n%s", code, got, want, out)
 		}
 	}

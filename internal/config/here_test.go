@@ -121,18 +121,18 @@ func TestInstancesAreJudged(t *testing.T) {
 	}
 }
 
-// TestRemarksAreNoErrors: what a setting of this machine lets others do is a warning for who is to run the configuration, too.
-func TestRemarksAreNoErrors(t *testing.T) {
+// TestRemarksAreNotes: what a setting of this machine lets others do fails no validation, not even a strict one.
+func TestRemarksAreNotes(t *testing.T) {
 	judge := func(*Config) (map[string]string, error) { return nil, nil }
 	remarks := func(c *Config) map[string]string { return map[string]string{c.Instances[0].Name: "anybody may"} }
 	for _, tt := range []struct {
 		nodes []string
 		here  bool
 		want  string
-	}{{nil, false, `:2:1: warning: on this host: instance "web": anybody may`}, {nil, true, `:2:1: warning: on this host: instance "web": anybody may`}, {[]string{"lb2"}, false, ""}} {
+	}{{nil, false, `:2:1: note: on this host: instance "web": anybody may`}, {nil, true, `:2:1: note: on this host: instance "web": anybody may`}, {[]string{"lb2"}, false, ""}} {
 		path := writeFile(t, minimal)
 		r := Validate([]string{path}, tt.nodes, Options{Node: "lb1", Here: tt.here, Judge: judge, Remarks: remarks})
-		if got := r.Text(); !r.OK(false) || r.Lacking() > 0 || strings.Contains(got, "anybody may") != (tt.want != "") || !strings.Contains(got, tt.want) {
+		if got := r.Text(); !r.OK(true) || r.Lacking() > 0 || strings.Contains(got, "anybody may") != (tt.want != "") || !strings.Contains(got, tt.want) {
 			t.Errorf("for %v, here: %t: it says\n%s\nwant %q", tt.nodes, tt.here, got, tt.want)
 		}
 	}
