@@ -30,6 +30,7 @@ type mask struct {
 	lines  []string        // as they may be shown
 	hides  []bool          // whether a line hides something
 	hidden map[string]bool // the words that are hidden
+	opaque bool            // what is hidden is not known
 }
 
 // of returns the mask of a file; nil: it was not read.
@@ -42,14 +43,18 @@ func (m *masks) of(path string) *mask {
 	}
 	m.made[path] = nil
 	if i := slices.IndexFunc(m.sources, func(s Source) bool { return s.Path == path }); i >= 0 {
-		m.made[path] = newMask(path, m.sources[i].Bytes)
+		m.made[path] = orOpaque(func() *mask { return newMask(path, m.sources[i].Bytes) })
 	}
 	return m.made[path]
 }
 
 // conceal hides in a message about a place what the file hides there, and wherever it comes from what can only be a key.
 func (m *masks) conceal(at hcl.Range, message string) string {
-	if k := m.of(at.Filename); k != nil && k.covers(at) {
+	k := m.of(at.Filename)
+	if k != nil && k.opaque && message != "" {
+		return concealed
+	}
+	if k != nil && k.covers(at) {
 		message = hiddenWord.ReplaceAllStringFunc(message, k.conceal)
 		message = quotedText.ReplaceAllStringFunc(message, func(text string) string {
 			if mayBeKey(strings.Trim(text, `"`)) { // that an expression has come to
@@ -70,15 +75,20 @@ func (k *mask) covers(at hcl.Range) bool {
 	return false
 }
 
-// newMask finds what a file hides: exactly where it can be parsed, and else all from the first word about secrets to the next block.
-func newMask(path string, text []byte) (k *mask) {
-	hide := make([]bool, len(text))
-	k = &mask{hidden: map[string]bool{}}
+// orOpaque makes a mask. A reload must not end the daemon, whatever is typed: where that panics nothing is shown.
+func orOpaque(find func() *mask) (k *mask) {
 	defer func() {
-		if recover() != nil { // a reload must not end the daemon, whatever is typed; then nothing is shown
-			k = &mask{}
+		if recover() != nil {
+			k = &mask{opaque: true}
 		}
 	}()
+	return find()
+}
+
+// newMask finds what a file hides: exactly where it can be parsed, and else all from the first word about secrets to the next block.
+func newMask(path string, text []byte) *mask {
+	hide := make([]bool, len(text))
+	k := &mask{hidden: map[string]bool{}}
 	var words []string
 	_, diags := parse(path, text)
 	json := isJSON(path, text)

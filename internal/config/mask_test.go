@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/understudy-ha/understudy/internal/command/commandtest"
 )
 
@@ -169,6 +171,17 @@ func TestWhereAKeyBelongs(t *testing.T) {
 		r := Validate([]string{writeFile(t, withAuth(tt.lines))}, nil, Options{Node: "lb1"})
 		if said := r.Text(); !strings.Contains(said, tt.want) {
 			t.Errorf("Validate says\n%s\nwant\n%s", said, tt.want)
+		}
+	}
+}
+
+// TestAMaskThatFailsHidesAll: no message about a file is shown of which it is not known what it hides.
+func TestAMaskThatFailsHidesAll(t *testing.T) {
+	m := masks{made: map[string]*mask{"a.hcl": orOpaque(func() *mask { panic("a token that nobody thought of") })}}
+	for path, want := range map[string]string{"a.hcl": concealed, "b.hcl": "interface is \"eth0\""} {
+		at := hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}
+		if got := m.conceal(at, "interface is \"eth0\""); got != want || m.snippet(at) != "" || m.conceal(at, "") != "" {
+			t.Errorf("of %s is said %q and shown %q, want %q", path, got, m.snippet(at), want)
 		}
 	}
 }
