@@ -169,10 +169,10 @@ func (l *loader) secret(d block, name, path string, read func(path, credentials 
 	switch {
 	case err == nil:
 		l.judgeReader(at, path, "chown USER FILE")
-	case !there(path) && (mayBeKey(written) || name != "credential" && !isPath(written)):
-		l.amiss(at, ownFile(name), "%s of %s is the name of no file; it is not shown, since it may be the secret itself", name, d.title)
 	case errors.Is(err, fs.ErrPermission) && !l.complete:
 		l.warnHere(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
+	case missing(path) && (mayBeKey(written) || name != "credential" && !isPath(written)):
+		l.amiss(at, ownFile(name), "%s of %s is the name of no file; it is not shown, since it may be the secret itself", name, d.title)
 	default:
 		l.amiss(at, "", "%v", err)
 	}

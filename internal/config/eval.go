@@ -73,7 +73,7 @@ func (l *loader) fileFunc(dir string) function.Function {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(dir, path)
 			}
-			if mayBeKey(args[0].AsString()) && !there(path) {
+			if mayBeKey(args[0].AsString()) && missing(path) {
 				return cty.NilVal, errors.New("there is no file of that name, which is not shown, since it may be a key")
 			}
 			text, err := l.files.regular(path)

@@ -108,10 +108,10 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// there says that something is at a path for sure.
-func there(path string) bool {
+// missing says that nothing is at a path for sure, or can be: where it may not be looked that is not known.
+func missing(path string) bool {
 	_, err := os.Stat(path)
-	return err == nil
+	return slices.ContainsFunc([]error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.EINVAL}, func(is error) bool { return errors.Is(err, is) })
 }
 
 // list returns the *.hcl and *.hcl.json of a directory in lexical order. A dot in front hides a file, as editors and

@@ -150,17 +150,21 @@ func asNobody(t *testing.T, dir string, f func()) {
 }
 
 func TestAFileThatMayNotBeRead(t *testing.T) {
+	const longName = "keys-that-nobody-may-look-at/web-1.key" // as long as a key
 	dir := write(t, map[string]string{
 		"understudy.hcl": with("auth {\n  active = 1\n  key \"1\" {\n    file = \"web.key\"\n  }\n}"), "web.key": "secret",
 		"file.hcl": strings.Replace(minimal, `"eth0"`, `trimspace(file("web.key"))`, 1),
 		"main.hcl": minimal,
+		"deep.hcl": with("auth {\n  active = 1\n  key \"1\" {\n    file = \"" + longName + "\"\n  }\n}"), longName: "secret",
+		"call.hcl": strings.Replace(minimal, `"eth0"`, `trimspace(file("`+longName+`"))`, 1),
 	})
-	for _, name := range []string{"web.key", "main.hcl"} {
+	for _, name := range []string{"web.key", "main.hcl", filepath.Dir(longName)} {
 		if err := os.Chmod(filepath.Join(dir, name), 0o000); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, name), 0o700) })
 	}
-	key := filepath.Join(dir, "web.key")
+	key, deep := filepath.Join(dir, "web.key"), filepath.Join(dir, longName)
 	tests := []struct {
 		name, file string
 		want       Finding
@@ -170,6 +174,12 @@ func TestAFileThatMayNotBeRead(t *testing.T) {
 		}},
 		{"what a value needs is a warning", "file.hcl", Finding{
 			Severity: Warning, Summary: "interface is not checked: " + key + " may not be read: permission denied", Detail: "run validate as a user who may read it",
+		}},
+		{"a key where it may not be looked, of which nobody knows that it is none", "deep.hcl", Finding{
+			Severity: Warning, Summary: filepath.Join(dir, concealed) + " is not checked: permission denied", Detail: "run validate as a user who may read it",
+		}},
+		{"what a value needs from there", "call.hcl", Finding{
+			Severity: Warning, Summary: "interface is not checked: " + deep + " may not be read: permission denied", Detail: "run validate as a user who may read it",
 		}},
 		{"the configuration itself is an error", "main.hcl", Finding{
 			Severity: Error, Summary: filepath.Join(dir, "main.hcl") + " may not be read: permission denied",
