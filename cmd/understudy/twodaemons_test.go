@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
@@ -35,6 +36,49 @@ instance "plain" {
   advertise_interval = "100ms"
 }
 `, vrid, net, vrid+1, plain)
+}
+
+// What `ip` shows of a neighbour entry of VRRP's group, around the device.
+const entry, groupMAC = "224.0.0.18 dev ", " lladdr 01:00:5e:00:00:12"
+
+// neighbourWatch follows the neighbour entries of a host.
+type neighbourWatch struct {
+	*netlab.Proc
+	host *single
+}
+
+// watchNeighbours returns when it follows them.
+func (s *single) watchNeighbours() *neighbourWatch {
+	s.t.Helper()
+	p, err := s.host.Start("ip", "monitor", "neigh")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.exec("ip", "link", "add", "d0", "type", "veth", "peer", "name", "d1")
+	s.exec("ip", "link", "set", "d0", "up")
+	w := &neighbourWatch{Proc: p, host: s}
+	w.told("192.0.2.98")
+	return w
+}
+
+// told waits until it has been told what happened so far, and an entry of an address after that.
+func (w *neighbourWatch) told(ip string) {
+	w.host.t.Helper()
+	labtest.Eventually(w.host.t, hostBound, func() (bool, string) {
+		w.host.exec("ip", "neigh", "replace", ip, "lladdr", "02:00:00:00:00:01", "dev", "d0")
+		w.host.exec("ip", "neigh", "del", ip, "dev", "d0")
+		return strings.Contains(w.Output(), ip+" dev d0"), "ip monitor shows\n" + w.Output()
+	})
+}
+
+// cleared waits until a daemon that started has taken away what a dead one left: an entry where nobody runs a virtual router.
+func (w *neighbourWatch) cleared(when string) {
+	w.host.t.Helper()
+	w.host.exec("ip", "neigh", "replace", "224.0.0.18", "lladdr", "01:00:5e:00:00:12", "dev", "d0", "nud", "permanent", "protocol", "112")
+	labtest.Eventually(w.host.t, hostBound, func() (bool, string) {
+		out, err := w.host.host.Exec(w.host.t.Context(), "ip", "-4", "neigh", "show", "nud", "permanent", "dev", "d0")
+		return err == nil && out == "", fmt.Sprintf("%s: %s (%v)", when, out, err)
+	})
 }
 
 // TestTwoDaemonsOfAHost: neither the start of the second, nor its work, nor its end, however it ends, takes anything from the first.
@@ -87,8 +131,11 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 			t.Errorf("%s (-before +after):\n%s", when, diff)
 		}
 	}
+	first.groups(entry+"eth0"+groupMAC, entry+"us4-71-eth0"+groupMAC)
+	changes := first.watchNeighbours()
 	b := second.start()
 	masters(&second)
+	changes.cleared("the second daemon's start")
 	untouched("the second daemon's start")
 	first.write(strings.ReplaceAll(of1, "150", "151"))
 	first.expect(exitOK, "", "reload")
@@ -100,11 +147,18 @@ func TestTwoDaemonsOfAHost(t *testing.T) {
 	untouched("the second daemon's end")
 	b = second.start()
 	masters(&second)
+	changes.cleared("its next start")
 	if err := b.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	second.expect(exitOK, "", "cleanup")
 	untouched("the second daemon's death, and the cleanup after it")
+	changes.told("192.0.2.99")
+	for line := range strings.Lines(changes.Output()) {
+		if strings.HasPrefix(line, "Deleted 224.0.0.18 dev eth0") || strings.HasPrefix(line, "Deleted 224.0.0.18 dev us4-71-eth0") {
+			t.Errorf("the second daemon took a neighbour entry away: %s", line)
+		}
+	}
 	for _, bad := range []string{"something else removed", "taken away", "repair"} {
 		if strings.Contains(a.Output(), bad) {
 			t.Errorf("the first daemon's log tells of %q", bad)

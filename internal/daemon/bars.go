@@ -198,6 +198,22 @@ func (b *bars) othersRun(i *node.Instance) bool {
 	return slices.ContainsFunc(routersOf(i), func(x linux.Lockable) bool { return b.taken[x] != "" })
 }
 
+// othersRouters lists what other daemons run, as far as can be seen, whatever it is called here.
+func (d *Daemon) othersRouters() []linux.Router {
+	b := d.bars
+	b.locking.Lock()
+	defer b.locking.Unlock()
+	locks := b.locks
+	if locks == nil { // it has none yet
+		locks, _ = linux.NewLocks(nil)
+	}
+	list, err := locks.Others()
+	if err != nil {
+		d.log.Warn("what this daemon takes away of VRRP's neighbour entries another one of this host may have to set again", "error", err)
+	}
+	return list
+}
+
 // close lets other daemons run what this one ran.
 func (b *bars) close() {
 	b.locking.Lock()

@@ -177,7 +177,7 @@ func newDaemon(cfg *config.Config, o Options) *Daemon {
 	d.monitors = newMonitors(d.checked)
 	d.names = newNames(d)
 	d.bars = newBars()
-	d.groups = newGroupKeeper(d.log)
+	d.groups = newGroupKeeper(d.log, d.othersRouters)
 	d.snapshot.Store(node.New(d.nodeConfig(cfg), d.started).Status(d.started)) // readers may come before the loop runs
 	return d
 }

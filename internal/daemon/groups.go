@@ -20,13 +20,14 @@ const groupGap = time.Second
 // own, since the kernel may take its time; what it cannot do is no reason not to take part.
 type groupKeeper struct {
 	log    hclog.Logger
+	others func() []linux.Router // that other daemons of this host run
 	wanted atomic.Pointer[[]linux.GroupEntry]
 	wake   chan struct{}
 	told   map[linux.GroupEntry]string // what was logged of an entry last
 }
 
-func newGroupKeeper(log hclog.Logger) *groupKeeper {
-	g := &groupKeeper{log: log, wake: make(chan struct{}, 1), told: map[linux.GroupEntry]string{}}
+func newGroupKeeper(log hclog.Logger, others func() []linux.Router) *groupKeeper {
+	g := &groupKeeper{log: log, others: others, wake: make(chan struct{}, 1), told: map[linux.GroupEntry]string{}}
 	g.wanted.Store(&[]linux.GroupEntry{})
 	return g
 }
@@ -42,7 +43,7 @@ func (g *groupKeeper) want(list []linux.GroupEntry) {
 
 // run keeps the entries until ctx ends, and removes them then.
 func (g *groupKeeper) run(ctx context.Context) error {
-	entries, err := linux.OpenGroupEntries()
+	entries, err := linux.OpenGroupEntries(g.others)
 	if err != nil {
 		g.log.Warn("no neighbour entries are set for VRRP's groups", "error", err)
 		return nil
@@ -89,7 +90,7 @@ func (g *groupKeeper) tell(failed map[linux.GroupEntry]error) {
 
 // clear takes away what a dead daemon left.
 func (g *groupKeeper) clear() {
-	entries, err := linux.OpenGroupEntries()
+	entries, err := linux.OpenGroupEntries(g.others)
 	if err != nil {
 		g.log.Warn("neighbour entries of VRRP's groups may stay", "error", err)
 		return

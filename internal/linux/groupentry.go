@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,19 +31,20 @@ func (e GroupEntry) Compare(other GroupEntry) int {
 // permanent one is neither counted nor collected.
 //
 // An entry is ours if the kernel has our tag on it (NDA_PROTOCOL, kernels from 5.0 on), so that no file lists them. All daemons of a
-// host share it: what one takes away that another one wants, that one sets again. One goroutine uses it.
+// host share it: where another one runs a virtual router nothing is taken away. One goroutine uses it.
 type GroupEntries struct {
 	kernel *rtnetlink
+	others func() []Router
 	mine   map[GroupEntry]bool // that this process set, or found to be an understudy's
 }
 
-// OpenGroupEntries changes nothing yet.
-func OpenGroupEntries() (*GroupEntries, error) {
+// OpenGroupEntries changes nothing yet. It asks for the virtual routers that others run when there is something to take away.
+func OpenGroupEntries(others func() []Router) (*GroupEntries, error) {
 	kernel, err := openRtnetlink()
 	if err != nil {
 		return nil, err
 	}
-	return &GroupEntries{kernel: kernel, mine: map[GroupEntry]bool{}}, nil
+	return &GroupEntries{kernel: kernel, others: others, mine: map[GroupEntry]bool{}}, nil
 }
 
 // Close leaves the entries as they are.
@@ -81,20 +83,42 @@ func (g *GroupEntries) Set(want ...GroupEntry) map[GroupEntry]error {
 			return failed
 		}
 	}
-	for e := range g.mine {
-		if !slices.Contains(want, e) && !do(e, g.remove) {
+	unwanted := slices.DeleteFunc(slices.Collect(maps.Keys(g.mine)), func(e GroupEntry) bool { return slices.Contains(want, e) })
+	if len(unwanted) == 0 {
+		return failed
+	}
+	running := g.others()
+	for _, e := range unwanted {
+		if g.anothers(e, running) {
+			delete(g.mine, e) // that one takes it away, or the first that starts or cleans up alone
+		} else if !do(e, g.remove) {
 			return failed
 		}
 	}
 	return failed
 }
 
+// anothers says whether another daemon runs a virtual router where an entry is: on that interface, or the one under a macvlan.
+func (g *GroupEntries) anothers(e GroupEntry, running []Router) bool {
+	runsOn := func(l netlink.Link) bool {
+		return slices.ContainsFunc(running, func(r Router) bool { return r.Interface == l.Attrs().Name && r.IPv6 == e.V6 })
+	}
+	if len(running) == 0 {
+		return false
+	}
+	link, err := g.kernel.handle.LinkByIndex(e.Index)
+	if err != nil || runsOn(link) || link.Type() != "macvlan" {
+		return err == nil && runsOn(link)
+	}
+	base, err := g.kernel.handle.LinkByIndex(link.Attrs().ParentIndex)
+	return err == nil && runsOn(base)
+}
+
 func (g *GroupEntries) ensure(e GroupEntry) error {
 	n, err := g.kernel.neighbour(e)
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return g.unlessGone(e, err)
 	case n.state&unix.NUD_PERMANENT == 0:
 	case n.protocol != protocolTag: // somebody else's
 		delete(g.mine, e)
@@ -105,7 +129,16 @@ func (g *GroupEntries) ensure(e GroupEntry) error {
 	}
 	g.mine[e] = true
 	_, err = g.kernel.groupRequest(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE|unix.NLM_F_ACK, e).Execute(unix.NETLINK_ROUTE, 0)
-	return err
+	return g.unlessGone(e, err)
+}
+
+// unlessGone is no error of an interface that is gone, and its entries with it: who wants one there learns it a moment later.
+func (g *GroupEntries) unlessGone(e GroupEntry, err error) error {
+	if !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	delete(g.mine, e)
+	return nil
 }
 
 func (g *GroupEntries) remove(e GroupEntry) error {

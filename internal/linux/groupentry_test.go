@@ -20,9 +20,9 @@ func (h *host) groupEntries(device string) string {
 
 const bothGroups = "224.0.0.18 lladdr 01:00:5e:00:00:12 PERMANENT proto 112\nff02::12 lladdr 33:33:00:00:00:12 PERMANENT proto 112"
 
-func openGroups(t *testing.T) *GroupEntries {
+func openGroups(t *testing.T, others ...Router) *GroupEntries {
 	t.Helper()
-	g, err := OpenGroupEntries()
+	g, err := OpenGroupEntries(func() []Router { return others })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +87,50 @@ func TestGroupEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	set(next, other)
+}
+
+// TestGroupEntriesOfAnother: where another daemon runs a virtual router of the family nothing is taken away, neither from the interface
+// nor from a macvlan on it; and there is nothing to do on an interface that is gone.
+func TestGroupEntriesOfAnother(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.run("ip link add m0 link v0 type macvlan mode private", "ip link set m0 up", "ip link add d0 type veth peer name d1", "ip link set d0 up")
+	index := func(name string) int { return must(interfaceByName(name)).Index }
+	var all []GroupEntry
+	for _, name := range []string{"v0", "m0", "d0"} {
+		all = append(all, GroupEntry{index(name), false}, GroupEntry{index(name), true})
+	}
+	has := func(when string, want map[string]string) {
+		t.Helper()
+		for name, entries := range want {
+			if got := self.groupEntries(name); got != entries {
+				t.Errorf("%s: on %s are\n%s\nwant\n%s", when, name, got, entries)
+			}
+		}
+	}
+	only4 := bothGroups[:strings.Index(bothGroups, "\n")]
+	if failed := openGroups(t).Set(all...); len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	g := openGroups(t, Router{Interface: "v0", VRID: 9}, Router{Interface: "v1", VRID: 9, IPv6: true})
+	if err := g.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	if failed := g.Set(); len(failed) > 0 {
+		t.Error(failed)
+	}
+	has("beside another daemon", map[string]string{"v0": only4, "m0": only4, "d0": ""})
+
+	gone := GroupEntry{index("d0"), false}
+	if failed := g.Set(gone); len(failed) > 0 {
+		t.Error(failed)
+	}
+	self.run("ip link delete d0")
+	for _, list := range [][]GroupEntry{{gone}, {gone}, nil} {
+		if failed := g.Set(list...); len(failed) > 0 {
+			t.Errorf("of an interface that is gone: %v", failed)
+		}
+	}
 }
 
 // TestNoRoomForANeighbour: where the table is the likely cause the error names the setting.

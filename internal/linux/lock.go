@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -161,6 +162,25 @@ const (
 
 // Has says whether this process has a lock.
 func (l *Locks) Has(x Lockable) bool { return l.held[x] != nil }
+
+// Others lists the virtual routers whose locks other processes have. Any user may take such a name: it is no proof.
+func (l *Locks) Others() (list []Router, err error) {
+	sockets, err := os.ReadFile("/proc/thread-self/net/unix")
+	if err != nil {
+		return nil, fmt.Errorf("list the locks of other daemons: %w", err)
+	}
+	for line := range strings.Lines(string(sockets)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		x, _ := parseLock(fields[len(fields)-1])
+		if r, is := x.(Router); is && !l.Has(r) && !slices.Contains(list, r) {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
 
 // TakeFree locks something, and leaves its holder alone: where it has one the error is EADDRINUSE.
 func (l *Locks) TakeFree(x Lockable) error {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,13 @@ func TestLocks(t *testing.T) {
 			t.Errorf("%+v: %v", other, err)
 		}
 	}
+	if list, err := second.Others(); err != nil || !slices.Equal(list, []Router{{"v0", 71, false}}) {
+		t.Errorf("others run %v (%v)", list, err)
+	}
 	first.Keep(func(x Lockable) bool { return x != router4Of(71) })
+	if list, err := second.Others(); err != nil || len(list) > 0 {
+		t.Errorf("others run still %v (%v)", list, err)
+	}
 	if err := second.Take(router4Of(71)); err != nil {
 		t.Errorf("the first let go of it: %v", err)
 	}
