@@ -113,7 +113,9 @@ func (d *Daemon) reload(ctx context.Context, why string) (node.Reloaded, error) 
 	}
 	p, err := planFor(from, to, d.checked, d.opts.Door)
 	if err == nil {
-		err = guard(d.opts, from, to, thisHost)
+		if err = guard(d.opts, from, to, thisHost); err != nil { // nothing tells of it when the host has what it lacked
+			err = fmt.Errorf("%w; then run: understudy reload (it is not tried again before, unless a file is written)", err)
+		}
 	}
 	if err != nil {
 		return d.reject(why, err)
