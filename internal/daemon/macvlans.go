@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -269,7 +270,7 @@ func (d *Daemon) isDevice(name string) bool {
 	return slices.ContainsFunc(d.macvlans(), func(m linux.Macvlan) bool { return m.Name() == name })
 }
 
-// settingChanged has the devices looked at soon.
+// settingChanged has the devices looked at soon: at once, or settingsGap after the last look.
 func (k *portKeeper) settingChanged() {
 	select {
 	case k.settings <- struct{}{}:
@@ -283,6 +284,7 @@ func (k *portKeeper) retryDevices(ctx context.Context) {
 	if k.kernel == nil {
 		return // a shadow makes none
 	}
+	defer func() { k.looked = time.Now() }()
 	changed, err := k.kernel.Macvlans().Guard()
 	if err != nil {
 		k.log.Error("keep the settings that a virtual MAC address needs", "error", err)

@@ -14,6 +14,10 @@ import (
 // reopenGap is how long an interface whose sockets could not be opened is left alone.
 const reopenGap = time.Second
 
+// settingsGap is the least time between two looks at the devices where the kernel tells of settings: what one changes must not have it look
+// again without end.
+const settingsGap = 100 * time.Millisecond
+
 // portChange tells the loop of an interface: its link, and the port if it is open.
 type portChange struct {
 	link node.Link
@@ -53,6 +57,7 @@ type portKeeper struct {
 	indices    map[string]int    // which one it was last
 	made       map[string]int    // how often it was made anew
 	settings   chan struct{}     // one that they need may have changed
+	looked     time.Time         // when they were looked at last
 
 	grouped map[string][]linux.GroupEntry // by interface: where the neighbour entries of the groups are to be
 }
@@ -98,6 +103,9 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 	}()
 	retry := time.NewTicker(reopenGap)
 	defer retry.Stop()
+	settled := time.NewTimer(settingsGap)
+	settled.Stop()
+	defer settled.Stop()
 	for {
 		select {
 		case l := <-links:
@@ -115,6 +123,8 @@ func (d *Daemon) runPorts(ctx context.Context) error {
 		case <-k.ill:
 			k.heal(ctx)
 		case <-k.settings:
+			settled.Reset(time.Until(k.looked.Add(settingsGap)))
+		case <-settled.C:
 			k.retryDevices(ctx)
 		case now := <-retry.C:
 			k.flush(now)

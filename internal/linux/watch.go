@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -40,8 +41,8 @@ type Watcher struct {
 	// Came, if it is set before Run, hears of each virtual address that is new on an interface and lacks our tag: something else may
 	// have set it. It is called from Run's goroutine.
 	Came func(ifName string, ip netip.Addr)
-	// Settings, if it is set before Run, hears that a setting of IPv4 was changed, on whichever interface or for all: rp_filter, as far as
-	// this program is concerned. Of arp_filter and arp_ignore the kernel tells nobody. It is called from Run's goroutine.
+	// Settings, if it is set before Run, hears that rp_filter was changed, on a watched interface or for all. Of arp_filter and arp_ignore
+	// the kernel tells nobody. It is called from Run's goroutine.
 	Settings func()
 
 	// What follows belongs to Run.
@@ -187,7 +188,7 @@ func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link)) []loss
 			losses = append(losses, l...)
 			stale = stale || changed
 		case unix.RTM_NEWNETCONF:
-			if w.Settings != nil {
+			if w.Settings != nil && w.tellsOfRPFilter(m.Data) {
 				w.Settings()
 			}
 		}
@@ -196,6 +197,30 @@ func (w *Watcher) handle(batch []syscall.NetlinkMessage, link func(Link)) []loss
 		losses = append(losses, w.refresh(link)...)
 	}
 	return losses
+}
+
+// Attributes of a message on IPv4's settings (NETCONFA_*), which neither x/sys nor the library names, and its header with padding.
+const (
+	netconfIndex    = 1
+	netconfRPFilter = 3
+	sizeofNetconf   = 4
+	everyInterface  = -1 // NETCONFA_IFINDEX_ALL
+)
+
+// tellsOfRPFilter reports whether a message on settings is about rp_filter, for all interfaces or on a watched one. Each new interface is told
+// with all that it has, before its link is: a device that is made and cannot be finished must not have itself made again.
+func (w *Watcher) tellsOfRPFilter(data []byte) bool {
+	index, filter := 0, false
+	for kind, value := range attributes(data[min(sizeofNetconf, len(data)):]) {
+		switch {
+		case kind == netconfIndex && len(value) >= 4:
+			index = int(int32(binary.NativeEndian.Uint32(value)))
+		case kind == netconfRPFilter:
+			filter = true
+		}
+	}
+	_, watched := w.watched[index]
+	return filter && (watched || index == everyInterface)
 }
 
 // concerns reports whether a link message is about a watched interface, by its name or by the index it had.

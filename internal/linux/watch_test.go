@@ -59,6 +59,37 @@ func TestWatcherTellsOfSettings(t *testing.T) {
 	}
 }
 
+// TestWatcherTellsNoSettingsOfWhatIsMade: the kernel tells the settings of each new interface. Whoever makes a device because of that, and has to
+// delete it again, would do so for ever.
+func TestWatcherTellsNoSettingsOfWhatIsMade(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.sysctl("ipv6/conf/default/accept_ra", "1")
+	outside := readOnlySysctls(t, self)
+	a := openAddresses(t, t.TempDir())
+	w := must(OpenWatcher([]string{"v0", router6.Name()}, func(netip.Addr) bool { return false }))
+	t.Cleanup(func() { w.Close() })
+	settings, links := make(chan struct{}, 100), make(chan Link, 100)
+	w.Settings = func() { settings <- struct{}{} }
+	start(t, func(ctx context.Context) error {
+		return w.Run(ctx, func(l Link) { links <- l }, func(string, netip.Addr, bool) {})
+	})
+	x := &watched{t: t, w: w, links: links}
+	x.until("the last one is known", func(l Link) bool { return l.Name == router6.Name() })
+	for range 5 {
+		if _, err := a.Macvlans().Ensure(router6); err == nil {
+			t.Fatal("the device can be made")
+		}
+	}
+	outside("ipv4/conf/default/rp_filter", "2")
+	outside("ipv4/conf/v0/forwarding", "1")
+	self.run("ip link set v0 mtu 1400")
+	x.until("the MTU changed", func(l Link) bool { return l.MTU == 1400 }) // what was told before has been heard
+	if got := len(settings); got > 0 {
+		t.Errorf("settings are told %d times, of which none concerns a device that is there", got)
+	}
+}
+
 // until takes reports until one holds, and returns it.
 func (x *watched) until(what string, holds func(Link) bool) Link {
 	x.t.Helper()
