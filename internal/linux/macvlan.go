@@ -98,6 +98,7 @@ type Macvlans struct {
 	heeded map[int]netlink.Link // by index: may still have what a router gave them, see forgetRouters
 	direct map[int]bool         // by index: see hearDirectly
 
+	modes modes      // has its own lock
 	whole sync.Mutex // held while a device has its name and is not mute and deaf yet
 }
 
@@ -111,7 +112,9 @@ func openMacvlans(runtimeDir string) (*Macvlans, error) {
 		return nil, err
 	}
 	_ = kernel.handle.SetStrictCheck(true) // lists of one interface's routes cost no copy of all; a kernel before 4.20 gives all
-	return &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir), heeded: map[int]netlink.Link{}, direct: map[int]bool{}}, nil
+	s := &Macvlans{kernel: kernel, book: book, mark: markOf(runtimeDir), heeded: map[int]netlink.Link{}, direct: map[int]bool{}}
+	s.modes.count(book)
+	return s, nil
 }
 
 func (s *Macvlans) close() { s.kernel.close() }
@@ -189,7 +192,13 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 		return nil, fmt.Errorf("the name %s is taken by an interface that is not ours: rename or remove it", m.Name())
 	}
 	v, ok := link.(*netlink.Macvlan)
-	if ok && understudy && at.ParentIndex == parent && s.hasMode(v) && slices.Equal(at.HardwareAddr, m.MAC()) {
+	fits := ok && understudy && at.ParentIndex == parent && slices.Equal(at.HardwareAddr, m.MAC())
+	if fits {
+		if fits, err = s.hasMode(v); err != nil {
+			return nil, err
+		}
+	}
+	if fits {
 		if at.Alias == m.alias(s.mark) && m.Settled() {
 			return link, nil
 		}
@@ -209,25 +218,12 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 	return nil, nil
 }
 
-// hasMode says whether a device has the mode that it should, and gives it to one of an earlier build, with what is on it.
-func (s *Macvlans) hasMode(v *netlink.Macvlan) bool {
-	if v.Mode == netlink.MACVLAN_MODE_BRIDGE {
-		return s.kernel.setMacvlan(v.Attrs().Index, nl.IFLA_MACVLAN_MODE, nl.Uint32Attr(nl.MACVLAN_MODE_VEPA)) == nil
-	}
-	return v.Mode == netlink.MACVLAN_MODE_VEPA
-}
-
 // make makes the device, mute, deaf and off. It gets its name in the alias last: what has that is all of this.
-//
-// Its mode is VEPA: in private mode the kernel hands every frame that has the device's MAC as its source to the device alone, so that
-// the parent would hear none of the other hosts' adverts and announcements. In bridge mode each broadcast that the device sends is copied to
-// every other device first, so that 255 of them cannot announce their addresses at once; and what a container's macvlan on the same
-// parent sends to the master, on another host, ends in the backup's device. It does not reach this host's own addresses in any mode: the
-// answers leave through the parent.
 func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, error) {
 	if err := s.book.add(m); err != nil {
 		return nil, fmt.Errorf("note that %s is about to be made: %w", m.Name(), err)
 	}
+	s.modes.count(s.book)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = m.Name(), parent.Index, m.MAC()
 	if !m.V6 {
@@ -242,6 +238,7 @@ func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, err
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", m.Name(), err)
 	}
+	s.modes.note(link.Attrs().Index, nl.MACVLAN_MODE_VEPA)
 	err = s.kernel.dropEgress(link.Attrs().Index)
 	if err == nil {
 		err = s.dropIngressIfNeeded(m, link.Attrs().Index)
@@ -385,6 +382,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 		default:
 			// A dead master's is not mute: what the kernel says for it when it goes would send the switches here.
 			_ = s.kernel.dropEgress(link.Attrs().Index)
+			s.modes.forget(link.Attrs().Index)
 			doomed = append(doomed, link)
 		}
 	}
@@ -402,6 +400,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 		removed = append(removed, name)
 	}
 	s.book.Devices = slices.DeleteFunc(s.book.Devices, func(m Macvlan) bool { return !stays[m.Name()] })
+	s.modes.count(s.book)
 	errs = append(errs, s.release(shared)...)
 	if err := s.book.save(); err != nil {
 		errs = append(errs, err)

@@ -72,6 +72,15 @@ func (r *rtnetlink) passEgress(index int) error {
 	return fmt.Errorf("let the virtual MAC speak: %w", err)
 }
 
+// mute says whether a device sends nothing.
+func (r *rtnetlink) mute(link netlink.Link) (bool, error) {
+	list, err := r.handle.QdiscList(link)
+	if err != nil {
+		return false, fmt.Errorf("look whether %s is mute: %w", link.Attrs().Name, err)
+	}
+	return slices.ContainsFunc(list, func(q netlink.Qdisc) bool { return q.Type() == qdiscThatLosesAll }), nil
+}
+
 func silence(index int) netlink.Qdisc {
 	return &netlink.GenericQdisc{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT}, QdiscType: qdiscThatLosesAll,

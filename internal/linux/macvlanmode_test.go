@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 )
 
 // received counts the frames that came in through an interface.
@@ -24,11 +25,14 @@ func two() Want {
 	}}
 }
 
-// TestMacvlansDoNotCopyWhatTheySend: each broadcast of one would go to every other one of the interface before it goes out, and hundreds that
-// take over together announce hundreds of addresses.
+// TestMacvlansDoNotCopyWhatTheySend: in bridge mode each broadcast of one would go to every other one of the interface before it goes out, and hundreds that
+// take over together announce hundreds of addresses. Where there are few they may.
 func TestMacvlansDoNotCopyWhatTheySend(t *testing.T) {
 	_, peer := pair(t)
 	a := openAddresses(t, t.TempDir())
+	for vrid := range maxDirect {
+		must(a.Macvlans().Ensure(Macvlan{Parent: "v0", VRID: uint8(100 + vrid), Owner: "more"}))
+	}
 	mustSet(t, a, two())
 	seen := watchPeer(t, peer, "10.9.0.100")
 	before := received(t, "us4-72-v0")
@@ -44,19 +48,25 @@ func TestMacvlansDoNotCopyWhatTheySend(t *testing.T) {
 	}
 }
 
-// TestMacvlanOfAnotherMode: a device that an earlier build made stays, with its addresses.
+// modeOf is a device's mode.
+func modeOf(name string) netlink.MacvlanMode {
+	return must(netlink.LinkByName(name)).(*netlink.Macvlan).Mode
+}
+
+// TestMacvlanOfAnotherMode: a device that an earlier build made stays, with its addresses, and gets the mode of one that is mute if it is.
 func TestMacvlanOfAnotherMode(t *testing.T) {
 	self, _ := pair(t)
 	dir := t.TempDir()
 	a := openAddresses(t, dir)
+	third := Macvlan{Parent: "v0", VRID: 73, Owner: "third"}
+	must(a.Macvlans().Ensure(third))
 	mustSet(t, a, two())
 	before := must(netlink.LinkByName("us4-71-v0")).Attrs().Index
-	self.run("ip link set us4-71-v0 type macvlan mode bridge", "ip link set us4-72-v0 type macvlan mode private")
+	self.run("ip link set us4-71-v0 type macvlan mode bridge", "ip link set us4-72-v0 type macvlan mode private", "ip link set us4-73-v0 type macvlan mode bridge")
 	next := openAddresses(t, dir)
 	state := must(next.Macvlans().Ensure(router4))
-	link := must(netlink.LinkByName("us4-71-v0")).(*netlink.Macvlan)
-	if state.Made || link.Attrs().Index != before || link.Mode != netlink.MACVLAN_MODE_VEPA {
-		t.Errorf("it is device %d in mode %d, made anew %t; it was device %d", link.Attrs().Index, link.Mode, state.Made, before)
+	if got := must(netlink.LinkByName("us4-71-v0")).Attrs().Index; state.Made || got != before || modeOf("us4-71-v0") != netlink.MACVLAN_MODE_BRIDGE {
+		t.Errorf("it is device %d in mode %d, made anew %t; it was device %d", got, modeOf("us4-71-v0"), state.Made, before)
 	}
 	if missing := must(next.Missing("us4-71-v0", ips("10.9.0.100"))); len(missing) > 0 {
 		t.Errorf("%v is gone", missing)
@@ -64,6 +74,61 @@ func TestMacvlanOfAnotherMode(t *testing.T) {
 	if state := must(next.Macvlans().Ensure(Macvlan{Parent: "v0", VRID: 72, Owner: "other"})); !state.Made {
 		t.Error("a device in private mode, which no build made, stays")
 	}
+	if state := must(next.Macvlans().Ensure(third)); state.Made || modeOf("us4-73-v0") != netlink.MACVLAN_MODE_VEPA {
+		t.Errorf("one that is mute has mode %d, made anew %t", modeOf("us4-73-v0"), state.Made)
+	}
+	setAll(t, next, Want{Owner: "web", Interface: "v0"}) // an inherited one that never spoke here
+	if got := modeOf("us4-71-v0"); got != netlink.MACVLAN_MODE_VEPA {
+		t.Errorf("one that has become mute has mode %d", got)
+	}
+}
+
+// TestContainersReachAMaster: a container's macvlan on the same interface, to which the host has a route by one of its own, reaches the address
+// while there are few. The wire does not reflect.
+func TestContainersReachAMaster(t *testing.T) {
+	self, _ := pair(t)
+	a := openAddresses(t, t.TempDir())
+	setAll(t, a, virtual4())
+	container := &host{t: t, ns: must(netns.New()), home: self.ns}
+	t.Cleanup(func() { container.ns.Close() })
+	must(0, netns.Set(self.ns))
+	self.run("ip link add c0 link v0 type macvlan mode bridge", "ip link add shim0 link v0 type macvlan mode bridge", "ip link set shim0 up",
+		"ip route add 10.9.0.50/32 dev shim0 src 10.9.0.1")
+	must(0, netlink.LinkSetNsFd(must(netlink.LinkByName("c0")), int(container.ns)))
+	container.do(func() { container.run("ip addr add 10.9.0.50/24 dev c0", "ip link set c0 up") })
+	listener := must(net.Listen("tcp4", "10.9.0.100:0"))
+	t.Cleanup(func() { listener.Close() })
+	reaches := func() (err error) {
+		container.do(func() {
+			var c net.Conn
+			d := net.Dialer{Timeout: 500 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: net.ParseIP("10.9.0.50")}}
+			if c, err = d.Dial("tcp4", listener.Addr().String()); err == nil {
+				c.Close()
+			}
+		})
+		return err
+	}
+	if err := reaches(); err != nil {
+		t.Error(err)
+	}
+	setAll(t, a, Want{Owner: "web", Interface: "v0"})
+	if got := modeOf("us4-71-v0"); got != netlink.MACVLAN_MODE_VEPA {
+		t.Errorf("a backup's device has mode %d", got)
+	}
+	for vrid := range maxDirect {
+		must(a.Macvlans().Ensure(Macvlan{Parent: "v0", VRID: uint8(100 + vrid), Owner: "web"}))
+	}
+	setAll(t, a, virtual4())
+	if got := modeOf("us4-71-v0"); got != netlink.MACVLAN_MODE_VEPA {
+		t.Errorf("with %d on the interface a master's device has mode %d", maxDirect+1, got)
+	}
+}
+
+// virtual4 is what the instance wants of IPv4.
+func virtual4() Want {
+	w := virtual()
+	w.Addresses = w.Addresses[:1]
+	return w
 }
 
 // TestMacvlansAreReached: the host itself reaches its virtual addresses, also from one to the other, and so does another host.

@@ -1,8 +1,9 @@
 package linux
 
 import (
-	"cmp"
 	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
 )
 
 // indices finds interfaces by name, each once.
@@ -49,21 +50,13 @@ func (a *Addresses) speak(targets []target) (failed []AddressError) {
 		if t.ParentIndex == 0 || r == nil || !r.sure || a.speaking[t.Index] {
 			continue
 		}
-		if err := a.letSpeak(t.Index); err != nil {
+		if err := a.letSpeak(t.Held); err != nil {
 			failed = append(failed, AddressError{Owner: t.Owner, IP: t.IP, Err: fmt.Errorf("set %s on %q: %w", t.IP, t.Interface, explain(err))})
 			continue
 		}
 		a.speaking[t.Index] = true
 	}
 	return failed
-}
-
-// letSpeak lets a macvlan hear and send. One that is being made may have been found by its name already, and have got its address: its
-// maker makes it mute and deaf yet, and nobody would undo that. So it is waited for; a takeover at another time waits for nothing.
-func (a *Addresses) letSpeak(index int) error {
-	a.macvlans.whole.Lock()
-	defer a.macvlans.whole.Unlock()
-	return cmp.Or(a.kernel.passIngress(index), a.kernel.passEgress(index))
 }
 
 // dropTraffic makes the macvlans mute and deaf that will have no address without the stale records. One that cannot be made so is no worse
@@ -78,6 +71,7 @@ func (a *Addresses) dropTraffic(stale []*record) {
 		if !a.wantedOn(r.Index) {
 			_ = a.kernel.dropEgress(r.Index) // gone with its interface, at most
 			_ = a.kernel.dropIngress(r.Index)
+			a.macvlans.modes.set(a.kernel, r.Index, nl.MACVLAN_MODE_VEPA)
 			delete(a.speaking, r.Index)
 		}
 	}
