@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,8 @@ func TestContainersReachAMaster(t *testing.T) {
 	must(0, netns.Set(self.ns))
 	self.run("ip link add c0 link v0 type macvlan mode bridge", "ip link add shim0 link v0 type macvlan mode bridge", "ip link set shim0 up",
 		"ip route add 10.9.0.50/32 dev shim0 src 10.9.0.1")
+	self.sysctl("ipv4/conf/shim0/arp_ignore", "1") // else that one answers for the address too, and asks in its name
+	self.sysctl("ipv4/conf/shim0/arp_announce", "2")
 	must(0, netlink.LinkSetNsFd(must(netlink.LinkByName("c0")), int(container.ns)))
 	container.do(func() { container.run("ip addr add 10.9.0.50/24 dev c0", "ip link set c0 up") })
 	listener := must(net.Listen("tcp4", "10.9.0.100:0"))
@@ -111,6 +114,11 @@ func TestContainersReachAMaster(t *testing.T) {
 	if err := reaches(); err != nil {
 		t.Error(err)
 	}
+	container.do(func() {
+		if got := container.run("ip neigh show 10.9.0.100"); !strings.Contains(got, router4.MAC().String()) {
+			t.Errorf("the container knows %q", got)
+		}
+	})
 	setAll(t, a, Want{Owner: "web", Interface: "v0"})
 	if got := modeOf("us4-71-v0"); got != netlink.MACVLAN_MODE_VEPA {
 		t.Errorf("a backup's device has mode %d", got)
