@@ -156,6 +156,9 @@ func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
 		if found, err = s.make(m, parent.Attrs()); err != nil {
 			return MacvlanState{}, err
 		}
+	} else {
+		_ = s.book.add(m) // what is not listed would stay when it is not needed any more; Keep writes it after all
+		s.modes.count(s.book)
 	}
 	state.Index = found.Attrs().Index
 	s.hearDirectly(m, state.Index)

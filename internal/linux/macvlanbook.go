@@ -33,6 +33,7 @@ type macvlanBook struct {
 	Parents []macvlanParent `json:"parents"`
 	path    string
 	saved   []byte // what the file has, as far as this process knows
+	dirty   bool   // it could not be written
 }
 
 // macvlanParent is an interface with the settings that it had before.
@@ -65,6 +66,12 @@ func openMacvlanBook(runtimeDir string) (*macvlanBook, error) {
 
 // save replaces the file in one step, if it has something else.
 func (b *macvlanBook) save() error {
+	err := b.write()
+	b.dirty = err != nil
+	return err
+}
+
+func (b *macvlanBook) write() error {
 	raw, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("write the list of macvlans: %w", err)
@@ -83,11 +90,11 @@ func (b *macvlanBook) save() error {
 	return nil
 }
 
-// clean says whether nothing listed is to go: every device is wanted, and every parent carries one.
+// clean says whether nothing listed is to go, and the file has it so: every device is wanted, and every parent carries one.
 func (b *macvlanBook) clean(keep func(name string) bool) bool {
 	unwanted := func(m Macvlan) bool { return !keep(m.Name()) }
 	idle := func(p macvlanParent) bool { return !b.carries(p.Name) }
-	return !slices.ContainsFunc(b.Devices, unwanted) && !slices.ContainsFunc(b.Parents, idle)
+	return !b.dirty && !slices.ContainsFunc(b.Devices, unwanted) && !slices.ContainsFunc(b.Parents, idle)
 }
 
 // carries says whether a device of IPv4 is listed on a parent.

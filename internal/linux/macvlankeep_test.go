@@ -47,6 +47,31 @@ func TestKeepAsksOnlyWhereSomethingGoes(t *testing.T) {
 	}
 }
 
+// TestMacvlanThatWasNotListed: a device of ours that is found is listed from then on, and removed when it is not needed any more.
+func TestMacvlanThatWasNotListed(t *testing.T) {
+	pair(t)
+	dir := t.TempDir()
+	must(openAddresses(t, dir).Macvlans().Ensure(router4))
+	path := filepath.Join(dir, MacvlansName)
+	must(0, os.Remove(path))
+	a := openAddresses(t, dir)
+	must(0, os.Mkdir(path, 0o700)) // it cannot be written either
+	if state := must(a.Macvlans().Ensure(router4)); state.Made {
+		t.Error("it is made anew")
+	}
+	if _, err := a.Macvlans().Keep(everyDevice); err == nil {
+		t.Error("what could not be written is not tried again")
+	}
+	must(0, os.Remove(path))
+	must(a.Macvlans().Keep(everyDevice))
+	if !must(openMacvlanBook(dir)).has(router4.Name()) {
+		t.Error("it is not listed after all")
+	}
+	if got := must(a.Macvlans().Keep(func(string) bool { return false })); len(got) != 1 {
+		t.Errorf("removed %v", got)
+	}
+}
+
 // TestMacvlanBookIsWrittenAfterAll: what could not be written is tried again, also where it is the same.
 func TestMacvlanBookIsWrittenAfterAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
