@@ -161,7 +161,7 @@ func (s *Macvlans) ensure(m Macvlan) (MacvlanState, error) {
 		s.modes.count(s.book)
 	}
 	state.Index = found.Attrs().Index
-	s.hearDirectly(m, state.Index)
+	s.hearDirectly(m, state.Index, parent.Attrs().Index)
 	if found.Attrs().Flags&net.FlagUp == 0 {
 		state.Made = true
 		if err := s.kernel.handle.LinkSetUp(found); err != nil {
@@ -371,7 +371,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	var errs []error
-	stays, shared, inUse := map[string]bool{}, map[int]bool{}, map[int]bool{}
+	stays, shared, inUse, remain := map[string]bool{}, map[int]bool{}, map[int]bool{}, map[int]int{}
 	var doomed []netlink.Link
 	for _, link := range links {
 		understudy, _ := aliasOwner(link.Attrs().Alias, s.mark)
@@ -381,7 +381,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 				shared[link.Attrs().ParentIndex], inUse[link.Attrs().ParentIndex] = true, true
 			}
 		case keep(name):
-			stays[name], inUse[link.Attrs().ParentIndex] = true, true
+			stays[name], inUse[link.Attrs().ParentIndex], remain[link.Attrs().ParentIndex] = true, true, link.Attrs().Index
 		default:
 			// A dead master's is not mute: what the kernel says for it when it goes would send the switches here.
 			_ = s.kernel.dropEgress(link.Attrs().Index)
@@ -389,7 +389,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 			doomed = append(doomed, link)
 		}
 	}
-	s.queueAgain(doomed, inUse)
+	s.queueAgain(doomed, links, inUse, remain)
 	together := len(doomed) > 1 && s.kernel.deleteTogether(doomed, links) == nil
 	for _, link := range doomed {
 		name := link.Attrs().Name

@@ -31,6 +31,7 @@ type macvlanBook struct {
 	BootID  string          `json:"boot_id"`
 	Devices []Macvlan       `json:"devices"`
 	Parents []macvlanParent `json:"parents"`
+	Direct  []int           `json:"direct,omitempty"` // indices of the parents that were told to queue nothing, see hearDirectly
 	path    string
 	saved   []byte // what the file has, as far as this process knows
 	dirty   bool   // it could not be written

@@ -1,40 +1,16 @@
 package linux
 
 import (
-	"encoding/binary"
+	"fmt"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 )
 
-// cutoffOf is the kernel's word on what a macvlan's interface queues; it says nothing of its own setting.
+// cutoffOf is the setting of a macvlan's interface.
 func cutoffOf(t *testing.T, a *Addresses, name string) int32 {
 	t.Helper()
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.Sockets = a.kernel.sockets
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(must(netlink.LinkByName(name)).Attrs().Index)
-	req.AddData(msg)
-	for _, m := range must(req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)) {
-		for kind, value := range attributes(m[unix.SizeofIfInfomsg:]) {
-			if kind != unix.IFLA_LINKINFO {
-				continue
-			}
-			for kind, value := range attributes(value) {
-				if kind != nl.IFLA_INFO_DATA {
-					continue
-				}
-				for kind, value := range attributes(value) {
-					if kind == attributeCutoff {
-						return int32(binary.NativeEndian.Uint32(value))
-					}
-				}
-			}
-		}
-	}
-	return kernelsCutoff
+	return must(a.kernel.cutoff(must(a.index(name))))
 }
 
 // TestMacvlanHearsDirectly tells which interfaces queue what goes to a group: those with many devices, and those without any of ours. The
@@ -60,17 +36,14 @@ func TestMacvlanHearsDirectly(t *testing.T) {
 		t.Helper()
 		must(a.Macvlans().Ensure(Macvlan{Parent: "v0", VRID: uint8(vrid), Owner: "web"}))
 	}
-	for vrid := range maxDirect {
+	for vrid := range maxDirect - 1 { // the other one counts
 		ensure(a, vrid+1)
 	}
 	want("with as many as are looked at directly", neverQueued)
-	ensure(a, maxDirect+1)
+	ensure(a, maxDirect)
 	want("with one more", kernelsCutoff)
 	must(a.Macvlans().Keep(func(name string) bool { return name == "us4-1-v0" }))
-	ensure(a, 1)
-	want("with one that is left", kernelsCutoff)
-	ensure(a, 2)
-	want("with a new one", neverQueued)
+	want("with one that is left", neverQueued)
 
 	must(0, a.kernel.setCutoff(other, kernelsCutoff)) // as an earlier build left it
 	next := openAddresses(t, dir)
@@ -79,6 +52,16 @@ func TestMacvlanHearsDirectly(t *testing.T) {
 	ensure(next, 2)
 	must(next.Macvlans().Keep(func(string) bool { return false }))
 	want("without any of ours", kernelsCutoff)
+
+	for _, value := range []int32{7, neverQueued} {
+		must(0, a.kernel.setCutoff(other, value))
+		for vrid := range maxDirect + 1 {
+			ensure(next, vrid+1)
+			want(fmt.Sprintf("with %d, where something else has set it,", vrid+1), value)
+		}
+		must(next.Macvlans().Keep(func(string) bool { return false }))
+		want("without any of ours, where something else has set it,", value)
+	}
 }
 
 // TestUnknownAttributeOfAMacvlan tells that a kernel takes no notice of an attribute that it does not know, as one before 6.4 of the cutoff.
