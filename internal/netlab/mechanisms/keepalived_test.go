@@ -133,6 +133,10 @@ func (k *costs) add(t *testing.T, c *pairtest.Cluster, vip netip.Addr, from time
 // judge asserts that half of the moves were such that nobody noticed, as package interop does.
 func (k *costs) judge(t *testing.T, vip netip.Addr) {
 	t.Helper()
+	if len(k.late) == 0 {
+		t.Errorf("%v: no move came to its end", vip)
+		return
+	}
 	outages, late, half := slices.Sorted(slices.Values(k.outages)), slices.Sorted(slices.Values(k.late)), (len(k.late)-1)/2
 	if outages[half] > 4*every || late[half] > 0 {
 		t.Errorf("%v: outages %v beyond the stalls of the machine, and %v connections refused or late, want at most %v and none in half of them",
