@@ -71,8 +71,8 @@ func (m *Machine) backupHeard(now time.Time, ev Heard) {
 // last advert tells the better one that there were two. Who followed it would not believe the better one's priority 0.
 func (m *Machine) outranked(now time.Time, p Peer) bool {
 	f := m.followed
-	if f.Address == p.Address || f.Interval == handoverInterval || now.Sub(f.Heard) >= time.Duration(m.cfg.DeadAdverts)*f.Interval {
-		return false // who offered has left, whether its priority 0 came or not
+	if f.Address == p.Address || f.Interval == handoverInterval || p.Interval == handoverInterval || now.Sub(f.Heard) >= time.Duration(m.cfg.DeadAdverts)*f.Interval {
+		return false // who offered has left, whether its priority 0 came or not; and who offers served, so that the better one did not
 	}
 	return f.Priority > p.Priority || f.Priority == p.Priority && plain(f.Address).Compare(plain(p.Address)) > 0
 }
