@@ -212,17 +212,7 @@ func (n *names) due(ctx context.Context, now time.Time) []string {
 // heard says when an advert of each name's host was accepted last.
 func (n *names) heard(ctx context.Context) map[string]time.Time {
 	_, _ = n.steer(ctx, nil) // for a new snapshot; an old one only means a look-up more
-	last := map[string]time.Time{}
-	for _, i := range n.snapshot.Load().Instances {
-		for _, r := range i.Routers {
-			for _, p := range r.Peers {
-				if p.Heard.After(last[p.Name]) {
-					last[p.Name] = p.Heard
-				}
-			}
-		}
-	}
-	return last
+	return n.snapshot.Load().PeersHeard()
 }
 
 // take tells the log, the sockets and the node of what is new in a result.

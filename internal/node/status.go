@@ -204,3 +204,18 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 	}
 	return s
 }
+
+// PeersHeard says when an advert of each named peer was accepted last, by any instance.
+func (s *Status) PeersHeard() map[string]time.Time {
+	last := map[string]time.Time{}
+	for _, i := range s.Instances {
+		for _, r := range i.Routers {
+			for _, p := range r.Peers {
+				if p.Heard.After(last[p.Name]) {
+					last[p.Name] = p.Heard
+				}
+			}
+		}
+	}
+	return last
+}

@@ -136,7 +136,7 @@ func (n *names) look() {
 			continue
 		}
 		if m.known && m.err == "" && !m.wanted && heard == nil {
-			heard = n.heard()
+			heard = n.h.Status().PeersHeard()
 		}
 		if m.err == "" && !m.wanted && heard[text].After(m.looked) {
 			m.gap, m.looked, m.at = minLookupGap, h.now(), h.now().Add(minLookupGap)
@@ -152,21 +152,6 @@ func (n *names) look() {
 			}
 		})
 	}
-}
-
-// heard says when an advert of each name's host was accepted last.
-func (n *names) heard() map[string]time.Time {
-	last := map[string]time.Time{}
-	for _, i := range n.h.Status().Instances {
-		for _, r := range i.Routers {
-			for _, p := range r.Peers {
-				if p.Heard.After(last[p.Name]) {
-					last[p.Name] = p.Heard
-				}
-			}
-		}
-	}
-	return last
 }
 
 // plan sees to it that the next look is not missed.
