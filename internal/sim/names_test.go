@@ -246,14 +246,16 @@ func (s *scenario) acquaint() {
 	}
 }
 
-// stranger is a host that takes part and does not know where another one is that does, or that is away; nil: there is none.
+// stranger is a host that takes part and does not know where another one is that does, or that is away, nor under which address it is known
+// itself, if its name says so; nil: there is none.
 func (s *scenario) stranger(away bool) *Host {
 	if !s.o.naming.named {
 		return nil
 	}
 	for _, h := range s.c.hosts {
 		for _, other := range s.c.hosts {
-			if h != other && s.informed(h) && (away || s.informed(other)) && !s.knows(h, other) {
+			itself := h == other
+			if s.informed(h) && (itself && !s.o.naming.local || !itself && (away || s.informed(other))) && !s.knows(h, other) {
 				return h
 			}
 		}
