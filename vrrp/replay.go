@@ -18,6 +18,9 @@ const (
 	restoreSlack = 100 * time.Millisecond
 	// startSlack is the same where nothing is known of the sender's clock.
 	startSlack = time.Second
+	// quickFor is for how long the quickest advert of a sender counts: clocks drift by less than restoreSlack meanwhile. What is later
+	// by the sender's clock waited for a host that stood still, or that clock was set back since then.
+	quickFor = 5 * time.Minute
 )
 
 // NewAuthenticator returns one that began to listen at an instant. What somebody caught before that instant and plays now has
@@ -50,6 +53,9 @@ type Mark struct {
 	Set      bool       `json:"set,omitempty"` // this host's clock was set back since it was heard
 	// Beside is what is not believed beside Sequence, as that does not cover it (weigh); 0: nothing. See follow.
 	Beside Sequence `json:"beside,omitempty"`
+	// Late is by how much longer it was under way than the quickest of the sender's, which was heard at Quick; zero: it was the quickest.
+	Late  time.Duration `json:"late_ns,omitempty"`
+	Quick time.Time     `json:"quick,omitzero"`
 }
 
 // Ahead is how far the sender's clock is before this host's; negative: behind it.
@@ -115,7 +121,7 @@ func (a *Authenticator) weigh(cfg *Auth, now time.Time, m Mark) (early bool, err
 	m = m.follow(r.newest, cfg.Window)
 	r.newest, r.past = m, false
 	if !early {
-		r.mark, r.floor = m, 0
+		r.mark, r.floor = m.timed(r.mark), 0
 	}
 	a.keep(m.Sender, r)
 	return early, nil
@@ -131,6 +137,20 @@ func (m Mark) follow(last Mark, window time.Duration) Mark {
 		m.Beside = last.Beside
 	case newer:
 		m.Beside = last.Sequence
+	}
+	return m
+}
+
+// timed returns a mark that comes after the newest one of its sender that was believed. Who stood still hears late what waited for it, and
+// must not take the sender's clock to be behind by that.
+func (m Mark) timed(last Mark) Mark {
+	quick := last.Heard
+	if last.Late > 0 {
+		quick = last.Quick
+	}
+	age, late := m.Heard.Sub(quick), last.Ahead()+last.Late-m.Ahead()
+	if known := !last.Heard.IsZero() && !last.Own && !last.Set; known && late > 0 && age >= 0 && age < quickFor {
+		m.Late, m.Quick = late, quick
 	}
 	return m
 }
@@ -194,11 +214,11 @@ func (a *Authenticator) Restore(now time.Time, m Memory) {
 // the mark is older than it seems.
 func passed(now time.Time, mark Mark) Sequence {
 	since := now.Sub(mark.Heard)
-	expected := mark.Sequence.add(since - restoreSlack)
+	expected := mark.Sequence.add(since + mark.Late - restoreSlack)
 	switch {
 	case since < 0, mark.Set && start(now).After(expected):
 		return start(now)
-	case mark.Set, since > restoreSlack:
+	case mark.Set, since+mark.Late > restoreSlack:
 		return expected
 	}
 	return 0

@@ -73,6 +73,9 @@ func (s *scenario) setWall(h *Host, ahead time.Duration) {
 	s.c.Note("** the clock of %s is set by %s, to be %s ahead", h.Name, ahead-h.Ahead(), ahead)
 	x := s.plights[h]
 	x.sets = append(x.sets, h.clock.set)
+	if (ahead - h.Ahead()).Abs() <= 2*startSlack {
+		x.blurred = s.c.now
+	}
 	h.SetWall(ahead)
 	for _, known := range []map[speaker]hearing{x.heard, x.saved} {
 		for who, heard := range known {
@@ -90,6 +93,9 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 	}
 	x := s.plights[h]
 	x.sets = append(x.sets, h.clock.set)
+	if how == Hidden {
+		x.blurred = s.c.now
+	}
 	s.relearns(h) // before it hears what waits
 	h.Thaw(how)
 	if low, high := s.agrees(h); (h.Ahead() < low || h.Ahead() > high) && !x.amiss {
@@ -135,10 +141,20 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	switch {
 	case slices.ContainsFunc(x.sets, unnoticed), remembers && by.set.After(x.noted):
 		return false
+	case !x.noted.IsZero() && !x.blurred.IsZero() && !s.knowsClock(h, c):
+		return false
 	case len(x.sets) == 0 && !x.noted.IsZero() && x.set.After(x.noted):
 		return false
 	}
 	return c.at.Before(since.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack))
+}
+
+// knowsClock says whether what a process has of the one before it tells of a sender's clock by the host's as that is now: it was believed after
+// the last time that the host's was set by so little, or by a hypervisor so secretly, that nobody noticed.
+func (s *scenario) knowsClock(h *Host, c caught) bool {
+	x := s.plights[h]
+	believed := x.heard[speaker{c.Interface, c.Payload[1], c.Source}].newest.believed
+	return signedAt(believed).After(c.by.clock.of(x.blurred).Round(0))
 }
 
 // TestJudgeKnowsWhenAClockIsSeen holds that the judge counts from when a host sees that its clock was set: with its next advert, and no other.
@@ -169,6 +185,57 @@ func TestJudgeKnowsWhenAClockIsSeen(t *testing.T) {
 		if late := s.keys.deaf.Sub(most); late > early || late < early-interval && !alone || late < early-10*time.Millisecond && alone {
 			t.Errorf("alone %t: set at %s, the judge suffers the early until %s after it was seen", alone, set, late)
 		}
+	}
+}
+
+// TestJudgeKnowsBlurredClocks holds that what a process has of the one before it says nothing for the judge where the host's clock was set, and
+// nobody noticed, after the sender was heard last; and does, where the sender was heard since.
+func TestJudgeKnowsBlurredClocks(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		set   func(s *scenario, b *Host)
+		hears bool
+		old   bool
+	}{
+		{"it is not set", func(*scenario, *Host) {}, false, true},
+		{"a hypervisor hides that it stood", func(s *scenario, b *Host) {
+			b.Freeze(true)
+			s.c.Run(5 * time.Second)
+			s.thaw(newDice(1, 1), b, Hidden)
+		}, false, false},
+		{"and the sender is heard after that", func(s *scenario, b *Host) {
+			b.Freeze(true)
+			s.c.Run(5 * time.Second)
+			s.thaw(newDice(1, 1), b, Hidden)
+		}, true, true},
+		{"it is set a little", func(s *scenario, b *Host) { s.setWall(b, b.Ahead()+900*time.Millisecond) }, false, false},
+		{"and the sender is heard after that", func(s *scenario, b *Host) { s.setWall(b, b.Ahead()+900*time.Millisecond) }, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := signedPair(interval, 3*time.Second, false)
+			a, b := s.c.Host("a"), s.c.Host("b")
+			a.Start()
+			s.c.Run(10 * interval)
+			b.Start()
+			s.c.Run(30 * interval)
+			if !tt.hears {
+				s.c.Cut(Cut{"a", "b", Everything, ""})
+			}
+			tt.set(s, b)
+			s.c.Run(20 * time.Second) // until then it may be early
+			b.Kill()
+			s.c.Run(3 * time.Second)
+			b.Start()
+			s.c.Run(time.Millisecond)
+			c := s.keys.caught[len(s.keys.caught)-35]
+			if c.by != a {
+				t.Fatalf("%s sent it, want a", c.by.Name)
+			}
+			if got := s.isOld(b, c); got != tt.old {
+				t.Errorf("what was sent %s before the start is old: %t, want %t", s.plights[b].began.Sub(c.at), got, tt.old)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/node"
 	"github.com/understudy-ha/understudy/vrrp"
 )
 
@@ -65,10 +66,22 @@ func (s *scenario) hears(h *Host, link string) {
 	}
 }
 
-// unheard says whether an advert was sent on a link while a host heard nobody there.
+// unheard says whether an advert was certainly sent on a link while a host heard nobody there.
 func (s *scenario) unheard(h *Host, link string, c caught) bool {
+	return s.passedBy(h, link, c) && s.isOld(h, c)
+}
+
+// passedBy says whether it was, by the cluster's clock.
+func (s *scenario) passedBy(h *Host, link string, c caught) bool {
 	x := s.plights[h]
-	return c.Interface == link && c.by != h && c.at.After(x.from[link]) && c.at.Before(x.until[link]) && s.isOld(h, c)
+	return c.Interface == link && c.by != h && c.at.After(x.from[link]) && c.at.Before(x.until[link])
+}
+
+// missed says whether what a host is given was sent while its link was down. Somebody plays it.
+func (s *scenario) missed(h *Host, heard node.Heard) bool {
+	return slices.ContainsFunc(s.keys.caught, func(c caught) bool {
+		return c.Source == heard.From && sequence(c.Payload) == sequence(heard.Sealed) && s.passedBy(h, heard.Interface, c)
+	})
 }
 
 // movesAddresses says whether who hears an advert takes over at once.

@@ -3,6 +3,8 @@ package sim
 import (
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
 )
 
 // hearing is what a host was given of a speaker.
@@ -165,6 +167,63 @@ func TestJudgeKnowsWhatIsSaved(t *testing.T) {
 		_, known := x.heard[speaker{Interface, 51, a.Link().Source4}]
 		if known == crashes || b.memory == nil || !x.at.Equal(b.memorized) {
 			t.Errorf("crashes %t: it is to remember a: %t", crashes, known)
+		}
+	}
+}
+
+// TestJudgeKnowsWhatIsHeeded holds that a host which stands still is given for nothing what comes to it while its configuration has nothing
+// to hear that, and that it hears the rest of what waited.
+func TestJudgeKnowsWhatIsHeeded(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	for _, absent := range []bool{false, true} {
+		s := signedPair(interval, interval, false)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		a.Start()
+		s.c.Run(10 * interval)
+		b.Start()
+		s.c.Run(30 * interval)
+		had := b.Config()
+		b.Freeze(false)
+		if absent {
+			b.Reconfigure(node.Config{Name: b.Name})
+		}
+		s.c.Run(10 * interval)
+		stood := s.c.now
+		b.Reconfigure(had)
+		a.Kill()
+		s.c.Run(interval)
+		b.Thaw(Caught)
+		heard := signedAt(s.plights[b].heard[speaker{Interface, 51, a.Link().Source4}].newest.perhaps)
+		if late := stood.Sub(heard) < 5*interval; late == absent {
+			t.Errorf("absent %t: it was given what was signed %s before it was configured again", absent, stood.Sub(heard))
+		}
+	}
+}
+
+// TestJudgeKnowsWhatWasUnplugged holds that the judge takes what is played to a host whose link is up again for early, which the next process
+// does not know, if it was sent while the link was down.
+func TestJudgeKnowsWhatWasUnplugged(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	for _, unplugged := range []bool{false, true} {
+		s := signedPair(interval, interval, false)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		a.Start()
+		s.c.Run(10 * interval)
+		b.Start()
+		s.c.Run(30 * interval)
+		l := b.Link()
+		if l.Up, l.Reason = !unplugged, "no carrier"; unplugged {
+			s.setLink(b, l)
+		}
+		s.c.Run(5 * time.Second)
+		c := s.keys.caught[len(s.keys.caught)-30]
+		s.mend(b)
+		if unplugged {
+			b.Replay(Interface, c.Payload, c.Source, c.Destination)
+		}
+		h := s.plights[b].heard[speaker{Interface, 51, a.Link().Source4}].newest
+		if got := h.early == sequence(c.Payload); got != unplugged {
+			t.Errorf("unplugged %t: early is %t, in %+v", unplugged, got, h)
 		}
 	}
 }

@@ -42,6 +42,7 @@ type Host struct {
 	froze    time.Time
 	stalled  []func()      // what waits for it to go on
 	begun    node.Config   // what the process began with
+	heeds    node.Config   // what it goes by: a reload may wait for it
 	cleaning bool          // the process is a cleanup, or the last one was
 	ended    time.Time     // when the last process did, by the host's clock
 	lagged   time.Duration // how late what it asked for last is done
@@ -187,7 +188,7 @@ func (h *Host) Start() {
 
 // begin makes a node for a new process.
 func (h *Host) begin(cfg node.Config) {
-	h.node, h.begun = node.New(cfg, h.now()), cfg
+	h.node, h.begun, h.heeds = node.New(cfg, h.now()), cfg, cfg
 	h.elapsed, h.cleaning, h.memorizedVer = 0, false, 0
 	clear(h.sent)
 	clear(h.states)
@@ -305,8 +306,11 @@ func (h *Host) feed(ev node.Event) {
 		h.wait(ev)
 		return
 	}
-	if lost, ok := ev.(node.AddressLost); ok {
-		delete(h.kernel.untold, lost.IP)
+	switch ev := ev.(type) {
+	case node.AddressLost:
+		delete(h.kernel.untold, ev.IP)
+	case node.Reconfigured:
+		h.heeds = ev.Config
 	}
 	actions := h.node.Step(h.now(), ev)
 	if h.spins(ev) {

@@ -52,7 +52,9 @@ type recollection struct {
 	fore  uint64              // and of those that said more than its clock did, which was set back before
 	set   time.Time           // when its wall clock was set last
 	sets  []time.Duration     // and by how much it had been set before each time, since the process began
-	seen  map[speaker]bool    // which virtual routers may have seen that since, by their group's address; nil: it was not set
+	// blurred is when it was set last by so little, or so secretly, that no process notices.
+	blurred time.Time
+	seen    map[speaker]bool // which virtual routers may have seen that since, by their group's address; nil: it was not set
 }
 
 // sequence reads it from a signed advert.
@@ -116,7 +118,7 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 		}
 		x.unlearn()
 	}
-	if _, reloads := ev.(node.Reconfigured); reloads && x.anew {
+	if r, reloads := ev.(node.Reconfigured); reloads && (x.anew || len(r.Config.Instances) == 0) {
 		x.anew = false
 		x.unlearn()
 	}
@@ -134,7 +136,7 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 		sure = sure.Add(2 * s.keys.ahead)
 	}
 	// By its sender's clock it may be older than the process, or by what is reckoned from a former advert, when that clock stands.
-	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq)
+	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq) || s.missed(h, heard)
 	off := h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs()
 	if key := (speaker{heard.Interface, heard.Advert.VRID, heard.From}); off < s.keys.window+2*time.Second {
 		x.heard[key] = x.heard[key].with(seq, off < s.keys.window-time.Second, early, s.keys.window)
@@ -151,8 +153,8 @@ func (s *scenario) signedAhead(link string, from netip.Addr, seq uint64) bool {
 
 // listens says whether a host has a virtual router that hears a speaker, and verifies it.
 func listens(h *Host, who speaker) bool {
-	for k := range h.cfg.Instances {
-		if i := &h.cfg.Instances[k]; i.Interface == who.link && i.VRID == who.vrid && i.Auth != nil && slices.Contains(i.Families(), vrrp.FamilyOf(who.from)) && finds(h, i, who.from) {
+	for k := range h.heeds.Instances {
+		if i := &h.heeds.Instances[k]; i.Interface == who.link && i.VRID == who.vrid && i.Auth != nil && slices.Contains(i.Families(), vrrp.FamilyOf(who.from)) && finds(h, i, who.from) {
 			return true
 		}
 	}
