@@ -120,7 +120,8 @@ func (f *FRR) macvlan(t testing.TB) {
 
 func (f *FRR) file(name string) string { return filepath.Join(f.dir, name) }
 
-// Start starts vrrpd, also once more; then it waits until it listens.
+// Start starts vrrpd, also once more; then it waits until it listens, and has switched the macvlan off: until zebra has come to that the
+// host answers for the address, as if FRR were master.
 func (f *FRR) Start(t testing.TB) {
 	t.Helper()
 	if err := os.WriteFile(f.file("vrrpd.conf"), []byte(f.opts.config()), 0o644); err != nil {
@@ -128,7 +129,12 @@ func (f *FRR) Start(t testing.TB) {
 	}
 	f.Proc = f.start(t, vrrpd)
 	labtest.Eventually(t, frrBound, func() (bool, string) {
-		return strings.Contains(f.Output(), "Initialize -> "), "FRR does not listen: " + f.Output()
+		if !strings.Contains(f.Output(), "Initialize -> ") {
+			return false, "FRR does not listen: " + f.Output()
+		}
+		state, err := f.host.Exec(t.Context(), "ip", "-details", "link", "show", "dev", "vrrp0")
+		off := strings.Contains(state, "protodown on") || strings.Contains(f.Output(), " -> Master")
+		return err == nil && off, fmt.Sprintf("FRR has not switched its macvlan off: %s; %v", state, err)
 	})
 }
 
