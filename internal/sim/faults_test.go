@@ -362,7 +362,7 @@ func (s *scenario) delete(d dice, h *Host) {
 	for k := range times {
 		s.then(time.Duration(k)*(60*time.Millisecond+d.upTo(time.Second)), hard, func() {
 			if h.Has(ip) {
-				s.plights[h].deleted = append(s.plights[h].deleted, s.c.now)
+				s.plights[h].deleted = append(s.plights[h].deleted, h.now())
 				h.Delete(ip)
 			}
 		})

@@ -107,7 +107,8 @@ func difference(path string, a, b reflect.Value) string {
 
 // Replay plays an advert with a good signature to the host, which it was not given when it was sent: it did not listen yet. It may make
 // the host wait for its sender, or one that is unhealthy or leaves let go. It makes nobody master, and nobody speak, but for the last
-// advert of an unhealthy master that gives way to its sender: that one may live, and must announce itself. A healthy master does not mind.
+// advert of an unhealthy master that gives way to its sender: that one may live, and must announce itself. One whose group does not give
+// way announces its addresses again, as for any other master. A healthy master does not mind.
 func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	if h.node == nil || h.paused || h.frozen || h.Away() || !h.LinkOn(link).Up {
 		return
@@ -132,7 +133,8 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 			}
 			changes = changes || isChange
 		}
-		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) {
+		contends := func(i node.InstanceStatus) bool { return i.Contention != nil && i.Contention.At.Equal(h.now()) } // its group does not give way
+		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) && !slices.ContainsFunc(h.Status().Instances, contends) {
 			h.c.Fault("%s moves its timer from %s to %s for an old advert of %s, which somebody played to it", h.Name, before, after, from)
 		}
 		if observe != nil {

@@ -477,3 +477,22 @@ func TestPromisesKnowWhatIsMissed(t *testing.T) {
 		wantFault(t, c, "[a b] all have 192.0.2.10")
 	}
 }
+
+// TestWornByItsOwnClock holds that the minute in which a host offers what keeps being deleted is counted without what it stood still.
+func TestWornByItsOwnClock(t *testing.T) {
+	for _, stood := range []time.Duration{0, 20 * time.Second} {
+		s := signedPair(time.Second, time.Second, false)
+		b := s.c.Host("b")
+		b.Start()
+		for range 5 {
+			s.plights[b].deleted = append(s.plights[b].deleted, b.now())
+		}
+		b.Freeze(true)
+		s.c.Run(stood)
+		b.Thaw(Suspended)
+		s.c.Run(wornPause - stood + 10*time.Second)
+		if got := s.worn(b); got != (stood > 0) {
+			t.Errorf("it stood still for %s: worn is %t %s after it", stood, got, wornPause+10*time.Second)
+		}
+	}
+}

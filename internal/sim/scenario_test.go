@@ -306,11 +306,11 @@ func sound(h *Host) bool {
 	return h.Firewall == "" && h.Lag == 0 && !slices.ContainsFunc(h.links, dumb)
 }
 
-// worn says whether so many addresses of a host were deleted that it may offer them to others for a minute.
+// worn says whether so many addresses of a host were deleted that it may offer them to others for a minute of its own.
 func (s *scenario) worn(h *Host) bool {
 	n := 0
 	for _, at := range s.plights[h].deleted {
-		if s.c.now.Sub(at) < wornPause {
+		if h.now().Sub(at) < wornPause {
 			n++
 		}
 	}
