@@ -192,6 +192,9 @@ func (a *Authenticator) Verify(cfg *Auth, now time.Time, r Received) (Proof, err
 	if err != nil {
 		return Proof{}, err
 	}
+	if !early {
+		mark = a.senders[mark.Sender].mark // with how late it was
+	}
 	return Proof{Signed: true, Early: early, Mark: mark}, nil
 }
 

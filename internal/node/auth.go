@@ -143,7 +143,11 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 		m.counters.Signed++
 		if ahead := proof.Mark.Ahead(); max(ahead, -ahead) > auth.Window/2 {
 			m.notice(n, now, from, noticeSkew, func() string {
-				return fmt.Sprintf("its clock is %s this host's, and at more than %s its adverts are refused; set both clocks by NTP", aheadOf(ahead), auth.Window)
+				unless := ""
+				if proof.Mark.Late > auth.Window/2 {
+					unless = ", unless this host or the network held this advert up"
+				}
+				return fmt.Sprintf("its clock is %s this host's%s, and at more than %s its adverts are refused; set both clocks by NTP", aheadOf(ahead), unless, auth.Window)
 			})
 		}
 	}
