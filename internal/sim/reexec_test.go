@@ -87,7 +87,11 @@ func (w *watch) exchanged(h *Host, next *node.Node, actions []node.Action) {
 	x := w.host(h)
 	x.node = next
 	for _, i := range x.instances {
-		if i.state == node.Master && h.now().Sub(i.spoke) > i.patience {
+		silent := h.now().Sub(i.spoke)
+		if i.alone { // the advert that it had nobody to send to was due before that
+			silent += i.last.Interval
+		}
+		if i.state == node.Master && silent > i.patience {
 			return
 		}
 	}
