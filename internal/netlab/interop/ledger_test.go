@@ -33,7 +33,8 @@ func (b bill) unexcused() (outage time.Duration, lost int) {
 	return max(b.outage-b.stall-b.slack, 0), max(b.lost-int(excuse/every), 0)
 }
 
-// ledger has the bills of all rows of a test. A step may have a hiccup in one of ten; in more it is how the step is.
+// ledger has the bills of all rows of a test. A step may have a hiccup in one of ten; in more it is how the step is, and in two of one kind it is
+// how the step is with that kind.
 type ledger struct {
 	mu    sync.Mutex // guards what follows
 	bills []bill
@@ -71,13 +72,20 @@ func (l *ledger) judge() (wrong []string) {
 	}
 	for _, step := range slices.Sorted(maps.Keys(kinds)) {
 		var rows []string
+		alike, twice := map[string]bool{}, ""
 		for _, b := range kinds[step] {
-			if b.hiccuped() {
-				rows = append(rows, fmt.Sprintf("%s: nobody answered for %v, %d lost", b.row, b.outage, b.lost))
+			if !b.hiccuped() {
+				continue
 			}
+			rows = append(rows, fmt.Sprintf("%s: nobody answered for %v, %d lost", b.row, b.outage, b.lost))
+			peer, _, _ := strings.Cut(b.row, ",")
+			if alike[peer] {
+				twice = peer
+			}
+			alike[peer] = true
 		}
-		if most := max(1, len(kinds[step])/10); len(rows) > most {
-			wrong = append(wrong, fmt.Sprintf("%q cost more than its bound in %d of %d rows, want %d at most: %s", step, len(rows), len(kinds[step]), most, strings.Join(rows, "; ")))
+		if most := max(1, len(kinds[step])/10); len(rows) > most || twice != "" {
+			wrong = append(wrong, fmt.Sprintf("%q cost more than its bound in %d of %d rows, want %d at most, no two of one kind: %s", step, len(rows), len(kinds[step]), most, strings.Join(rows, "; ")))
 		}
 		if why := median(kinds[step]); why != "" {
 			wrong = append(wrong, fmt.Sprintf("%q: %s", step, why))
@@ -135,7 +143,9 @@ func TestLedger(t *testing.T) {
 	}{
 		{"nothing was lost", slices.Repeat([]bill{good}, 20), ""},
 		{"a hiccup", []bill{good, good, hiccuped}, ""},
-		{"a hiccup in ten", append(slices.Repeat([]bill{good}, 18), hiccuped, silent), ""},
+		{"a hiccup in ten", append(slices.Repeat([]bill{good}, 18), hiccuped, with(func(b *bill) { b.row, b.outage = "another", silent.outage })), ""},
+		{"a hiccup of two kinds", append(slices.Repeat([]bill{good}, 18), with(func(b *bill) { b.row, b.lost = "FRR, unicast", 10 }), with(func(b *bill) { b.row, b.lost = "keepalived", 10 })), ""},
+		{"a hiccup of one kind in two rows", append(slices.Repeat([]bill{good}, 18), with(func(b *bill) { b.row, b.lost = "FRR", 10 }), with(func(b *bill) { b.row, b.lost = "FRR, unicast", 10 })), "no two of one kind"},
 		{"more of them", append(slices.Repeat([]bill{good}, 17), hiccuped, silent, silent), "in 3 of 20 rows"},
 		{"every row loses ten", slices.Repeat([]bill{hiccuped}, 20), "in 20 of 20 rows"},
 		{"every row loses one", slices.Repeat([]bill{one}, 20), "in 20 of 20 rows"},
