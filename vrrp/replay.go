@@ -149,7 +149,7 @@ func (m Mark) timed(last Mark) Mark {
 		quick = last.Quick
 	}
 	age, late := m.Heard.Sub(quick), last.Ahead()+last.Late-m.Ahead()
-	if known := !last.Heard.IsZero() && !last.Own && !last.Set; known && late > 0 && age >= 0 && age < quickFor {
+	if known := !last.Heard.IsZero() && !last.Own && !last.Set && !last.Sequence.stood(); known && late > 0 && age >= 0 && age < quickFor {
 		m.Late, m.Quick = late, quick
 	}
 	return m
@@ -211,17 +211,19 @@ func (a *Authenticator) Restore(now time.Time, m Memory) {
 }
 
 // passed is what a sender's clock must have passed by an instant, as far as a mark of it tells. Where this host's was set back since then,
-// the mark is older than it seems.
+// the mark is older than it seems. What was signed while the sender's clock stood is ahead of that clock, nobody knows how far.
 func passed(now time.Time, mark Mark) Sequence {
 	since := now.Sub(mark.Heard)
 	expected := mark.Sequence.add(since + mark.Late - restoreSlack)
 	switch {
 	case since < 0, mark.Set && start(now).After(expected):
 		return start(now)
-	case mark.Set, since+mark.Late > restoreSlack:
-		return expected
+	case since+mark.Late <= restoreSlack && !mark.Set:
+		return 0
+	case mark.Sequence.stood() && expected.After(start(now)):
+		return start(now)
 	}
-	return 0
+	return expected
 }
 
 // look sees whether this host's clock was set since it looked last: what it shows went on by more or less than the monotonic reading of

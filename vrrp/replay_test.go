@@ -76,6 +76,10 @@ func TestEarly(t *testing.T) {
 		{"heard before", marked(-2*s, -2*s), []advert{{0, -2 * s, "replay"}, {0, -3 * s, "replay"}}},
 		{"caught after it was heard", marked(-3*s, -3*s), []advert{{0, -2 * s, "early"}, {0, -2 * s, "replay"}, {ms, -s, "early"}, {2 * ms, 0, "believed"}}},
 		{"caught after it was heard, its clock ahead by 3 s", marked(-3*s, 0), []advert{{0, 2 * s, "early"}, {0, 3 * s, "believed"}, {ms, 2500 * ms, "replay"}}},
+		{"signed while its clock stood, 8 s ahead: its clock is right", &Memory{Marks: []Mark{{Sender: signer4, Sequence: SequenceAt(clock.Add(-2*s)) + 1, Heard: clock.Add(-10 * s), Key: 1}}},
+			[]advert{{0, -1500 * ms, "early"}, {ms, 0, "believed"}}},
+		{"signed while its clock stood, 3 s behind by then", &Memory{Marks: []Mark{{Sender: signer4, Sequence: SequenceAt(clock.Add(-13*s)) + 1, Heard: clock.Add(-10 * s), Key: 1}}},
+			[]advert{{0, -3200 * ms, "early"}, {ms, -3 * s, "believed"}}},
 		{"heard a year ago", marked(-365*24*time.Hour, -365*24*time.Hour), []advert{{0, -2 * s, "early"}, {ms, 0, "believed"}}},
 		{"heard in the future: this host's clock was set back by an hour", marked(time.Hour, time.Hour), []advert{{0, -2 * s, "early"}, {ms, -ms, "believed"}}},
 		{"heard in the future: this host's clock was set back by 3 s", marked(2*s, 2*s), []advert{{0, 2 * s, "replay"}, {ms, 5 * s, "believed"}}},
@@ -430,6 +434,7 @@ func TestRestore(t *testing.T) {
 // all the same, as long as the clocks are as they were; and whoever lives is believed at once.
 func TestLate(t *testing.T) {
 	const s = time.Second
+	const stood = time.Nanosecond                // more: its clock has not gone on
 	type advert struct{ at, sent time.Duration } // by this host's clock, and by the sender's
 	tests := []struct {
 		name   string
@@ -443,6 +448,7 @@ func TestLate(t *testing.T) {
 		{"one of before was", []advert{{990 * s, 987 * s}, {995 * s, 995 * s}}, 998 * s, "early"},
 		{"it lives", []advert{{990 * s, 990 * s}, {995 * s, 992 * s}}, 1000 * s, "believed"},
 		{"it lives, its clock ahead", []advert{{990 * s, 992 * s}, {995 * s, 994 * s}}, 1002 * s, "believed"},
+		{"it was set back, and stood", []advert{{990 * s, 993 * s}, {991 * s, 993*s + stood}, {997 * s, 997 * s}}, 1000*s - 50*time.Millisecond, "believed"},
 		{"its clock may be behind by now: the quickest was 5 min ago", []advert{{600 * s, 600 * s}, {800 * s, 797 * s}, {900 * s, 897 * s}, {998 * s, 995 * s}}, 997 * s, "believed"},
 		{"and not quite", []advert{{701 * s, 701 * s}, {800 * s, 797 * s}, {900 * s, 897 * s}, {998 * s, 995 * s}}, 997 * s, "early"},
 	}
@@ -450,6 +456,9 @@ func TestLate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			message := func(sent time.Duration) []byte {
 				var signer Authenticator
+				if sent%time.Millisecond == stood {
+					signer.sent = SequenceAt(clock.Add(sent))
+				}
 				return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
 			}
 			a := NewAuthenticator(clock.Add(tt.heard[0].at))

@@ -27,6 +27,9 @@ func SequenceAt(t time.Time) Sequence {
 	return Sequence(uint32(t.Unix()))<<32 | Sequence(t.Nanosecond()<<16/int(time.Second))<<16
 }
 
+// stood says whether the sender's clock was not beyond this when it signed: it was set back, and the sender goes on after what it signed before.
+func (s Sequence) stood() bool { return s&0xffff != 0 }
+
 // After says whether s comes after another one of the same sender.
 func (s Sequence) After(other Sequence) bool { return int64(s-other) > 0 }
 
