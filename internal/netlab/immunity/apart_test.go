@@ -14,7 +14,7 @@ import (
 // TestFloodApart tells the story of TestFlood where the flooder has a processor of its own, on which the kernel carries its packets into
 // the hosts, and the pair has another. There the pair has no excuse but a processor that stands still, and the flooder none.
 func TestFloodApart(t *testing.T) {
-	f := newField(t, ways[:1])
+	f := newField(t, ways)
 	f.part(t)
 	f.story(t, f.ways)
 	s := f.scene(t, f.ways[0])
@@ -26,6 +26,13 @@ func TestFloodApart(t *testing.T) {
 	}
 	t.Run("forged signatures alone, and the master is cut off", func(t *testing.T) { f.besiege(t, s, forged) })
 	f.punctual(t)
+}
+
+// TestFloodOfVirtualMACs tells the same of instances with MAC addresses of their own.
+func TestFloodOfVirtualMACs(t *testing.T) {
+	f := newField(t, virtualWays)
+	f.part(t)
+	f.story(t, f.ways)
 }
 
 // part gives the pair's daemons one processor, and each flooder from now on another.
