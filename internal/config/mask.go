@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -152,7 +151,7 @@ func hideTokens(text []byte, hide []bool, json bool) (identifiers []string) {
 			inside, base = true, depth
 		case inside && (json || !stays(tokens, i)):
 			for b := from; b < to; b++ {
-				hide[b] = hide[b] || !unicode.IsSpace(rune(text[b]))
+				hide[b] = hide[b] || !isSpace(text[b])
 			}
 			if t.Type == hclsyntax.TokenIdent {
 				identifiers = append(identifiers, string(t.Bytes))
@@ -161,6 +160,9 @@ func hideTokens(text []byte, hide []bool, json bool) (identifiers []string) {
 	}
 	return identifiers
 }
+
+// isSpace says so of a byte of the text: a part of a character may have the number of a space that has more bits.
+func isSpace(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 
 // nesting is what a token adds to the depth.
 func nesting(t hclsyntax.Token) int {
@@ -236,7 +238,7 @@ func hideCoarsely(text []byte, hide []bool) {
 			inside, from = true, word[1]
 		}
 		for b := from; inside && b < len(line); b++ {
-			hide[at+b] = !unicode.IsSpace(rune(line[b]))
+			hide[at+b] = !isSpace(line[b])
 		}
 		at += len(line) + 1
 	}
@@ -255,7 +257,7 @@ func showLine(line []byte, hide []bool) string {
 		}
 		b.WriteString(concealed)
 		end := i
-		for j := i; j < len(line) && (hide[j] || unicode.IsSpace(rune(line[j]))); j++ {
+		for j := i; j < len(line) && (hide[j] || isSpace(line[j])); j++ {
 			if hide[j] {
 				end = j
 			}

@@ -81,7 +81,7 @@ var inAuth = []string{
 // without quotes.
 func TestNoMessageShowsAKey(t *testing.T) {
 	digits := hex.EncodeToString([]byte(keyText))
-	for _, secret := range []string{"hex:" + digits, "HEX:" + strings.ToUpper(digits), digits, aSecret, "ascii-key-with-32-bytes-or-more.12345", "/" + strings.Repeat("Ab3x", 11), "abcd1234"} {
+	for _, secret := range []string{"hex:" + digits, "HEX:" + strings.ToUpper(digits), digits, aSecret, "ascii-key-with-32-bytes-or-more.12345", "/" + strings.Repeat("Ab3x", 11), "abcd1234", "Kàx7-Рожь-ąŠ-9qWz"} {
 		for _, block := range inAuth {
 			arounds := []string{"auth {\nBLOCK\n}", "auth { BLOCK }", "auth_hmac {\nBLOCK\n}", "BLOCK", "version = 2\nauth {\nBLOCK\n}\nnonsense"}
 			if secret != aSecret {
