@@ -139,18 +139,21 @@ var secretWord = regexp.MustCompile(`(?i)^(auth.*|keys?|key_.*|.*pas+(w|_|$).*|.
 // there, numbers of keys and braces stay. It returns the identifiers that it hides: a text without its quotes looks like one.
 func hideTokens(text []byte, hide []bool, json bool) (identifiers []string) {
 	tokens, _ := hclsyntax.LexConfig(text, "", hcl.InitialPos)
-	depth, base, inside := 0, 0, false
+	depth, base, inside, shown := 0, 0, false, 0 // the tokens before shown stay
 	for i, t := range tokens {
-		depth += nesting(t)
+		depth += nesting[t.Type]
 		if inside && (depth < base || depth == base && endsStatement(t, json)) {
 			inside = false
 		}
-		from, to := t.Range.Start.Byte, t.Range.End.Byte
+		begins := !inside && names(tokens, i, json) && secretWord.Match(t.Bytes)
+		if begins || i > 0 && (endsLine(tokens[i-1]) || tokens[i-1].Type == hclsyntax.TokenOBrace) {
+			shown = i + header(tokens[i:])
+		}
 		switch {
-		case !inside && names(tokens, i, json) && secretWord.Match(t.Bytes):
+		case begins:
 			inside, base = true, depth
-		case inside && (json || !stays(tokens, i)):
-			for b := from; b < to; b++ {
+		case inside && (json || i >= shown && !slices.Contains(structure, t.Type)):
+			for b := t.Range.Start.Byte; b < t.Range.End.Byte; b++ {
 				hide[b] = hide[b] || !isSpace(text[b])
 			}
 			if t.Type == hclsyntax.TokenIdent {
@@ -165,15 +168,13 @@ func hideTokens(text []byte, hide []bool, json bool) (identifiers []string) {
 func isSpace(b byte) bool { return b == ' ' || '\t' <= b && b <= '\r' }
 
 // nesting is what a token adds to the depth.
-func nesting(t hclsyntax.Token) int {
-	switch t.Type {
-	case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
-		return 1
-	case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
-		return -1
-	}
-	return 0
+var nesting = map[hclsyntax.TokenType]int{
+	hclsyntax.TokenOBrace: 1, hclsyntax.TokenOBrack: 1, hclsyntax.TokenOParen: 1, hclsyntax.TokenTemplateInterp: 1, hclsyntax.TokenTemplateControl: 1,
+	hclsyntax.TokenCBrace: -1, hclsyntax.TokenCBrack: -1, hclsyntax.TokenCParen: -1, hclsyntax.TokenTemplateSeqEnd: -1,
 }
+
+// structure are the tokens that are no secret wherever they stand.
+var structure = []hclsyntax.TokenType{hclsyntax.TokenOBrace, hclsyntax.TokenCBrace, hclsyntax.TokenNewline}
 
 // endsLine says so of a token: a comment may have the end of its line in it.
 func endsLine(t hclsyntax.Token) bool {
@@ -197,28 +198,20 @@ const maxName = 20
 
 var keyNumber = regexp.MustCompile(`^[0-9]{1,3}$`)
 
-// stays says of a token among secrets that it is none: a brace, the name of an argument or block, and the number of a key.
-func stays(tokens hclsyntax.Tokens, i int) bool {
-	t, next := tokens[i], hclsyntax.TokenNil
-	if i+1 < len(tokens) {
-		next = tokens[i+1].Type
+// header is how many tokens stay where a statement begins among secrets: the name of an argument or a block, and the number of a key.
+func header(ts hclsyntax.Tokens) int {
+	if len(ts) < 4 || ts[0].Type != hclsyntax.TokenIdent || len(ts[0].Bytes) > maxName {
+		return 0
 	}
-	first := i > 0 && (endsLine(tokens[i-1]) || tokens[i-1].Type == hclsyntax.TokenOBrace)
-	switch t.Type {
-	case hclsyntax.TokenOBrace, hclsyntax.TokenCBrace, hclsyntax.TokenNewline:
-		return true
-	case hclsyntax.TokenIdent:
-		return first && len(t.Bytes) <= maxName && slices.Contains([]hclsyntax.TokenType{hclsyntax.TokenEqual, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote}, next)
-	case hclsyntax.TokenEqual:
-		return i > 0 && stays(tokens, i-1) || i > 0 && secretWord.Match(tokens[i-1].Bytes)
-	case hclsyntax.TokenOQuote:
-		return next == hclsyntax.TokenQuotedLit && stays(tokens, i+1)
-	case hclsyntax.TokenQuotedLit:
-		return i >= 2 && tokens[i-2].Type == hclsyntax.TokenIdent && keyNumber.Match(t.Bytes)
-	case hclsyntax.TokenCQuote:
-		return i >= 1 && tokens[i-1].Type == hclsyntax.TokenQuotedLit && stays(tokens, i-1)
+	switch {
+	case ts[1].Type == hclsyntax.TokenEqual:
+		return 2
+	case ts[1].Type == hclsyntax.TokenOQuote && keyNumber.Match(ts[2].Bytes) && ts[3].Type == hclsyntax.TokenCQuote:
+		return 4
+	case ts[1].Type == hclsyntax.TokenOQuote || ts[1].Type == hclsyntax.TokenOBrace:
+		return 1
 	}
-	return false
+	return 0
 }
 
 var (
@@ -244,27 +237,21 @@ func hideCoarsely(text []byte, hide []bool) {
 	}
 }
 
-// showLine writes a line with one word for all that is hidden in a row.
+var (
+	hiddenRun  = regexp.MustCompile(`\x00(?:[\x00\s\v]*\x00)?`)
+	beforeARun = regexp.MustCompile(`([^ \t\x00])\x00`)
+)
+
+// showLine writes a line with one word for all that is hidden in a row, and a space before it.
 func showLine(line []byte, hide []bool) string {
-	var b strings.Builder
-	for i := 0; i < len(line); i++ {
-		if !hide[i] {
-			b.WriteByte(line[i])
-			continue
+	line = bytes.Clone(line)
+	for i := range line {
+		if hide[i] {
+			line[i] = 0
 		}
-		if s := b.String(); s != "" && !strings.HasSuffix(s, " ") && !strings.HasSuffix(s, "\t") {
-			b.WriteByte(' ')
-		}
-		b.WriteString(concealed)
-		end := i
-		for j := i; j < len(line) && (hide[j] || isSpace(line[j])); j++ {
-			if hide[j] {
-				end = j
-			}
-		}
-		i = end
 	}
-	return strings.TrimRight(b.String(), "\r")
+	line = beforeARun.ReplaceAll(line, []byte("$1 \x00"))
+	return strings.TrimRight(string(hiddenRun.ReplaceAll(line, []byte(concealed))), "\r")
 }
 
 // vocabulary are the words that messages are made of: names of arguments and functions.
