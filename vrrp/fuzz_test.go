@@ -82,7 +82,7 @@ func checkParse(t *testing.T, b []byte, source, destination netip.Addr) {
 	}
 }
 
-// FuzzStep drives a machine through random events at times that never go back, and holds the invariants of checkStep.
+// FuzzStep drives a machine through random events at times that never go back, and holds every invariant.
 func FuzzStep(f *testing.F) {
 	op := func(code byte, rest ...byte) []byte { return append([]byte{code}, append(rest, 0, 0)[:2]...) }
 	add := func(config byte, ops ...[]byte) { f.Add(append([]byte{config}, slices.Concat(ops...)...)) }

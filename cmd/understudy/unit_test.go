@@ -46,7 +46,7 @@ func TestUnitsFindTheDaemonOfTheOptions(t *testing.T) {
 	for _, line := range started(t) {
 		verb := line[0]
 		seen[verb] = true
-		if verb == "run" || verb == "helper" { // they go on; TestHelper and the others have their options
+		if verb == "run" || verb == "helper" { // they go on; the tests of their own have their options
 			continue
 		}
 		was := drained()

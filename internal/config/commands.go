@@ -43,7 +43,7 @@ func (c *Commands) Node() string { return c.base.node }
 func (c *Commands) Log() Log {
 	l, settings := c.loader(), new(Config)
 	l.settings(settings, c.blocks.OfType("log"))
-	if l.found.has(Error) {
+	if l.found.broken() {
 		return DefaultLog()
 	}
 	return settings.Log
@@ -129,7 +129,7 @@ func (c *Commands) one(what, name string, decode func(*loader, *hcl.Block)) erro
 	if c.files.untrusted != nil { // what the function file was to read
 		return c.files.untrusted
 	}
-	if l.found.has(Error) {
+	if l.found.broken() {
 		return errors.New(c.text(l.found))
 	}
 	return nil

@@ -71,8 +71,9 @@ func (fs *findings) add(diags hcl.Diagnostics) {
 	}
 }
 
-func (fs findings) has(s Severity) bool {
-	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == s })
+// broken says whether there is an error.
+func (fs findings) broken() bool {
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == Error })
 }
 
 // reported is what may leave this package: in order, and without what may be a secret.

@@ -47,7 +47,7 @@ func FuzzLoad(f *testing.F) {
 		if strings.Contains(format(v.found, nil), "panicked") {
 			t.Fatal(format(v.found, nil))
 		}
-		if v.found.has(Error) {
+		if v.found.broken() {
 			return
 		}
 		for _, in := range v.config.Instances {

@@ -63,7 +63,7 @@ func (s *session) homeAmong(nodes []string) string {
 // judgeInstances says which instances could not take part on this machine. Only of a configuration without a mistake can that be known.
 func (s *session) judgeInstances(v *view) (found findings) {
 	unsound := func(in instance) bool { return !in.sound }
-	if s.options.Judge == nil || s.files.broken || v.found.has(Error) || len(v.instances) == 0 || slices.ContainsFunc(v.instances, unsound) {
+	if s.options.Judge == nil || s.files.broken || v.found.broken() || len(v.instances) == 0 || slices.ContainsFunc(v.instances, unsound) {
 		return nil
 	}
 	whys, err := s.options.Judge(v.config)

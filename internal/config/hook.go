@@ -41,7 +41,7 @@ func (l *loader) hook(b *hcl.Block) (h hook, ok bool) {
 	if h.block.usable("timeout") && h.Settings.Timeout > maxHookTimeout {
 		l.found.errorf(h.block.place("timeout"), "allowed: at most "+brief(maxHookTimeout), "timeout is %s", brief(h.Settings.Timeout))
 	}
-	if l.here && !findings(l.found[before:]).has(Error) && h.block.sound() {
+	if l.here && !findings(l.found[before:]).broken() && h.block.sound() {
 		l.verify(h)
 	}
 	return h, true

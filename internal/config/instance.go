@@ -71,14 +71,11 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 // ValidName says whether something, or a node, may be called so.
 func ValidName(name string) bool { return len(name) <= maxNameLength && namePattern.MatchString(name) }
 
-// named checks the name of a block, and says whether it is fit.
-func (l *loader) named(what, name string, at hcl.Range) bool {
-	const allowed = "allowed: letters, digits, _ . and -, at most 64 of them"
-	if ValidName(name) {
-		return true
+// named checks the name of a block.
+func (l *loader) named(what, name string, at hcl.Range) {
+	if !ValidName(name) {
+		l.found.errorf(at, fmt.Sprintf("allowed: letters, digits, _ . and -, at most %d of them", maxNameLength), "%s name is %q", what, cut(name))
 	}
-	l.found.errorf(at, allowed, "%s name is %q", what, cut(name))
-	return false
 }
 
 // instance turns a block into an instance. Checks are bound later, when all are known.
@@ -111,7 +108,7 @@ func (l *loader) instance(b *hcl.Block) instance {
 	l.auth(&in, raw, title)
 	l.judgeVirtualMAC(&in)
 	l.expectations(&in, title)
-	in.sound = !findings(l.found[before:]).has(Error) && in.block.sound()
+	in.sound = !findings(l.found[before:]).broken() && in.block.sound()
 	return in
 }
 

@@ -149,7 +149,7 @@ func (s *session) priority(name, instanceName string) (base, healthy int, ok boo
 	return int(v.instances[i].Priority), healthy, true
 }
 
-// unjudged reports the hosts that an expect block leaves to these files, were the files are not validated for them and have
+// unjudged reports the hosts that an expect block leaves to these files, where these are not validated for them and have
 // mistakes there: otherwise nobody would hear of it.
 func (s *session) unjudged(v *view, nodes []string) findings {
 	var found findings

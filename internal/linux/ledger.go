@@ -44,12 +44,12 @@ func newLedger(list []Held) *ledger {
 	return l
 }
 
-// put notes that an address is, or is about to be, held, and returns its record.
-func (l *ledger) put(h Held) *record {
+// put notes that an address is, or is about to be, held.
+func (l *ledger) put(h Held) {
 	s := site{h.Interface, h.IP}
 	if old := l.owners[h.Owner][s]; old != nil {
 		if old.Held == h {
-			return old
+			return
 		}
 		l.drop(old)
 	}
@@ -63,7 +63,6 @@ func (l *ledger) put(h Held) *record {
 		l.networks[h.route()]++
 	}
 	l.changed = true
-	return r
 }
 
 // drop removes a record.

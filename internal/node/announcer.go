@@ -76,7 +76,7 @@ func (a *announcer) restart(now time.Time) {
 }
 
 // contradict announces once more, soon, but nothing before an instant: another host was seen to announce or answer.
-func (a *announcer) contradict(now, earliest time.Time) {
+func (a *announcer) contradict(earliest time.Time) {
 	if a.began.IsZero() || !a.answer.IsZero() || a.answers >= maxAnswers {
 		return
 	}

@@ -264,7 +264,7 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if i.state == Master {
 		n.contend(now, i, Contention{IP: ev.IP, MAC: ev.MAC})
 		if !ill {
-			i.announcer.contradict(now, now.Add(i.hearing(ev)))
+			i.announcer.contradict(now.Add(i.hearing(ev)))
 		}
 	}
 	switch {
