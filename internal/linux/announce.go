@@ -57,9 +57,6 @@ func ethernetInterface(name string) (*net.Interface, error) {
 	return ifi, nil
 }
 
-// MAC is the address that it announces.
-func (a *Announcer) MAC() net.HardwareAddr { return a.mac }
-
 // Announce sends one round: each address once, in order. It never waits; what could not be sent is returned.
 func (a *Announcer) Announce(ips []netip.Addr) []AddressError {
 	// Only a host that forwards may say that it is a router: others would enter it in their lists of routers. ARP says nothing

@@ -91,7 +91,6 @@ func TestAnnounceIsSeenByAWitness(t *testing.T) {
 	_, peer := pair(t)
 	seen := watchPeer(t, peer, "10.9.0.100", "2001:db8::100")
 	a := openAnnouncer(t, "v0")
-	before := time.Now()
 	// Addresses that the witness was not told of, and that nobody has, are announced and not reported.
 	if failed := a.Announce(ips("10.9.0.99", "2001:db8::99", "10.9.0.100", "2001:db8::100")); len(failed) > 0 {
 		t.Fatal(failed)
@@ -100,9 +99,6 @@ func TestAnnounceIsSeenByAWitness(t *testing.T) {
 	for range 3 {
 		s := receive(t, seen)
 		count[s.Address.String()+" "+s.MAC.String()]++
-		if s.At.Before(before) {
-			t.Errorf("seen at %v, before %v", s.At, before)
-		}
 	}
 	want := map[string]int{"10.9.0.100 02:00:00:00:00:01": 2, "2001:db8::100 02:00:00:00:00:01": 1}
 	if diff := cmp.Diff(want, count); diff != "" {

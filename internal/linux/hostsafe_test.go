@@ -29,7 +29,7 @@ func advertiseRouter(t *testing.T, self, peer *host) {
 				ValidLifetime: time.Hour, PreferredLifetime: time.Hour,
 				Prefix: netip.MustParseAddr("2001:db8:a::"),
 			}},
-		}, a.MAC(), netip.MustParseAddr("fe80::2"), allNodes)
+		}, a.mac, netip.MustParseAddr("fe80::2"), allNodes)
 		if err != nil {
 			t.Fatal(err)
 		}

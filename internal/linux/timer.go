@@ -42,12 +42,20 @@ func NewTimer() (*Timer, error) {
 // Set moves the deadline to at, an instant with a monotonic reading; one that has passed ticks at once. It may be
 // called from any goroutine, also before Run.
 func (t *Timer) Set(at time.Time) error {
-	// Zero would disarm the timer.
-	return t.arm(max(time.Until(at), time.Nanosecond))
+	d := max(time.Until(at), time.Nanosecond) // zero would disarm the timer
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
+	var setErr error
+	err := t.raw.Control(func(fd uintptr) {
+		setErr = unix.TimerfdSettime(int(fd), 0, &spec, nil)
+	})
+	if err == nil {
+		err = setErr
+	}
+	if err != nil {
+		return fmt.Errorf("set timerfd: %w", err)
+	}
+	return nil
 }
-
-// Clear removes the deadline. A tick that is already in the channel stays there.
-func (t *Timer) Clear() error { return t.arm(0) }
 
 // C delivers a tick at the deadline. Ticks that nobody took are one tick, and one may belong to a deadline that has
 // been moved since: the receiver compares the clock with what it waits for.
@@ -75,19 +83,3 @@ func (t *Timer) Run(ctx context.Context) error {
 
 // Close releases the descriptor. Run must have ended.
 func (t *Timer) Close() error { return t.file.Close() }
-
-// arm lets the timer fire after d, or never when d is 0.
-func (t *Timer) arm(d time.Duration) error {
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
-	var armErr error
-	err := t.raw.Control(func(fd uintptr) {
-		armErr = unix.TimerfdSettime(int(fd), 0, &spec, nil)
-	})
-	if err == nil {
-		err = armErr
-	}
-	if err != nil {
-		return fmt.Errorf("set timerfd: %w", err)
-	}
-	return nil
-}

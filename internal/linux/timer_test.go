@@ -63,19 +63,6 @@ func TestTimerKeepsOnlyTheLastDeadline(t *testing.T) {
 	}
 }
 
-func TestTimerClearedDoesNotTick(t *testing.T) {
-	timer := newTimer(t)
-	set(t, timer, time.Now().Add(50*time.Millisecond))
-	if err := timer.Clear(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-timer.C():
-		t.Error("a cleared timer ticked")
-	case <-time.After(120 * time.Millisecond):
-	}
-}
-
 func TestTimerTicksThatNobodyTookAreOne(t *testing.T) {
 	timer := newTimer(t)
 	for range 3 {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -21,7 +20,6 @@ import (
 type Announcement struct {
 	Address netip.Addr
 	MAC     net.HardwareAddr // the one that it is claimed for
-	At      time.Time        // when the frame was read
 }
 
 // Witness sees who else on one link announces our addresses or answers for them. It sees what reaches this host:
@@ -127,7 +125,6 @@ func (w *Witness) read(ctx context.Context, conn *packet.Conn, c claims, seen fu
 	r := newReader(raw, func(fd int) (int, error) { return unix.Read(fd, buffer) })
 	for {
 		n, err := r.next()
-		at := time.Now()
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -135,7 +132,6 @@ func (w *Witness) read(ctx context.Context, conn *packet.Conn, c claims, seen fu
 			return fmt.Errorf("watch ARP and ND on %q: %w", w.ifName, explain(err))
 		}
 		if a, ok := w.claim(buffer[:n], c); ok {
-			a.At = at
 			seen(a)
 		}
 	}
