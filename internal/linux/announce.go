@@ -37,7 +37,7 @@ func OpenAnnouncer(ifName string) (*Announcer, error) {
 	// Protocol 0 receives nothing.
 	conn, err := packet.Listen(ifi, packet.Raw, 0, nil)
 	if err != nil {
-		return nil, fmt.Errorf("open announcer on %q: %w", ifName, explain(err))
+		return nil, fmt.Errorf("open announcer on %q: %w", ifName, socketErrors.explain(err))
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *Announcer) send(frame []byte) error {
 	to := &unix.SockaddrLinklayer{Ifindex: a.ifIndex, Protocol: binary.NativeEndian.Uint16(frame[12:])}
 	err := sendNow(a.raw, func(fd int) error { return unix.Sendto(fd, frame, unix.MSG_DONTWAIT, to) })
 	if err != nil {
-		return explain(err)
+		return socketErrors.explain(err)
 	}
 	return nil
 }

@@ -171,7 +171,7 @@ func (a *Addresses) leave(targets []target) (failed []AddressError) {
 	a.requests.do(list)
 	for n, r := range moved {
 		if q := list[n]; q.err != nil && !gone(q.err) {
-			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from what was %q before: %w", r.IP, r.Interface, explain(q.err))})
+			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from what was %q before: %w", r.IP, r.Interface, netlinkErrors.explain(q.err))})
 		}
 	}
 	return failed
@@ -216,7 +216,10 @@ func refused(h Held, err error) error {
 		// It came between our look and our hand, or is tentative on another way in: the next Set sees what it is.
 		return fmt.Errorf("%s is on %s already and %w (it came just now)", h.IP, h.Interface, ErrForeign)
 	}
-	return fmt.Errorf("set %s on %q: %w", h.IP, h.Interface, explain(err))
+	if h.IP.Is6() && errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("set %s on %q: %w (IPv6 is off on it: %w)", h.IP, h.Interface, err, remedy(confKey6(h.Interface, "disable_ipv6"), 0))
+	}
+	return fmt.Errorf("set %s on %q: %w", h.IP, h.Interface, netlinkErrors.explain(err))
 }
 
 // stale lists and marks what the wants' owners hold and do not want.
@@ -256,7 +259,7 @@ func (a *Addresses) remove(stale []*record) []AddressError {
 	var failed []AddressError
 	for _, r := range stale {
 		if err := refused[r.at()]; err != nil {
-			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from %q: %w", r.IP, r.Interface, explain(err))})
+			failed = append(failed, AddressError{Owner: r.Owner, IP: r.IP, Err: fmt.Errorf("remove %s from %q: %w", r.IP, r.Interface, netlinkErrors.explain(err))})
 			r.stale, r.sure = false, false
 			continue
 		}

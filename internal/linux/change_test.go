@@ -98,7 +98,7 @@ func TestSetDoesTheRestOfABatch(t *testing.T) {
 		"foreign 10.9.0.50":     "10.9.0.50 is on v0 already and not ours",
 		"missing 10.9.0.102":    `set 10.9.0.102 on "nosuch": interface "nosuch" does not exist`,
 		"missing 10.9.0.103":    `set 10.9.0.103 on "nosuch": interface "nosuch" does not exist`,
-		"refused 2001:db8::100": `set 2001:db8::100 on "br0": `,
+		"refused 2001:db8::100": `set 2001:db8::100 on "br0": permission denied (IPv6 is off on it: put "net.ipv6.conf.br0.disable_ipv6 = 0" into /etc/sysctl.d/`,
 	} {
 		if !strings.HasPrefix(got[who], text) {
 			t.Errorf("%s: got %q, want %q", who, got[who], text)

@@ -73,10 +73,10 @@ func listen(ifName string, v6 bool) (*Conn, error) {
 	}
 	c := &Conn{ifName: ifName, ifIndex: ifi.Index, v6: v6}
 	if c.socket, err = rawSocket(v6); err != nil {
-		return nil, explain(err)
+		return nil, socketErrors.explain(err)
 	}
 	if err := prepare(c.socket, ifName, v6); err != nil {
-		return nil, abandon(explain(err), c.socket)
+		return nil, abandon(socketErrors.explain(err), c.socket)
 	}
 	if err := c.attach(c.socket, "VRRP socket", ifName); err != nil { // its buffer is as large as it will be
 		return nil, abandon(err, c.socket)

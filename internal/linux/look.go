@@ -64,7 +64,7 @@ func Obstacles(list []Macvlan) ([]error, error) {
 			continue
 		}
 		if err := m.refusal(links); err != nil {
-			errs[n] = fmt.Errorf("virtual MAC on %q: %w", m.Parent, explainMacvlan(err))
+			errs[n] = fmt.Errorf("virtual MAC on %q: %w", m.Parent, macvlanErrors.explain(err))
 		}
 	}
 	return errs, nil

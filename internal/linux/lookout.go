@@ -86,7 +86,7 @@ func (l *Lookout) open() error {
 		etherType = etherTypeIPv6
 	}
 	if l.conn, err = packet.Listen(ifi, packet.Datagram, etherType, &packet.Config{Filter: filter}); err != nil {
-		return explain(err)
+		return socketErrors.explain(err)
 	}
 	if l.raw, err = l.conn.SyscallConn(); err != nil {
 		return abandon(err, l.conn)
@@ -228,7 +228,7 @@ func (l *Lookout) Run(ctx context.Context, seen func(Sighting), missed func(pack
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("look out for VRRP on %q: %w", l.ifName, explain(err))
+			return fmt.Errorf("look out for VRRP on %q: %w", l.ifName, socketErrors.explain(err))
 		}
 		if stats, err := l.conn.Stats(); err == nil && stats.Drops > 0 {
 			missed(uint64(stats.Drops))

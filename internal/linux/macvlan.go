@@ -128,7 +128,7 @@ func (s *Macvlans) Ensure(m Macvlan) (MacvlanState, error) {
 	}
 	state, err := s.ensure(m)
 	if err != nil {
-		return MacvlanState{}, fmt.Errorf("virtual MAC on %q: %w", m.Parent, explainMacvlan(err))
+		return MacvlanState{}, fmt.Errorf("virtual MAC on %q: %w", m.Parent, macvlanErrors.explain(err))
 	}
 	return state, nil
 }
@@ -395,7 +395,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 		name := link.Attrs().Name
 		if !together {
 			if err := s.kernel.handle.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-				errs = append(errs, fmt.Errorf("remove %s: %w", name, explain(err)))
+				errs = append(errs, fmt.Errorf("remove %s: %w", name, netlinkErrors.explain(err)))
 				stays[name] = true
 				continue
 			}
@@ -411,25 +411,13 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 	return removed, errors.Join(errs...)
 }
 
-// macvlanExplanations are what usually causes an error here, and what to do.
-var macvlanExplanations = []struct {
-	errno error
-	text  string
-}{
+// macvlanErrors are those of making one.
+var macvlanErrors = explanations{
 	{unix.EBUSY, "the interface is a port of a bridge or a bond: name the bridge or the bond instead"},
 	{unix.EADDRINUSE, "another macvlan on it has this MAC address: does keepalived or FRR run here with the same VRID?"},
 	{unix.EOPNOTSUPP, "this kernel has no macvlan (CONFIG_MACVLAN), or the interface cannot carry one"},
 	{unix.EPERM, "CAP_NET_ADMIN is needed"},
 	{unix.EINVAL, "this kind of interface carries no macvlan"},
-}
-
-func explainMacvlan(err error) error {
-	for _, e := range macvlanExplanations {
-		if errors.Is(err, e.errno) {
-			return fmt.Errorf("%w (%s)", err, e.text)
-		}
-	}
-	return err
 }
 
 // remedy is an error that says which line to add for a kernel setting that is not this program's to change.

@@ -163,7 +163,7 @@ func (r *rtnetlink) addRoute(x route) error {
 	if err == nil || errors.Is(err, unix.EEXIST) {
 		return nil
 	}
-	return fmt.Errorf("add route to %s: %w", x.network, explain(err))
+	return fmt.Errorf("add route to %s: %w", x.network, netlinkErrors.explain(err))
 }
 
 func (r *rtnetlink) deleteRoute(x route) error {
@@ -171,5 +171,5 @@ func (r *rtnetlink) deleteRoute(x route) error {
 	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
-	return fmt.Errorf("remove route to %s: %w", x.network, explain(err))
+	return fmt.Errorf("remove route to %s: %w", x.network, netlinkErrors.explain(err))
 }

@@ -39,13 +39,13 @@ func (c *Conn) Send(payload []byte, source, destination netip.Addr) error {
 	return nil
 }
 
-// explain is explain for what is sent. IPv6 says EINVAL too where the neighbour that is sent to finds no room in the table; IPv4 says
+// explain is for what is sent. IPv6 says EINVAL too where the neighbour that is sent to finds no room in the table; IPv4 says
 // nothing then, since a raw socket without IP_RECVERR is told that all is well.
 func (c *Conn) explain(err error) error {
 	if c.v6 && errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%w (the kernel's neighbour table is full: raise net.ipv6.neigh.default.gc_thresh3; or the source is no usable address of this host)", err)
 	}
-	return explain(err)
+	return socketErrors.explain(err)
 }
 
 // sendNow calls send once, whatever the poller thinks of the socket.
@@ -61,9 +61,15 @@ func sendNow(raw syscall.RawConn, send func(fd int) error) error {
 	return inner
 }
 
-// explain adds to an errno what usually causes it here and what to do.
-func explain(err error) error {
-	for _, e := range explanations {
+// explanations are what usually causes an errno of some system calls, and what to do.
+type explanations []struct {
+	errno syscall.Errno
+	text  string
+}
+
+// explain adds the explanation to an error that has one.
+func (es explanations) explain(err error) error {
+	for _, e := range es {
 		if errors.Is(err, e.errno) {
 			return fmt.Errorf("%w (%s)", err, e.text)
 		}
@@ -71,10 +77,8 @@ func explain(err error) error {
 	return err
 }
 
-var explanations = []struct {
-	errno syscall.Errno
-	text  string
-}{
+// socketErrors are those of opening a socket, sending and receiving.
+var socketErrors = explanations{
 	{unix.EPERM, "a firewall on this host drops it, or CAP_NET_RAW and CAP_NET_ADMIN are missing"},
 	{unix.EACCES, "CAP_NET_RAW and CAP_NET_ADMIN are needed"},
 	{unix.ENOBUFS, "the interface's or the socket's send queue is full"},
@@ -84,6 +88,14 @@ var explanations = []struct {
 	{unix.ENETDOWN, "the interface is down"},
 	{unix.ENODEV, "the interface is gone"},
 	{unix.ENXIO, "the interface is gone"},
+	{unix.EAFNOSUPPORT, "the kernel has this address family disabled"},
+}
+
+// netlinkErrors are those of changing addresses, routes and devices.
+var netlinkErrors = explanations{
+	{unix.EPERM, "CAP_NET_ADMIN is needed"},
+	{unix.ENETDOWN, "the interface is down"},
+	{unix.ENODEV, "the interface is gone"},
 	{unix.EAFNOSUPPORT, "the kernel has this address family disabled"},
 }
 

@@ -39,7 +39,7 @@ func (a *Addresses) Sweep(keep func(Held) bool, all bool) ([]Held, error) {
 	var errs []error
 	for i, h := range left {
 		if err := list[i].err; err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("remove %s from %q: %w", h.IP, h.Interface, explain(err)))
+			errs = append(errs, fmt.Errorf("remove %s from %q: %w", h.IP, h.Interface, netlinkErrors.explain(err)))
 			survives[h.at()] = true
 			continue
 		}

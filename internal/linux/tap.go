@@ -73,7 +73,7 @@ func openTap(ifName string) (*Tap, error) {
 	// Only sockets for all protocols see what the host sends.
 	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_ALL, &packet.Config{Filter: filter})
 	if err != nil {
-		return nil, explain(err)
+		return nil, socketErrors.explain(err)
 	}
 	t := &Tap{ifName: ifName, conn: conn}
 	if err := t.attach(conn, "packet socket", ifName); err != nil {
@@ -175,7 +175,7 @@ func (t *Tap) Run(ctx context.Context, deliver func(Tapped)) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("listen to VRRP on %q: %w", t.ifName, explain(err))
+			return fmt.Errorf("listen to VRRP on %q: %w", t.ifName, socketErrors.explain(err))
 		}
 		if p, ok := parseTapped(buffer[:n], from); ok && t.wants(p) {
 			p.At = at

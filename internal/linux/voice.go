@@ -51,7 +51,7 @@ func (a *Addresses) speak(targets []target) (failed []AddressError) {
 			continue
 		}
 		if err := a.letSpeak(t.Held); err != nil {
-			failed = append(failed, AddressError{Owner: t.Owner, IP: t.IP, Err: fmt.Errorf("set %s on %q: %w", t.IP, t.Interface, explain(err))})
+			failed = append(failed, AddressError{Owner: t.Owner, IP: t.IP, Err: fmt.Errorf("set %s on %q: %w", t.IP, t.Interface, netlinkErrors.explain(err))})
 			continue
 		}
 		a.speaking[t.Index] = true

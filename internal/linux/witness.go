@@ -61,7 +61,7 @@ func listenPacket(ifi *net.Interface, etherType int, filter []bpf.Instruction) (
 	}
 	conn, err := packet.Listen(ifi, packet.Raw, etherType, &packet.Config{Filter: assembled})
 	if err != nil {
-		return nil, explain(err)
+		return nil, socketErrors.explain(err)
 	}
 	return conn, nil
 }
@@ -129,7 +129,7 @@ func (w *Witness) read(ctx context.Context, conn *packet.Conn, c claims, seen fu
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("watch ARP and ND on %q: %w", w.ifName, explain(err))
+			return fmt.Errorf("watch ARP and ND on %q: %w", w.ifName, socketErrors.explain(err))
 		}
 		if a, ok := w.claim(buffer[:n], c); ok {
 			seen(a)
