@@ -325,17 +325,21 @@ func join(ips []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
+// health is what a check has come to, for people.
+func health(c node.CheckReport) string {
+	switch {
+	case !c.Known:
+		return "no result yet"
+	case c.Healthy:
+		return "healthy"
+	}
+	return "UNHEALTHY"
+}
+
 // checkLines is one line for each check.
 func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
-		verdict := "no result yet"
-		switch {
-		case c.Known && c.Healthy:
-			verdict = "healthy"
-		case c.Known:
-			verdict = "UNHEALTHY"
-		}
 		streak := ""
 		if c.Streak > 0 {
 			streak = fmt.Sprintf(" (%d of %d the other way)", c.Streak, c.Need)
@@ -344,7 +348,7 @@ func checkLines(b *strings.Builder, checks []node.CheckReport, now time.Time) {
 		if c.Known {
 			when = fmt.Sprintf("%s ago in %s", age(now, c.At), c.Took.Round(100*time.Microsecond))
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s%s\t%s\t%s\n", c.Name, c.Kind, verdict, streak, when, c.Reason)
+		fmt.Fprintf(w, "  %s\t%s\t%s%s\t%s\t%s\n", c.Name, c.Kind, health(c), streak, when, c.Reason)
 	}
 	_ = w.Flush() // to a buffer
 	for _, c := range checks {

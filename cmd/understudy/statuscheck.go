@@ -52,14 +52,7 @@ func checkScreen(c node.CheckReport, now time.Time) string {
 // checkNames are the names of the checks, with their verdicts.
 func checkNames(r node.Report) (names []cobra.Completion) {
 	for _, c := range r.Checks {
-		verdict := "no result yet"
-		switch {
-		case c.Known && c.Healthy:
-			verdict = "healthy"
-		case c.Known:
-			verdict = "unhealthy"
-		}
-		names = append(names, cobra.CompletionWithDesc(c.Name, "check, "+verdict))
+		names = append(names, cobra.CompletionWithDesc(c.Name, "check, "+strings.ToLower(health(c))))
 	}
 	return names
 }
