@@ -78,7 +78,7 @@ func readSecret(path, credentials string) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
 		// With fs.protected_symlinks, which is Debian's default, not even root may follow a stranger's link in a sticky directory.
-		if unsafe := trusted(path); os.Geteuid() == 0 && unsafe != nil && !errors.Is(unsafe, fs.ErrPermission) {
+		if unsafe := trusted(path, keepers()); os.Geteuid() == 0 && unsafe != nil && !errors.Is(unsafe, fs.ErrPermission) {
 			return nil, unsafe
 		}
 		return nil, fmt.Errorf("%s may not be read: %w", path, fs.ErrPermission)
@@ -121,15 +121,16 @@ func secretive(path string, info fs.FileInfo, credentials string) error {
 	if mode := info.Mode().Perm(); mode&others != 0 {
 		return fmt.Errorf("%s has mode %04o, so that others than its owner can use it; run: chmod 600 %s", path, mode, path)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !slices.Contains(keepers(), stat.Uid) {
+	users := keepers()
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !slices.Contains(users, stat.Uid) {
 		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user", path, stat.Uid)
 	}
-	return trusted(path)
+	return trusted(path, users)
 }
 
 // trusted says what lets others replace what stands at a path.
-func trusted(path string) error {
-	return command.OnlyUsers(path, keepers(), "who is neither root nor the daemon's user")
+func trusted(path string, users []uint32) error {
+	return command.OnlyUsers(path, users, "who is neither root nor the daemon's user")
 }
 
 // daemonUser is whom the packages run the daemon as.
