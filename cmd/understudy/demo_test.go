@@ -189,7 +189,7 @@ func TestDemoWithADaemonThatDoesNotRunSaysSo(t *testing.T) {
 
 func TestDemoNeedsRoot(t *testing.T) {
 	dir := commandtest.Dir(t) // open to nobody
-	cmd := exec.CommandContext(t.Context(), copyOfSelf(t, dir), "demo")
+	cmd := exec.CommandContext(t.Context(), commandtest.Self(t, dir, "understudy"), "demo")
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	if os.Geteuid() == 0 {
 		const nobody = 65534

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
@@ -318,7 +318,7 @@ func TestRunWithoutRights(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(validConfig), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), copyOfSelf(t, dir), "run", "--config", conf, "--node", "lb1",
+	cmd := exec.CommandContext(t.Context(), commandtest.Self(t, dir, "understudy"), "run", "--config", conf, "--node", "lb1",
 		"--runtime-dir", filepath.Join(dir, "run"), "--state-dir", filepath.Join(dir, "state"))
 	cmd.Env = []string{asCommand + "=1", "GORACE=" + endAtOnce}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -341,30 +341,6 @@ func shipped(t *testing.T, dir string) string {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build, which has compiled all that it is made of
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
-	}
-	return path
-}
-
-// copyOfSelf puts this program where any user may run it.
-func copyOfSelf(t *testing.T, dir string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := os.Open(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = from.Close() }()
-	path := filepath.Join(dir, "understudy")
-	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close()); err != nil {
-		t.Fatal(err)
 	}
 	return path
 }

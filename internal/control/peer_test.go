@@ -2,9 +2,7 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/command/commandtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
@@ -74,30 +73,6 @@ func gid(t *testing.T, name string) uint32 {
 	return uint32(n)
 }
 
-// program copies this test program to where any user may run it.
-func program(t *testing.T, dir string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := os.Open(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = from.Close() }()
-	path := filepath.Join(dir, "client")
-	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestWhoMaySteer(t *testing.T) {
 	if os.Geteuid() != 0 {
 		unavailable(t, "needs root, to become other users")
@@ -106,7 +81,7 @@ func TestWhoMaySteer(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	self := program(t, dir)
+	self := commandtest.Self(t, dir, "client")
 	server, _ := serve(t, dir, "", &fakeDaemon{
 		drain:   func(context.Context, string) (node.Drained, error) { return node.Drained{}, nil },
 		undrain: func(context.Context, string) error { return nil },

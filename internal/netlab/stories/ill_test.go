@@ -2,12 +2,12 @@ package stories
 
 import (
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 

@@ -3,7 +3,6 @@ package stories
 import (
 	"errors"
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // TestHostIsUntouched moves addresses 50 times, and asserts that the hosts' own addresses, routes and choice of source

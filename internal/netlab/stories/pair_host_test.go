@@ -2,7 +2,6 @@ package stories
 
 import (
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 

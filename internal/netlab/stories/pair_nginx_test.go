@@ -2,7 +2,6 @@ package stories
 
 import (
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 

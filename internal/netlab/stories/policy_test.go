@@ -3,7 +3,6 @@ package stories
 import (
 	"errors"
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 

@@ -1,7 +1,6 @@
 package stories
 
 import (
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
 )
 

@@ -2,13 +2,13 @@ package stories
 
 import (
 	"fmt"
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 // shared waits until exactly these hosts have an address.

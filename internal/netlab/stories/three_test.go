@@ -1,11 +1,12 @@
 package stories
 
 import (
-	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"net/netip"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 )
 
 var (
