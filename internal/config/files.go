@@ -71,6 +71,11 @@ func (f *files) fail(err error) {
 	f.found.errorf(hcl.Range{}, "", "%v", err)
 }
 
+// ignored warns of a file that is not read.
+func (f *files) ignored(path, remedy string) {
+	f.found.warnf(startOf(Source{Path: path}), remedy, "this file is not read")
+}
+
 // readDirectory reads the main file and the fragments of dir, or, in a directory that has neither (one of fragments), its
 // own *.hcl and *.hcl.json.
 func (f *files) readDirectory(dir string) {
@@ -90,8 +95,7 @@ func (f *files) readDirectory(dir string) {
 		f.whole = true
 		for _, path := range own {
 			if filepath.Base(path) != mainFile {
-				f.found.warnf(hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos},
-					"move it into conf.d, or name it with --config", "this file is not read")
+				f.ignored(path, "move it into conf.d, or name it with --config")
 			}
 		}
 	}
@@ -134,7 +138,7 @@ func (f *files) list(dir string) []string {
 		}
 		if !strings.HasSuffix(name, ".hcl") && !strings.HasSuffix(name, ".hcl.json") {
 			if slices.Contains(fragmentDirs, filepath.Base(dir)) && strings.HasSuffix(name, ".conf") { // as keepalived's are called
-				f.found.warnf(hcl.Range{Filename: path, Start: hcl.InitialPos, End: hcl.InitialPos}, "name it *.hcl", "this file is not read")
+				f.ignored(path, "name it *.hcl")
 			}
 			continue
 		}
