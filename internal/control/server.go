@@ -213,29 +213,28 @@ func (s slots) work(r *http.Request, do func(*http.Request) (any, error)) (code 
 	return http.StatusOK, answer
 }
 
-// steerBy serves what only some may do, while who asks waits for the answer.
+// steerBy serves what only some may do.
 func (s *Server) steerBy(do func(*http.Request) (any, error)) http.HandlerFunc {
-	serve := s.steerers.serve(do)
-	return func(w http.ResponseWriter, r *http.Request) {
-		p := peerIn(r.Context())
-		if err := p.maySteer(*s.steer.Load(), uint32(os.Geteuid())); err != nil {
-			reply(w, http.StatusForbidden, failure{err.Error()})
-			return
-		}
-		if p.gone() {
-			return
-		}
-		serve(w, r)
-	}
+	return s.guarded(do, func(p peer) error { return p.maySteer(*s.steer.Load(), uint32(os.Geteuid())) })
 }
 
 // byRoot serves what only root may do: the daemon becomes another program by it, with all its rights.
 func (s *Server) byRoot(do func(*http.Request) (any, error)) http.HandlerFunc {
+	return s.guarded(do, func(p peer) error {
+		if p.err != nil || p.uid != 0 {
+			return errors.New("only root may exchange the daemon's program")
+		}
+		return nil
+	})
+}
+
+// guarded serves who may, and while who asks waits for the answer.
+func (s *Server) guarded(do func(*http.Request) (any, error), may func(peer) error) http.HandlerFunc {
 	serve := s.steerers.serve(do)
 	return func(w http.ResponseWriter, r *http.Request) {
 		p := peerIn(r.Context())
-		if p.err != nil || p.uid != 0 {
-			reply(w, http.StatusForbidden, failure{"only root may exchange the daemon's program"})
+		if err := may(p); err != nil {
+			reply(w, http.StatusForbidden, failure{err.Error()})
 			return
 		}
 		if p.gone() {
