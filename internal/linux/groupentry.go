@@ -179,9 +179,7 @@ func (r *rtnetlink) neighbour(e GroupEntry) (neighbour, error) {
 
 // neighbours gives each entry of a family to take as the kernel tells of it.
 func (r *rtnetlink) neighbours(v6 bool, take func(neighbour)) error {
-	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
-	req.Sockets = r.sockets
-	req.AddData(&netlink.Ndmsg{Family: uint8(family(groupOf(v6).ip))})
+	req := r.request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, &netlink.Ndmsg{Family: uint8(family(groupOf(v6).ip))})
 	return req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWNEIGH, func(m []byte) bool {
 		take(parseNeighbour(m))
 		return true
@@ -191,10 +189,8 @@ func (r *rtnetlink) neighbours(v6 bool, take func(neighbour)) error {
 // groupRequest is a request about an entry of the group; one that sets it says all that it is.
 func (r *rtnetlink) groupRequest(kind, flags int, e GroupEntry) *nl.NetlinkRequest {
 	group := groupOf(e.V6)
-	req := nl.NewNetlinkRequest(kind, flags)
-	req.Sockets = r.sockets
 	head := &netlink.Ndmsg{Family: uint8(family(group.ip)), Index: uint32(e.Index)}
-	req.AddData(head)
+	req := r.request(kind, flags, head)
 	req.AddData(nl.NewRtAttr(netlink.NDA_DST, group.ip.AsSlice()))
 	if kind == unix.RTM_NEWNEIGH {
 		head.State = unix.NUD_PERMANENT

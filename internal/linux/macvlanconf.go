@@ -35,11 +35,7 @@ func (r *rtnetlink) setConf(index int, conf map[uint16]uint32, quiet6 bool) erro
 	if len(conf) == 0 {
 		return nil
 	}
-	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
-	req.Sockets = r.sockets
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	req.AddData(msg)
+	req := r.linkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK, index)
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
 	list := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(attributeInetConf, nil)
 	for _, id := range slices.Sorted(maps.Keys(conf)) {
@@ -102,9 +98,7 @@ func (r *rtnetlink) deleteTogether(doomed, all []netlink.Link) error {
 			return fmt.Errorf("remove interfaces: %w", err)
 		}
 	}
-	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
-	req.Sockets = r.sockets
-	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	req := r.linkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK, 0)
 	req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(group)))
 	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
 		return fmt.Errorf("remove interfaces: %w", err)

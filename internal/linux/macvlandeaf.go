@@ -63,13 +63,10 @@ func (r *rtnetlink) passIngress(index int) error {
 
 // filterRequest is about the filters of our priority, of what comes in at a device.
 func (r *rtnetlink) filterRequest(kind, flags, index int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	req.Sockets = r.sockets
-	req.AddData(&nl.TcMsg{
+	return r.request(kind, flags|unix.NLM_F_ACK, &nl.TcMsg{
 		Family: unix.AF_UNSPEC, Ifindex: int32(index), Parent: netlink.MakeHandle(0xffff, 0),
 		Info: netlink.MakeHandle(deafPriority, nl.Swap16(everyFrame)),
 	})
-	return req
 }
 
 // dropIngressIfNeeded does that for a new device. A kernel that cannot do that is good enough for a host that forwards nothing.

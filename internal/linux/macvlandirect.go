@@ -97,12 +97,7 @@ func (s *Macvlans) queueAgain(doomed, links []netlink.Link, inUse map[int]bool, 
 
 // cutoff is the setting of the interface that a device is on. The kernel does not tell its own.
 func (r *rtnetlink) cutoff(index int) (int32, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
-	req.Sockets = r.sockets
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	req.AddData(msg)
-	list, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	list, err := r.linkRequest(unix.RTM_GETLINK, 0, index).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil || len(list) == 0 || len(list[0]) < unix.SizeofIfInfomsg {
 		return kernelsCutoff, err
 	}
@@ -130,11 +125,7 @@ func (r *rtnetlink) setCutoff(index int, cutoff int32) error {
 
 // setMacvlan changes a setting that only macvlans have.
 func (r *rtnetlink) setMacvlan(index, attribute int, value []byte) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	req.Sockets = r.sockets
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	req.AddData(msg)
+	req := r.linkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK, index)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("macvlan"))
 	info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(attribute, value)

@@ -100,11 +100,24 @@ func (r *rtnetlink) look() (list []address, whole bool, err error) {
 	return list, whole, nil
 }
 
+// request begins a message of a kind, for what the library has no function for.
+func (r *rtnetlink) request(kind, flags int, head nl.NetlinkRequestData) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = r.sockets
+	req.AddData(head)
+	return req
+}
+
+// linkRequest is about one interface; 0: whichever the rest of it says.
+func (r *rtnetlink) linkRequest(kind, flags, index int) *nl.NetlinkRequest {
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Index = int32(index)
+	return r.request(kind, flags, head)
+}
+
 // dumpAddresses gives each address to take as the kernel tells of it.
 func (r *rtnetlink) dumpAddresses(take func(address)) error {
-	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
-	req.Sockets = r.sockets
-	req.AddData(nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	req := r.request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC))
 	return req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWADDR, func(m []byte) bool {
 		if a, ok := parseAddress(m); ok {
 			take(a)

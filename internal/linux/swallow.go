@@ -77,9 +77,7 @@ func macvlanInfo(info []byte) (macvlan, shares bool) {
 func (r *rtnetlink) swallowers() (list map[int]swallower, whole bool, err error) {
 	list = map[int]swallower{}
 	whole, err = untilWhole(func() error {
-		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		req.Sockets = r.sockets
-		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req := r.linkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP, 0)
 		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 		info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("macvlan"))
 		req.AddData(info)
