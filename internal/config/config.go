@@ -85,14 +85,14 @@ type Reload struct {
 
 // Log is the log block.
 type Log struct {
-	Level  string // one of LogLevels
-	Format string // one of LogFormats
+	Level  string // "trace", "debug", "info", "warn" or "error"
+	Format string // "text" or "json"
 }
 
 // The values of the log block.
 var (
-	LogLevels  = []string{"trace", "debug", "info", "warn", "error"}
-	LogFormats = []string{"text", "json"}
+	logLevels  = []string{"trace", "debug", "info", "warn", "error"}
+	logFormats = []string{"text", "json"}
 )
 
 // Source is a file that was read.

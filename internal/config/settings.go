@@ -46,10 +46,10 @@ func (l *loader) settings(c *Config, blocks hcl.Blocks) {
 	if b := l.single(blocks, "log"); b != nil {
 		d := l.decode(b, "log", nil, &log)
 		if d.usable("level") {
-			l.oneOf(d, "level", log.Level, LogLevels)
+			l.oneOf(d, "level", log.Level, logLevels)
 		}
 		if d.usable("format") {
-			l.oneOf(d, "format", log.Format, LogFormats)
+			l.oneOf(d, "format", log.Format, logFormats)
 		}
 	}
 	c.Control, c.Reload, c.Log = Control(control), Reload(reload), Log(log)

@@ -6,8 +6,8 @@ import (
 	"github.com/understudy-ha/understudy/internal/node"
 )
 
-// SocketName is the socket's file in the runtime directory.
-const SocketName = "control.sock"
+// socketName is the socket's file in the runtime directory.
+const socketName = "control.sock"
 
 // Daemon is what the server needs of the daemon. Its methods return within the context, and never hold up the loop.
 type Daemon interface {

@@ -44,7 +44,7 @@ type Client struct {
 
 // Dial makes a client of the daemon with that runtime directory; it connects at the first request.
 func Dial(runtimeDir string) *Client {
-	c := &Client{path: filepath.Join(runtimeDir, SocketName)}
+	c := &Client{path: filepath.Join(runtimeDir, socketName)}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "unix", c.path)

@@ -108,6 +108,6 @@ func serve(t *testing.T, dir, steerGroup string, d Daemon) (*Server, func()) {
 
 // gone says whether a directory has no socket.
 func gone(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, SocketName))
+	_, err := os.Lstat(filepath.Join(dir, socketName))
 	return errors.Is(err, os.ErrNotExist)
 }

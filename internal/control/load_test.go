@@ -70,7 +70,7 @@ func await(t *testing.T, c <-chan struct{}) {
 // raw connects and writes as a client that then does nothing more.
 func raw(t *testing.T, dir, request string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("unix", filepath.Join(dir, SocketName))
+	c, err := net.Dial("unix", filepath.Join(dir, socketName))
 	if err != nil {
 		t.Fatal(err)
 	}

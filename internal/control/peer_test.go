@@ -89,7 +89,7 @@ func TestWhoMaySteer(t *testing.T) {
 		reexec:  func(context.Context) error { return nil },
 	})
 	readers, steerers := gid(t, "daemon"), gid(t, "adm")
-	if err := os.Chown(filepath.Join(dir, SocketName), -1, int(readers)); err != nil {
+	if err := os.Chown(filepath.Join(dir, socketName), -1, int(readers)); err != nil {
 		t.Fatal(err)
 	}
 	many := []uint32{readers, steerers}

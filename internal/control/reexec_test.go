@@ -84,7 +84,7 @@ func TestInheritServesWhoWaited(t *testing.T) {
 	if err := errors.Join(<-ended, second.Close()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, SocketName)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, socketName)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket stays: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestInheritRefusesOtherFiles(t *testing.T) {
 // another program.
 func TestRequestsThatAreCutAreRepeated(t *testing.T) {
 	dir := runtimeDir(t)
-	cutter, err := net.Listen("unix", filepath.Join(dir, SocketName))
+	cutter, err := net.Listen("unix", filepath.Join(dir, socketName))
 	if err != nil {
 		t.Fatal(err)
 	}

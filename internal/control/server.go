@@ -56,7 +56,7 @@ func Listen(runtimeDir, steerGroup string, d Daemon, waits func(most time.Durati
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(filepath.Join(runtimeDir, SocketName))
+	l, err := listen(filepath.Join(runtimeDir, socketName))
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

@@ -169,7 +169,7 @@ func TestErrNotRunning(t *testing.T) {
 			if !errors.Is(err, ErrNotRunning) {
 				t.Fatalf("error %v, want ErrNotRunning", err)
 			}
-			if !strings.Contains(err.Error(), filepath.Join(dir, SocketName)) {
+			if !strings.Contains(err.Error(), filepath.Join(dir, socketName)) {
 				t.Errorf("the error %q does not name the socket", err)
 			}
 		})
@@ -180,7 +180,7 @@ func TestErrNotRunning(t *testing.T) {
 func staleSocket(t *testing.T) string {
 	t.Helper()
 	dir := runtimeDir(t)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, SocketName), Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, socketName), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestSecondDaemonIsRefusedWhileTheFirstDoesNotAnswer(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, socketName)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Listen(dir, "", &fakeDaemon{}, nil); err == nil {
@@ -253,7 +253,7 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 	}
 	long := filepath.Join(runtimeDir(t), strings.Repeat("d", maxPath))
 	taken := runtimeDir(t)
-	if err := os.MkdirAll(filepath.Join(taken, SocketName, "full"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(taken, socketName, "full"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct{ name, dir, want string }{
@@ -280,7 +280,7 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 func TestSocketIsClosedToOthers(t *testing.T) {
 	dir := filepath.Join(runtimeDir(t), "made/by/listen")
 	serve(t, dir, "", &fakeDaemon{})
-	info, err := os.Stat(filepath.Join(dir, SocketName))
+	info, err := os.Stat(filepath.Join(dir, socketName))
 	if err != nil {
 		t.Fatal(err)
 	}
