@@ -221,10 +221,7 @@ func (n *Node) tellGroup(now time.Time, f *fate) {
 
 // notifyGroup queues the group's own hooks.
 func (n *Node) notifyGroup(now time.Time, f *fate, state State) {
-	previous := f.told
-	if previous == "" {
-		previous = Init
-	}
+	previous := cmp.Or(f.told, Init)
 	f.told = state
 	f.generation++
 	note := Notify{Group: f.group, State: state, Previous: previous, Priority: f.standing.priority(), Why: f.why, Generation: f.generation, At: now}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -172,10 +173,7 @@ func (n *Node) tell(now time.Time, i *instance, state State) {
 	if i.told == state || i.told == Stopped || state == Backup && n.servedFor(i) {
 		return
 	}
-	previous := i.told
-	if previous == "" {
-		previous = Init
-	}
+	previous := cmp.Or(i.told, Init)
 	i.told = state
 	n.notify(now, i, state, previous, false)
 }

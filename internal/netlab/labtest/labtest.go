@@ -54,14 +54,17 @@ func New(t testing.TB) *netlab.Lab {
 	return l
 }
 
+func prefixes(addrs []string) (list []netip.Prefix) {
+	for _, a := range addrs {
+		list = append(list, netip.MustParsePrefix(a))
+	}
+	return list
+}
+
 // Host adds a host with addresses such as "10.0.0.11/24" to a lab.
 func Host(t testing.TB, l *netlab.Lab, name string, addrs ...string) *netlab.Host {
 	t.Helper()
-	var prefixes []netip.Prefix
-	for _, a := range addrs {
-		prefixes = append(prefixes, netip.MustParsePrefix(a))
-	}
-	h, err := l.Host(t.Context(), name, prefixes...)
+	h, err := l.Host(t.Context(), name, prefixes(addrs)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,11 +74,7 @@ func Host(t testing.TB, l *netlab.Lab, name string, addrs ...string) *netlab.Hos
 // Link gives a host a further interface with addresses such as "10.1.0.11/24".
 func Link(t testing.TB, h *netlab.Host, name string, addrs ...string) *netlab.Link {
 	t.Helper()
-	var prefixes []netip.Prefix
-	for _, a := range addrs {
-		prefixes = append(prefixes, netip.MustParsePrefix(a))
-	}
-	l, err := h.Link(t.Context(), name, prefixes...)
+	l, err := h.Link(t.Context(), name, prefixes(addrs)...)
 	if err != nil {
 		t.Fatal(err)
 	}
