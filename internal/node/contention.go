@@ -182,6 +182,9 @@ func (c *Contention) describe(i *instance) string {
 		answers = c.answersFrom(i)
 	}
 	if !c.Advertiser.IsValid() {
+		if refused := c.refused(i); refused != "" {
+			return fmt.Sprintf("%s while this host is master, and its adverts are refused: two masters; %s", answers, refused)
+		}
 		return fmt.Sprintf("%s while this host is master, and no advert of it is heard: two masters; look on both hosts for %s", answers, adverts)
 	}
 	if answers != "" {

@@ -40,6 +40,9 @@ func (n *Node) rise(now time.Time, f *fate) {
 	if n.awaitAddresses(now, f) {
 		return
 	}
+	if cause == vrrp.Silence {
+		why += f.unbelieved(now)
+	}
 	f.probed, f.unheard, f.leave, f.linger = time.Time{}, "", nil, nil
 	for m := range f.members() {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
