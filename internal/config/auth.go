@@ -66,6 +66,7 @@ func (l *loader) judgeKeys(auth *vrrp.Auth, d block, raw *rawAuth, title string)
 		}
 	}
 	slices.SortFunc(auth.Keys, func(a, b vrrp.Key) int { return cmp.Compare(a.ID, b.ID) })
+	l.judgeCopies(auth.Keys, d)
 	if !d.has("active") {
 		l.found.errorf(d.at, "it is required: the number of the key that signs", "%s has no active", d.title)
 		return
@@ -73,6 +74,17 @@ func (l *loader) judgeKeys(auth *vrrp.Auth, d block, raw *rawAuth, title string)
 	l.within(d, "active", raw.Active, 1, maxKeyID, "")
 	if _, ok := taken[strconv.Itoa(raw.Active)]; d.usable("active") && !ok && raw.Active >= 1 && raw.Active <= maxKeyID {
 		l.found.errorf(d.place("active"), fmt.Sprintf("write key \"%d\" { file = ... }", raw.Active), "active is %d, and no key has that number", raw.Active)
+	}
+}
+
+// judgeCopies warns of a key under two numbers: who copied the wrong file would believe that the old key is gone.
+func (l *loader) judgeCopies(keys []vrrp.Key, d block) {
+	for i, b := range keys {
+		for _, a := range keys[:i] {
+			if !a.Secret.Empty() && a.ID != b.ID && a.Secret.Equal(b.Secret) {
+				l.found.warnf(d.at, "make a new one for one of them, and copy it to the other hosts", "keys %d and %d of %s are the same", a.ID, b.ID, d.title)
+			}
+		}
 	}
 }
 
@@ -91,13 +103,29 @@ func (l *loader) key(b *hcl.Block, title string) (vrrp.Key, bool) {
 	case d.has("file") && d.has("credential"):
 		l.found.errorf(d.at, "remove one of the two", "%s has a file and a credential", d.title)
 	case d.usable("file"):
-		key.File, key.Secret = l.secret(d, "file", raw.File, readKey)
+		key.File, key.Secret = l.keyFile(d, "file", raw.File)
 	case d.usable("credential"):
 		key.File, key.Secret = l.credential(d, raw.Credential)
 	case !d.has("file") && !d.has("credential"):
 		l.found.errorf(d.at, "it is required: the file that holds the key (mode 0600, one line: text, or hex: and digits, as keepalived has it), or a systemd credential", "%s has no file", d.title)
 	}
 	return key, ok
+}
+
+// keyFile reads the key that a file holds.
+func (l *loader) keyFile(d block, name, path string) (string, vrrp.Secret) {
+	var line []byte
+	file, secret := l.secret(d, name, path, func(path, credentials string) (key vrrp.Secret, err error) {
+		if line, err = readSecret(path, credentials); err != nil {
+			return vrrp.Secret{}, err
+		}
+		return keyOf(path, line)
+	})
+	if !secret.Empty() && bareDigits.Match(line) {
+		l.found.notef(d.place(name), "it is another key than theirs if the other hosts have it with hex:, and the same as keepalived's if that lacks it too",
+			"%s holds hex digits without hex: in front, and is taken as a text", file)
+	}
+	return file, secret
 }
 
 // credentialPattern is what systemd accepts as the name of a credential, less what could leave its directory.
@@ -110,7 +138,7 @@ func (l *loader) credential(d block, name string) (string, vrrp.Secret) {
 		return "", vrrp.Secret{}
 	}
 	if dir, ok := l.getenv(credentialsVariable); ok {
-		return l.secret(d, "credential", filepath.Join(dir, name), readKey)
+		return l.keyFile(d, "credential", filepath.Join(dir, name))
 	}
 	if l.here {
 		say := l.found.warnf // it is set for the daemon alone: what validate lacks says nothing of this machine
@@ -173,6 +201,8 @@ func (l *loader) secret(d block, name, path string, read func(path, credentials 
 		l.warnHere(at, "run validate as a user who may read it", "%s is not checked: permission denied", path)
 	case missing(path) && (mayBeKey(written) || name != "credential" && !isPath(written)):
 		l.amiss(at, ownFile(name), "%s of %s is the name of no file; it is not shown, since it may be the secret itself", name, d.title)
+	case missing(path) && name == "file":
+		l.amiss(at, "copy it from a host that has it, with its owner and mode; examples/auth tells how to make one", "%v", err)
 	default:
 		l.amiss(at, "", "%v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"syscall"
 
@@ -46,6 +47,14 @@ func readKey(path, credentials string) (vrrp.Secret, error) {
 	if err != nil {
 		return vrrp.Secret{}, err
 	}
+	return keyOf(path, line)
+}
+
+// bareDigits are what openssl rand -hex prints for a key. As a text they are a key too, but not the one that they are with hex: in front.
+var bareDigits = regexp.MustCompile(`^(?:[0-9A-Fa-f]{2}){32,}$`)
+
+// keyOf takes a key from the line that its file holds.
+func keyOf(path string, line []byte) (vrrp.Secret, error) {
 	key := line
 	if digits, ok := bytes.CutPrefix(line, hexPrefix); ok {
 		key = make([]byte, hex.DecodedLen(len(digits)))
@@ -123,7 +132,7 @@ func secretive(path string, info fs.FileInfo, credentials string) error {
 	}
 	users := keepers()
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !slices.Contains(users, stat.Uid) {
-		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user", path, stat.Uid)
+		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user; run: chown USER %s, as one of them", path, stat.Uid, path)
 	}
 	return trusted(path, users)
 }
