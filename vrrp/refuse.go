@@ -47,7 +47,7 @@ var (
 	ErrChecksum    = &Refusal{"checksum", "bad checksum: damaged on the way, or forged"}
 	ErrNoAddresses = &Refusal{"no-addresses", "carries no addresses, and VRRPv3 demands at least one; give the peer one that it advertises"}
 	ErrExcess      = &Refusal{"excess", "longer than its address count says"}
-	ErrAuthType    = &Refusal{"auth-type", "carries VRRPv2 authentication that is not configured here"}
+	ErrAuthType    = &Refusal{"auth-type", `carries VRRPv2 authentication, and this instance has none: write version = 2 and auth { password = "..." } with keepalived's auth_pass here, or remove its authentication block there`}
 	ErrInterval    = &Refusal{"interval-zero", "its advertisement interval is 0"}
 	ErrFragment    = &Refusal{"fragment", "comes in fragments, which a shadow does not put together as the daemon does: advertise fewer addresses to have it judged"}
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,5 +231,14 @@ func TestLeaveWait(t *testing.T) {
 				t.Errorf("LeaveWait() = %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestPasswordOfAKeepalived: who forgets the password of a keepalived pair reads where it is written, on either side.
+func TestPasswordOfAKeepalived(t *testing.T) {
+	for _, want := range []string{`auth { password = "..." }`, "auth_pass", "remove its authentication block there"} {
+		if got := ErrAuthType.Error(); !strings.Contains(got, want) {
+			t.Errorf("the refusal says %q, want %q in it", got, want)
+		}
 	}
 }
