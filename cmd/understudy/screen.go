@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -209,7 +210,10 @@ func auth(m node.RouterStatus, now time.Time) string {
 	if len(a.Keys) == 0 {
 		return "VRRPv2's password, which is sent in clear"
 	}
-	signs := fmt.Sprintf("key %d of %d signs", a.Active, len(a.Keys))
+	signs := fmt.Sprintf("key %d signs", a.Active)
+	if len(a.Keys) > 1 {
+		signs += ", keys " + believed(a.Keys) + " are believed"
+	}
 	if a.Mode == vrrp.ReceiveOnly.String() {
 		signs = "this host does not sign"
 	}
@@ -223,6 +227,15 @@ func auth(m node.RouterStatus, now time.Time) string {
 			max(s.Ahead, -s.Ahead).Round(time.Millisecond), side))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// believed lists the numbers of keys.
+func believed(keys []uint8) string {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = strconv.Itoa(int(k))
+	}
+	return strings.Join(names, " and ")
 }
 
 // peerLines are those of the hosts that a virtual router has in its list.

@@ -323,3 +323,11 @@ func TestHostCode(t *testing.T) {
 		}
 	}
 }
+
+// TestOneKeySigns: after a rotation only key 2 is left, which is not "key 2 of 1".
+func TestOneKeySigns(t *testing.T) {
+	m := node.RouterStatus{Auth: &node.AuthStatus{Mode: "enforce", Active: 2, Keys: []uint8{2}}}
+	if got, want := auth(m, time.Now()), "enforce, key 2 signs; accepted 0 signed, 0 not signed"; got != want {
+		t.Errorf("the line is %q, want %q", got, want)
+	}
+}
