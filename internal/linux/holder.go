@@ -55,7 +55,7 @@ func othersRunning(proc string) (list []string) {
 		}
 		comm, err := os.ReadFile(filepath.Join(proc, e.Name(), "comm"))
 		name := strings.TrimSpace(string(comm))
-		if err != nil || !slices.Contains(holderNames, name) || parentIs(proc, e.Name(), name) {
+		if err != nil || !slices.Contains(holderNames, name) || !toStop(proc, e.Name(), name) {
 			continue
 		}
 		// What may not be looked into may be in our network.
@@ -71,17 +71,21 @@ func othersRunning(proc string) (list []string) {
 // maxHolders bounds how many of them are named.
 const maxHolders = 3
 
-// parentIs says whether a process was started by one of the same name: of keepalived's processes the first is the one to stop.
-func parentIs(proc, pid, name string) bool {
+// toStop says whether a process runs and was not started by one of the same name: of keepalived's processes the first is the one to
+// stop. One that has ended and was not waited for, as in a container without an init, has set nothing that is still here.
+func toStop(proc, pid, name string) bool {
 	stat, err := os.ReadFile(filepath.Join(proc, pid, "stat"))
 	if err != nil {
-		return false
+		return true
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ") // a name of ours has no parenthesis
 	fields := strings.Fields(rest)
 	if len(fields) < 2 {
+		return true
+	}
+	if fields[0] == "Z" {
 		return false
 	}
 	comm, err := os.ReadFile(filepath.Join(proc, fields[1], "comm"))
-	return err == nil && strings.TrimSpace(string(comm)) == name
+	return err != nil || strings.TrimSpace(string(comm)) != name
 }

@@ -60,6 +60,10 @@ func TestOthersRunning(t *testing.T) {
 	process("900", "keepalived", "1", "net:[2]")
 	process("950", "ucarp", "1", "") // it may not be looked into
 	process("960", "nginx", "1", "net:[1]")
+	process("970", "keepalived", "1", "net:[1]")
+	if err := os.WriteFile(filepath.Join(proc, "970", "stat"), []byte("970 (keepalived) Z 1 1 1"), 0o644); err != nil { // it has ended
+		t.Fatal(err)
+	}
 	want := []string{"keepalived (pid 810)", "ucarp (pid 950)"}
 	if diff := cmp.Diff(want, othersRunning(proc)); diff != "" {
 		t.Errorf("named (-want +got):\n%s", diff)
