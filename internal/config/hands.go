@@ -116,7 +116,13 @@ func (l *loader) judgeTrust(list []check, hooks []hook) {
 		_, asked := l.asksHelper(c.Options)
 		return asked
 	})
-	if !l.onThisHost && !l.inPlace || !l.hands.door || !asked && len(hooks) == 0 {
+	switch {
+	case !l.onThisHost && !l.inPlace:
+		return
+	case !l.hands.door:
+		l.judgeOpen()
+		return
+	case !asked && len(hooks) == 0:
 		return
 	}
 	say := l.warnHere
@@ -126,6 +132,15 @@ func (l *loader) judgeTrust(list []check, hooks []hook) {
 	for _, s := range l.files.sources {
 		if err := command.OnlyRoot(s.Path); err != nil && !errors.Is(err, fs.ErrPermission) {
 			say(startOf(s), "", "the helper runs nothing while this is so: %v", err)
+		}
+	}
+}
+
+// judgeOpen warns of what everybody can write where no helper looks at it: they would say what the daemon runs, and what it holds.
+func (l *loader) judgeOpen() {
+	for _, s := range l.files.sources {
+		if info, err := os.Stat(s.Path); err == nil && info.Mode().Perm()&0o002 != 0 {
+			l.warnHere(startOf(s), "run: chmod go-w "+s.Path, "everybody may write to %s (mode %04o)", s.Path, info.Mode().Perm())
 		}
 	}
 }
