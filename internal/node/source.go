@@ -157,8 +157,12 @@ func (n *Node) lacksSource(m *member, ifName string) string {
 		return fmt.Sprintf("interface %q does not have %s, from which the adverts are to come (source)", ifName, s)
 	}
 	if m.of.cfg.unicast() && n.missesOwnPeer(m) {
+		remedy := "write this host's new one into peers on all hosts"
+		if slices.ContainsFunc(m.of.cfg.Peers, func(p Peer) bool { return p.Name != "" }) {
+			remedy = "have the name of this host among the peers lead to its new one on all hosts (DNS, /etc/hosts)"
+		}
 		return fmt.Sprintf("interface %q no longer has %s, by which the peers know this host: they would refuse adverts from another address; "+
-			"give it back, or write this host's new one into peers on all hosts", ifName, m.known)
+			"give it back, or %s", ifName, m.known, remedy)
 	}
 	kind := "IPv4"
 	if m.family == vrrp.IPv6 {
