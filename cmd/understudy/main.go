@@ -34,12 +34,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if code, ok := errors.AsType[exitCode](err); ok {
 		return int(code)
 	}
 	if usage, ok := errors.AsType[usageError](err); ok {
-		fmt.Fprintf(stderr, "understudy: %v\nSee understudy --help.\n", usage.err)
+		fmt.Fprintf(stderr, "understudy: %v\nSee %s --help.\n", usage.err, cmd.CommandPath())
 		return exitUsage
 	}
 	if err != nil {

@@ -54,8 +54,12 @@ func TestUsageErrors(t *testing.T) {
 			if stdout != "" {
 				t.Errorf("stdout is %q, want nothing", stdout)
 			}
-			if !strings.Contains(stderr, "understudy: ") || !strings.Contains(stderr, tt.want) || !strings.HasSuffix(stderr, "See understudy --help.\n") {
-				t.Errorf("stderr is %q, want %q and where help is", stderr, tt.want)
+			help := "See understudy --help.\n" // of the command that was meant, which lists the options that there are
+			if c, _, err := rootCommand().Find(tt.args); err == nil && c.HasParent() {
+				help = "See understudy " + c.Name() + " --help.\n"
+			}
+			if !strings.Contains(stderr, "understudy: ") || !strings.Contains(stderr, tt.want) || !strings.HasSuffix(stderr, "\n"+help) {
+				t.Errorf("stderr is %q, want %q and %q", stderr, tt.want, help)
 			}
 		})
 	}
