@@ -261,7 +261,7 @@ func TestCommandsWithoutADaemon(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{"status", []string{"status", dirs[0], dirs[1]}, exitNotRunning, "", "understudy: understudy is not running (nobody answers on "},
+		{"status", []string{"status", dirs[0], dirs[1]}, exitNotRunning, "", "understudy: understudy is not running (nobody answers on " + filepath.Join(dirs[1], "control.sock") + "): start it, or name its --runtime-dir\n"},
 		{"status of an instance", []string{"status", "web", dirs[0], dirs[1]}, exitNotRunning, "", "is not running"},
 		{"reload", []string{"reload", dirs[0], dirs[1]}, exitError, "", "is not running"},
 		{"reexec", append([]string{"reexec"}, dirs...), exitError, "", "is not running"},

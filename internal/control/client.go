@@ -128,7 +128,7 @@ func (c *Client) once(ctx context.Context, method, path string, query url.Values
 	resp, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w (nobody answers on %s)", ErrNotRunning, c.path)
+		return fmt.Errorf("%w (nobody answers on %s): start it, or name its --runtime-dir", ErrNotRunning, c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("ask the daemon: %s: permission denied: be root, or a member of the socket's group", c.path)
 	case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
