@@ -111,7 +111,11 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 	if i.Compared != nil {
 		would = "would be "
 	}
-	fmt.Fprintf(b, "%s  %s%s for %s  (vrid %d on %s)\n", i.Name, would, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface)
+	mac := ""
+	if i.VirtualMAC {
+		mac = ", virtual MAC; its addresses: ip address show type macvlan"
+	}
+	fmt.Fprintf(b, "%s  %s%s for %s  (vrid %d on %s%s)\n", i.Name, would, strings.ToUpper(string(i.State)), age(now, i.Since), i.VRID, i.Interface, mac)
 	fmt.Fprintf(b, "  because    %s\n", i.Why)
 	if i.TwoMasters != "" {
 		seen := ""

@@ -331,3 +331,16 @@ func TestOneKeySigns(t *testing.T) {
 		t.Errorf("the line is %q, want %q", got, want)
 	}
 }
+
+// TestVirtualMACIsShown: who looks for the addresses on the interface does not find them there.
+func TestVirtualMACIsShown(t *testing.T) {
+	for virtual, want := range map[bool]string{
+		false: "(vrid 72 on eth0)\n", true: "(vrid 72 on eth0, virtual MAC; its addresses: ip address show type macvlan)\n",
+	} {
+		var b strings.Builder
+		instanceLines(&b, node.InstanceStatus{Name: "web", Interface: "eth0", VRID: 72, VirtualMAC: virtual}, time.Now())
+		if line, _, _ := strings.Cut(b.String(), "\n"); !strings.HasSuffix(line+"\n", want) {
+			t.Errorf("virtual: %t: %q, want %q at its end", virtual, line, want)
+		}
+	}
+}
