@@ -333,9 +333,7 @@ func (k *portKeeper) pruneDevices(ctx context.Context) {
 		}
 	}
 	removed, err := k.kernel.Macvlans().Keep(func(name string) bool { return !unneeded(name) })
-	if err != nil {
-		k.log.Error("remove virtual MAC addresses that are not needed any more", "error", err)
-	}
+	k.tellStaying(err)
 	if len(removed) > 0 {
 		for _, name := range removed {
 			delete(k.indices, name)
@@ -343,4 +341,16 @@ func (k *portKeeper) pruneDevices(ctx context.Context) {
 		}
 		k.watcher.SetInterfaces(k.watched())
 	}
+}
+
+// tellStaying logs once why what virtual MAC addresses need on this host may stay behind: a full disk lasts.
+func (k *portKeeper) tellStaying(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != k.staying && text != "" {
+		k.log.Error("remove virtual MAC addresses that are not needed any more", "error", err)
+	}
+	k.staying = text
 }

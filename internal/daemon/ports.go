@@ -56,6 +56,7 @@ type portKeeper struct {
 	impossible map[string]string // why one could not be made
 	indices    map[string]int    // which one it was last
 	made       map[string]int    // how often it was made anew
+	staying    string            // what was logged last of those that may stay, or of their list
 	settings   chan struct{}     // one that they need may have changed
 	looked     time.Time         // when they were looked at last
 

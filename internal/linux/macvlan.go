@@ -223,9 +223,7 @@ func (s *Macvlans) find(m Macvlan, parent int) (netlink.Link, error) {
 
 // make makes the device, mute, deaf and off. It gets its name in the alias last: what has that is all of this.
 func (s *Macvlans) make(m Macvlan, parent *netlink.LinkAttrs) (netlink.Link, error) {
-	if err := s.book.add(m); err != nil {
-		return nil, fmt.Errorf("note that %s is about to be made: %w", m.Name(), err)
-	}
+	_ = s.book.add(m) // see tame
 	s.modes.count(s.book)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = m.Name(), parent.Index, m.MAC()
@@ -344,17 +342,23 @@ func (r *rtnetlink) sourceAddr(change func(netlink.Link, *netlink.Addr) error, m
 }
 
 // Keep removes our devices, but not those that keep wants kept, and gives parents without one their settings back. It returns
-// the names of what it removed. It asks the kernel only where something in the book has to go.
+// the names of what it removed. It asks the kernel only where something in the book has to go. An error may also say that the book could
+// not be written, now or before.
 func (s *Macvlans) Keep(keep func(name string) bool) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.book.clean(keep) {
+		if s.book.dirty {
+			return nil, s.book.save()
+		}
 		return nil, nil
 	}
-	return s.keep(keep, false)
+	removed, err := s.keep(keep, false)
+	return removed, errors.Join(err, s.book.save())
 }
 
-// sweep is Keep for what a dead process left, also where its book was lost; all: whichever daemon's it is.
+// sweep is Keep for what a dead process left, also where its book was lost; all: whichever daemon's it is. A book that cannot be written is
+// no error: a daemon starts without it.
 func (s *Macvlans) sweep(keep func(name string) bool, all bool) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -405,9 +409,7 @@ func (s *Macvlans) keep(keep func(name string) bool, all bool) (removed []string
 	s.book.Devices = slices.DeleteFunc(s.book.Devices, func(m Macvlan) bool { return !stays[m.Name()] })
 	s.modes.count(s.book)
 	errs = append(errs, s.release(shared)...)
-	if err := s.book.save(); err != nil {
-		errs = append(errs, err)
-	}
+	_ = s.book.save()
 	return removed, errors.Join(errs...)
 }
 

@@ -91,11 +91,11 @@ func (b *macvlanBook) write() error {
 	return nil
 }
 
-// clean says whether nothing listed is to go, and the file has it so: every device is wanted, and every parent carries one.
+// clean says whether nothing listed is to go: every device is wanted, and every parent carries one.
 func (b *macvlanBook) clean(keep func(name string) bool) bool {
 	unwanted := func(m Macvlan) bool { return !keep(m.Name()) }
 	idle := func(p macvlanParent) bool { return !b.carries(p.Name) }
-	return !b.dirty && !slices.ContainsFunc(b.Devices, unwanted) && !slices.ContainsFunc(b.Parents, idle)
+	return !slices.ContainsFunc(b.Devices, unwanted) && !slices.ContainsFunc(b.Parents, idle)
 }
 
 // carries says whether a device of IPv4 is listed on a parent.
@@ -178,9 +178,9 @@ func (s *Macvlans) tame(parent *netlink.LinkAttrs) (changed bool, err error) {
 	if !slices.ContainsFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name && p.Index == was.Index }) {
 		s.book.Parents = slices.DeleteFunc(s.book.Parents, func(p macvlanParent) bool { return p.Name == was.Name })
 		s.book.Parents = append(s.book.Parents, was)
-		if err := s.book.save(); err != nil {
-			return false, fmt.Errorf("note the settings of %q: %w", was.Name, err)
-		}
+		// A full disk is no reason to leave a service without its address. A daemon that dies meanwhile leaves its devices, which the next
+		// one knows by their mark, and a parent with our settings. Keep writes it after all.
+		_ = s.book.save()
 	}
 	if err := s.kernel.setConf(was.Index, conf, false); err != nil {
 		return false, fmt.Errorf("set arp_ignore and arp_announce of %q: %w", was.Name, err)
