@@ -350,7 +350,7 @@ func (k *portKeeper) tellStaying(err error) {
 		text = err.Error()
 	}
 	if text != k.staying && text != "" {
-		k.log.Error("remove virtual MAC addresses that are not needed any more", "error", err)
+		k.log.Error("tidy up after virtual MAC addresses", "error", err)
 	}
 	k.staying = text
 }
