@@ -91,6 +91,7 @@ func runDaemon(cmd *cobra.Command, f *runFlags) error {
 	out := newLogWriter(cmd.ErrOrStderr())
 	defer out.close()
 	log := newLog(out, cfg.Log)
+	takeLibraryLog(log)
 	d, err := daemon.New(cfg, daemon.Options{
 		Paths: f.config, Config: opts, RuntimeDir: f.runtimeDir, StateDir: f.stateDir, Version: version(), Log: log, Shadow: f.shadow,
 		Door: doorTo(f.helper), Program: program, Flush: out.flush, Inherited: inherited,
