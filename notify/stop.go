@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
+// killBound is how long Stop waits for hooks that it has killed. One that hangs in the kernel is not ended by that.
+const killBound = time.Second
+
 // Stop ends the Notifier's work: no transition is taken any more, those that wait are dropped, except the ones to Stop,
 // whose hooks run to their end, those of different instances at the same time. The end of ctx bounds all of it: what
 // still runs then is killed, what has not begun is reported as not run. A hook of an older transition may use the same
-// time, but only for stopGrace if a stop hook waits behind it. Stop returns when nothing runs any more; Run goes on
-// until its own context ends.
+// time, but only for stopGrace if a stop hook waits behind it. Stop returns when nothing runs any more, or what runs is not to be ended;
+// Run goes on until its own context ends.
 func (n *Notifier) Stop(ctx context.Context) {
 	n.reportLost(n.beginStop())
 	grace := time.NewTimer(stopGrace)
@@ -22,9 +25,19 @@ func (n *Notifier) Stop(ctx context.Context) {
 			n.makeWay()
 		case <-ctx.Done():
 			n.abortAll()
-			<-n.idle
+			n.awaitIdle(killBound)
 			return
 		}
+	}
+}
+
+// awaitIdle waits until nothing runs any more, up to a bound.
+func (n *Notifier) awaitIdle(most time.Duration) {
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-n.idle:
+	case <-late.C:
 	}
 }
 

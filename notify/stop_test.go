@@ -205,3 +205,29 @@ func TestReplace(t *testing.T) {
 		}
 	})
 }
+
+// TestStopThatAHookOutlives: a process that hangs in the kernel, on a file server that is gone, is not ended by any signal.
+func TestStopThatAHookOutlives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook()
+		let := make(chan struct{})
+		deaf := b.hookOf(&fake{name: "deaf", fails: func(Transition) error { <-let; return nil }}, Master)
+		n := New([]Hook{deaf, b.hook("stop", 0, Stop)}, b.report)
+		begun(t, n)
+		n.Notify(move("web").to(Master))
+		synctest.Wait()
+		n.Notify(move("web").to(Stop))
+		ended := make(chan time.Duration, 1)
+		go func() { ended <- stopped(t, n) }()
+		time.Sleep(time.Minute)
+		select {
+		case took := <-ended:
+			if want := 5*time.Second + killBound; took != want {
+				t.Errorf("Stop took %v, want %v", took, want)
+			}
+		default:
+			t.Error("Stop has not returned after a minute")
+		}
+		close(let)
+	})
+}

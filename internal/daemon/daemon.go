@@ -29,6 +29,8 @@ const (
 	releaseBound = 5 * time.Second
 	// stopHooks is how long all `stop` hooks have together, after that.
 	stopHooks = 5 * time.Second
+	// tasksBound is how long all that the daemon does has to end after that. The longest waits for a disk for saveBound.
+	tasksBound = saveBound + time.Second
 )
 
 // Options are what the daemon needs beside its configuration.
@@ -317,7 +319,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	close(d.ended)
 	d.finish(work)
 	end()
-	tasks.Wait()
+	if !inTime(tasksBound, tasks.Wait) {
+		// What it uses stays open until the process ends, which it does now. An address that is left is for cleanup and the leases.
+		d.log.Error("something that the daemon does has not come back, such as a look at a file on a server that is gone; it ends all the same", "after", tasksBound)
+		return err
+	}
 	d.saver.wait()
 	d.close()
 	return err
