@@ -16,8 +16,11 @@ import (
 )
 
 // pipeGrace is how long a process that outlives the command may keep its output open: then the command counts as
-// ended, with the output read so far.
-const pipeGrace = 200 * time.Millisecond
+// ended, with the output read so far. Of a command with little time it is a pipeShare of that: it must not be late only for this.
+const (
+	pipeGrace = 200 * time.Millisecond
+	pipeShare = 4
+)
 
 // Run runs a command and waits for it. Exit status 0 is a nil error; anything else is an error that says what
 // happened, also that it could not be started or is not safe to start. The command has a process group of its own,
@@ -34,7 +37,7 @@ func Run(ctx context.Context, s Spec) (Outcome, error) {
 	cmd.Args, cmd.Env, cmd.Dir = s.Argv, p.env, "/"
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.cred}
-	cmd.WaitDelay = pipeGrace
+	cmd.WaitDelay = graceOf(ctx)
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 
 	if err := startWithoutAmbient(cmd); err != nil {
@@ -47,6 +50,14 @@ func Run(ctx context.Context, s Spec) (Outcome, error) {
 
 	err = cmd.Wait()
 	return Outcome{Output: output.String(), Took: time.Since(start)}, waitError(ctx, cmd.ProcessState, err, start)
+}
+
+// graceOf is the pipeGrace of a command that begins now.
+func graceOf(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		return min(pipeGrace, max(time.Until(end)/pipeShare, time.Millisecond))
+	}
+	return pipeGrace
 }
 
 // startWithoutAmbient starts a command with an empty ambient capability set, so that a command run by a daemon that

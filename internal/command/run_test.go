@@ -204,6 +204,25 @@ func TestRunIsNotHeldByAGrandchildThatKeepsThePipe(t *testing.T) {
 	}
 }
 
+// TestRunInTimeIsNotMadeLateByAGrandchild: a check that took more than its timeout has failed, whatever its exit status.
+func TestRunInTimeIsNotMadeLateByAGrandchild(t *testing.T) {
+	const timeout = 150 * time.Millisecond // of a check that runs often
+	s := script(t, "sleep 2 &")
+	for range 5 { // a machine that is busy may be late once
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		_, err := command.Run(ctx, s)
+		late := ctx.Err()
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late == nil {
+			return
+		}
+	}
+	t.Errorf("a command that succeeds at once, and leaves something with its output, is never back within %s", timeout)
+}
+
 func TestRunAtTheTimeoutIsNotHeldByASessionOfItsOwn(t *testing.T) {
 	dir := commandtest.Dir(t)
 	pid := filepath.Join(dir, "pid")
