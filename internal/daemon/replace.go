@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/internal/linux"
 )
 
 // replaceFile puts another file in the place of one in a single step: whoever looks finds the old one or the new one, and if it is
@@ -74,7 +76,7 @@ func saveJSON(path string, v any) error {
 
 // readJSON leaves v as it is where there is no file.
 func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
+	b, err := linux.ReadRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (f *heldFile) load() (list []Held, notice, err error) {
 
 // read reads the file and leaves it as it is.
 func (f *heldFile) read() (list []Held, damage, err error) {
-	b, err := os.ReadFile(f.path)
+	b, err := ReadRegular(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}

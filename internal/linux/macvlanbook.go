@@ -52,7 +52,7 @@ func openMacvlanBook(runtimeDir string) (*macvlanBook, error) {
 		return nil, err
 	}
 	path := filepath.Join(runtimeDir, MacvlansName)
-	raw, err := os.ReadFile(path)
+	raw, err := ReadRegular(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("load the list of macvlans: %w", err)
 	}
