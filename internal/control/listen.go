@@ -54,7 +54,8 @@ func lockDir(dir string, wait time.Duration, waits func(most time.Duration)) (*o
 		return nil, fmt.Errorf("make runtime directory: %w", err)
 	}
 	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	// The directory belongs to the daemon's user, and root comes here too, with a cleanup by hand: it must write where no link leads.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock runtime directory: %w", err)
 	}

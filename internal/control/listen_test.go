@@ -1,6 +1,8 @@
 package control
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +63,24 @@ func TestCleanupAndDaemonKeepEachOtherOut(t *testing.T) {
 	}
 	if err := d.s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The directory belongs to the daemon's user, and root cleans up there by hand: a link must not lead its pen.
+func TestTheLockFollowsNoLink(t *testing.T) {
+	dir := runtimeDir(t)
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("another's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(dir, lockName)); err != nil {
+		t.Fatal(err)
+	}
+	if lock, err := Lock(dir); err == nil {
+		_ = lock.Close()
+		t.Error("it takes a link for its file")
+	}
+	if got, err := os.ReadFile(other); err != nil || string(got) != "another's" {
+		t.Errorf("what the link leads to holds %q, %v", got, err)
 	}
 }

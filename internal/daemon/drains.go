@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-ha/understudy/internal/linux"
 )
 
 // nginxStop is the drain of nginx's own planned stop. It must not outlive a reboot: it lives in the runtime directory.
@@ -94,7 +96,7 @@ func (d Drains) Set(name string, on bool) error {
 		return nil
 	}
 	if err == nil {
-		err = syncDir(path)
+		err = linux.SyncDir(path)
 	}
 	if err != nil {
 		return fmt.Errorf("save drains: %w", err)
@@ -163,7 +165,7 @@ func writeDrains(path string, names []string) error {
 	if len(b) >= maxDrains {
 		return fmt.Errorf("save drains: %d names are more than %d bytes", len(names), maxDrains)
 	}
-	if err := replaceFile(path, append(b, '\n'), 0o644, true); err != nil {
+	if err := linux.ReplaceFile(path, append(b, '\n'), 0o644, true); err != nil {
 		return fmt.Errorf("save drains: %w", err)
 	}
 	return nil

@@ -103,11 +103,7 @@ func (f *heldFile) save(l *ledger) error {
 	if err != nil {
 		return err
 	}
-	next := f.path + ".new"
-	if err := os.WriteFile(next, l.encode(boot), 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(next, f.path); err != nil {
+	if err := ReplaceFile(f.path, l.encode(boot), 0o600, false); err != nil {
 		return err
 	}
 	l.changed = false

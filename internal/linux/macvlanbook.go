@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -81,10 +80,7 @@ func (b *macvlanBook) write() error {
 	if bytes.Equal(raw, b.saved) {
 		return nil
 	}
-	if err := os.WriteFile(b.path+".new", raw, 0o600); err != nil {
-		return fmt.Errorf("write the list of macvlans: %w", err)
-	}
-	if err := os.Rename(b.path+".new", b.path); err != nil {
+	if err := ReplaceFile(b.path, raw, 0o600, false); err != nil {
 		return fmt.Errorf("write the list of macvlans: %w", err)
 	}
 	b.saved = raw
