@@ -146,7 +146,8 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	case len(x.sets) == 0 && !x.noted.IsZero() && x.set.After(x.noted):
 		return false
 	}
-	return c.at.Before(since.Add(-memorySlack-s.slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack))
+	slowest := max(s.slowest, x.heard[speaker{c.Interface, c.Payload[1], c.Source}].waited.least)
+	return c.at.Before(since.Add(-memorySlack-slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack))
 }
 
 // knowsClock says whether what a process has of the one before it tells of a sender's clock by the host's as that is now: it was believed after

@@ -11,6 +11,25 @@ import (
 type hearing struct {
 	newest run
 	before run // what it was given before the newest, which came more than two windows later
+	waited wait
+}
+
+// wait is for how long what a host was given of a speaker had waited for it, or been under way: so much later it may take the speaker's clock
+// to be.
+type wait struct {
+	least time.Duration // of those of five minutes by the host's clock
+	at    time.Time     // when that came; zero: nothing did
+}
+
+// quickFor is for how long the quickest advert of a speaker counts.
+const quickFor = 5 * time.Minute
+
+// with takes note of one more, which the host may have believed, or certainly has.
+func (w wait) with(lasted time.Duration, now time.Time, certain bool) wait {
+	if w.at.IsZero() || now.Sub(w.at) >= quickFor || certain && lasted < w.least {
+		return wait{lasted, now}
+	}
+	return w
 }
 
 // run is the newest of what was signed with no more than two windows between them.
@@ -38,11 +57,11 @@ func (x hearing) with(seq uint64, certain, early bool, window time.Duration) hea
 	case n.perhaps == 0:
 		*n = r
 	case ahead > 2*window+edge:
-		return hearing{r, *n}
+		return hearing{r, *n, x.waited}
 	case ahead < -2*window-edge && certain && (!early || ahead < -3*window-edge): // what is early has less forgotten
-		return hearing{newest: r}
+		return hearing{newest: r, waited: x.waited}
 	case ahead.Abs() > 2*window-edge: // whether what it knew is forgotten is not known
-		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}}
+		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}, waited: x.waited}
 	default:
 		loose := n.loose && (!certain || seq <= n.perhaps)
 		*n = run{max(n.believed, r.believed), max(n.early, r.early), max(n.perhaps, seq), loose}
@@ -225,5 +244,48 @@ func TestJudgeKnowsWhatWasUnplugged(t *testing.T) {
 		if got := h.early == sequence(c.Payload); got != unplugged {
 			t.Errorf("unplugged %t: early is %t, in %+v", unplugged, got, h)
 		}
+	}
+}
+
+// TestWaits holds for how long what a host knows of a speaker may have waited: as long as the quickest of five minutes, of those that it
+// believed for certain, else as long as any.
+func TestWaits(t *testing.T) {
+	var w wait
+	for _, tt := range []struct {
+		at, lasted time.Duration
+		certain    bool
+		want       time.Duration
+	}{
+		{0, 2 * time.Second, false, 2 * time.Second},
+		{time.Second, time.Millisecond, false, 2 * time.Second},
+		{2 * time.Second, 5 * time.Millisecond, true, 5 * time.Millisecond},
+		{3 * time.Second, time.Second, true, 5 * time.Millisecond},
+		{quickFor + time.Second, time.Second, true, 5 * time.Millisecond},
+		{quickFor + 2*time.Second, time.Second, true, time.Second},
+	} {
+		if w = w.with(tt.lasted, epoch.Add(tt.at), tt.certain); w.least != tt.want {
+			t.Errorf("at %s, after one of %s: %s, want %s", tt.at, tt.lasted, w.least, tt.want)
+		}
+	}
+}
+
+// TestJudgeKnowsTwoSavesAtOnce holds that the judge takes for saved what a process writes last, also in the instant in which it wrote before.
+func TestJudgeKnowsTwoSavesAtOnce(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	s := signedPair(interval, interval, false)
+	a, b := s.c.Host("a"), s.c.Host("b")
+	a.Start()
+	s.c.Run(2 * interval)
+	b.Start()
+	s.c.Run(3 * interval)
+	b.Pause()
+	s.c.Run(2 * time.Second)
+	b.Feed(node.Stop{})
+	last := s.keys.caught[len(s.keys.caught)-1]
+	b.Resume()
+	b.Start()
+	s.c.Run(time.Millisecond)
+	if h := s.plights[b].heard[speaker{Interface, 51, a.Link().Source4}]; h.newest.perhaps != sequence(last.Payload) || b.memory == nil {
+		t.Errorf("of what the process before heard last it is to remember %+v, want %d", h.newest, sequence(last.Payload))
 	}
 }

@@ -33,6 +33,7 @@ type Host struct {
 	latest  map[*Host]time.Time // when the last packet of another host arrives
 	links   []node.Link         // Interface first
 	devices []node.Instance     // those with a virtual MAC that the process has or had
+	saves   int                 // how often its memory was written
 	remade  int                 // how often the devices of virtual MACs were made anew
 	checks  map[string]*Verdict
 
@@ -339,6 +340,7 @@ func (h *Host) memorize() {
 	v := h.node.MemoryVersion()
 	if v != h.memorizedVer && (h.node.Stopped() || h.c.now.Sub(h.memorized) >= time.Second) {
 		h.memory, h.memorized, h.memorizedVer = h.node.Memory(h.now()), h.c.now, v
+		h.saves++
 	}
 }
 

@@ -42,7 +42,8 @@ type recollection struct {
 	node  *node.Node
 	heard map[speaker]hearing
 	saved map[speaker]hearing // what of that outlives the process
-	at    time.Time           // when that was saved
+	at    time.Time           // when that was saved,
+	saves int                 // and how often anything was
 	began time.Time           // when the process, or the instance, began to listen
 	noted time.Time           // when what the process has of the one before it was saved; zero: it has nothing
 	sure  time.Time           // what was signed before that, by the host's clock, it may not believe
@@ -106,8 +107,8 @@ func isSigned(a node.Send) bool {
 // under way may have been refused.
 func (s *scenario) recollect(h *Host, ev node.Event) {
 	x := &s.plights[h].recollection
-	if !h.memorized.Equal(x.at) { // after the step before this one, which may have been the last of another process
-		x.at, x.saved = h.memorized, maps.Clone(x.heard)
+	if h.saves != x.saves { // after the step before this one, which may have been the last of another process
+		x.saves, x.at, x.saved = h.saves, h.memorized, maps.Clone(x.heard)
 	}
 	if h.node != x.node {
 		x.node, x.began, x.sure, x.sets, x.seen, x.noted = h.node, s.c.now, s.c.now, nil, nil, time.Time{}
@@ -139,8 +140,21 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq) || s.missed(h, heard)
 	off := h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs()
 	if key := (speaker{heard.Interface, heard.Advert.VRID, heard.From}); off < s.keys.window+2*time.Second {
-		x.heard[key] = x.heard[key].with(seq, off < s.keys.window-time.Second, early, s.keys.window)
+		certain := off < s.keys.window-time.Second
+		given := x.heard[key].with(seq, certain, early, s.keys.window)
+		given.waited = given.waited.with(s.underWay(heard), h.now().Round(0), certain && !early)
+		x.heard[key] = given
 	}
+}
+
+// underWay is for how long an advert has been by now, from when it was sent to when the host is given it; somebody may have played it.
+func (s *scenario) underWay(heard node.Heard) time.Duration {
+	for _, c := range slices.Backward(s.keys.caught) {
+		if c.Source == heard.From && sequence(c.Payload) == sequence(heard.Sealed) {
+			return s.c.now.Sub(c.at)
+		}
+	}
+	return s.slowest
 }
 
 // signedAhead says whether the host that has an address signed an advert, or a later one, ahead of its own clock.
