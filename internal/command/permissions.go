@@ -42,6 +42,12 @@ func OnlyUsers(path string, users []uint32, others string) error {
 	return checkAbsolute(path, writers{uids: users, danger: "trust", others: others, sticky: true})
 }
 
+// LinkError says whose link on the way to a file is not to be trusted. Ask for it before the file is opened: where fs.protected_symlinks is
+// 1 the kernel does not follow such a link, for root neither, and says only that it is not permitted.
+type LinkError struct{ text string }
+
+func (e *LinkError) Error() string { return e.text }
+
 func checkAbsolute(path string, w writers) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -130,8 +136,8 @@ func checkLink(path, at string, info fs.FileInfo, w writers) error {
 		return fmt.Errorf("check who may write %s: %w", path, err)
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); isSticky(parent) && ok && !w.have(stat) {
-		return fmt.Errorf("%s is unsafe to %s: %s, a link in a directory that others may write to, belongs to %s, %s; chown -h root %s",
-			path, w.danger, at, userName(stat.Uid), w.others, at)
+		return &LinkError{fmt.Sprintf("%s is unsafe to %s: %s, a link in a directory that others may write to, belongs to %s, %s; chown -h root %s",
+			path, w.danger, at, userName(stat.Uid), w.others, at)}
 	}
 	return nil
 }

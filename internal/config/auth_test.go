@@ -184,6 +184,9 @@ func TestWhoMayReplaceASecret(t *testing.T) {
 			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "v1"), link(dir, "v1/web.key"), os.Lchown(filepath.Join(dir, "web.key"), stranger, -1))
 		}, "DIR/web.key is unsafe to trust: DIR/web.key, a link in a directory that others may write to, belongs to uid 4711, " +
 			"who is neither root nor the daemon's user; chown -h root DIR/web.key"},
+		{"another user's link in a sticky one, judged before it is followed", func(dir string) error {
+			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), move(dir, "v1"), link(dir, "v2/web.key"), os.Lchown(filepath.Join(dir, "web.key"), stranger, -1))
+		}, "DIR/web.key, a link in a directory that others may write to, belongs to uid 4711, who is neither root nor the daemon's user; chown -h root DIR/web.key"},
 		{"another user's sticky directory", func(dir string) error {
 			return errors.Join(chmod(dir, "", 0o777|os.ModeSticky), os.Chown(dir, stranger, -1))
 		}, "(mode 1777) belongs to uid 4711, who is neither root nor the daemon's user; chown root DIR"},

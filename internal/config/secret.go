@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -84,11 +85,17 @@ func readPassword(path, credentials string) (vrrp.Secret, error) {
 
 // readSecret reads the one line of a file that nobody else may read.
 func readSecret(path, credentials string) ([]byte, error) {
+	users := keepers()
+	// Asked before a link on the way is followed: with fs.protected_symlinks, which is Debian's default, not even root may follow a stranger's
+	// in a sticky directory.
+	unsafe := command.OnlyUsers(path, users, "who is neither root nor the daemon's user")
+	if _, link := errors.AsType[*command.LinkError](unsafe); link {
+		return nil, unsafe
+	}
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		// With fs.protected_symlinks, which is Debian's default, not even root may follow a stranger's link in a sticky directory.
-		if unsafe := trusted(path, keepers()); os.Geteuid() == 0 && unsafe != nil && !errors.Is(unsafe, fs.ErrPermission) {
-			return nil, unsafe
+		if os.Geteuid() == 0 && unsafe != nil && !errors.Is(unsafe, fs.ErrPermission) {
+			return nil, unsafe // such a link may come after what is unsafe
 		}
 		return nil, fmt.Errorf("%s may not be read: %w", path, fs.ErrPermission)
 	}
@@ -100,7 +107,7 @@ func readSecret(path, credentials string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New(reasonOf(path, err))
 	}
-	if err := secretive(path, info, credentials); err != nil {
+	if err := cmp.Or(secretive(path, info, users, credentials), unsafe); err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSecretBytes+1))
@@ -117,9 +124,8 @@ func readSecret(path, credentials string) ([]byte, error) {
 	return text, nil
 }
 
-// secretive says what lets others than root and the daemon's user read a file, or replace it: the file that was opened, and every
-// directory and link on the way to it.
-func secretive(path string, info fs.FileInfo, credentials string) error {
+// secretive says what lets others than root and these users read the file that was opened.
+func secretive(path string, info fs.FileInfo, users []uint32, credentials string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)
 	}
@@ -130,16 +136,10 @@ func secretive(path string, info fs.FileInfo, credentials string) error {
 	if mode := info.Mode().Perm(); mode&others != 0 {
 		return fmt.Errorf("%s has mode %04o, so that others than its owner can use it; run: chmod 600 %s", path, mode, path)
 	}
-	users := keepers()
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && !slices.Contains(users, stat.Uid) {
 		return fmt.Errorf("%s belongs to user %d; allowed: root and the daemon's user; run: chown USER %s, as one of them", path, stat.Uid, path)
 	}
-	return trusted(path, users)
-}
-
-// trusted says what lets others replace what stands at a path.
-func trusted(path string, users []uint32) error {
-	return command.OnlyUsers(path, users, "who is neither root nor the daemon's user")
+	return nil
 }
 
 // daemonUser is whom the packages run the daemon as.
