@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
@@ -38,7 +39,7 @@ func TestReloadThatWouldStop(t *testing.T) {
 	s.write(virtual)
 	s.logged(daemon, `configuration rejected; the running one goes on: why="a file changed"`)
 	stays(`virtual MAC on "eth0": net.ipv4.conf.all.rp_filter = 1 (strict) drops what comes in for a virtual MAC, since the way back is another: ` +
-		`put "net.ipv4.conf.all.rp_filter = 2" into /etc/sysctl.d/60-understudy.conf and run sysctl --system; then run: understudy reload`)
+		linux.SysctlRemedy("net.ipv4.conf.all.rp_filter = 2") + "; then run: understudy reload")
 	s.exec("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
 	s.exec("ip", "link", "add", "vrrp.71", "link", "eth0", "up", "address", "00:00:5e:00:01:47", "type", "macvlan", "mode", "bridge")
 	stays("another macvlan on it has this MAC address")

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/understudy-ha/understudy/internal/config"
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 )
 
@@ -79,8 +80,8 @@ func TestRedirectsAreRemarked(t *testing.T) {
 	instance := func(address, more string) {
 		s.write(fmt.Sprintf("instance \"web\" {\n  interface = \"eth0\"\n  vrid = 71\n  priority = 150\n  addresses = [%q]\n  %s\n}\n", address, more))
 	}
-	const remark = `forged ICMP redirects can lead its adverts away from the peers: put two lines into /etc/sysctl.d/60-understudy.conf, ` +
-		`"net.ipv4.conf.all.accept_redirects = 0" and "net.ipv4.conf.eth0.accept_redirects = 0", and run sysctl --system`
+	remark := "forged ICMP redirects can lead its adverts away from the peers: " +
+		linux.SysctlRemedy("net.ipv4.conf.all.accept_redirects = 0", "net.ipv4.conf.eth0.accept_redirects = 0")
 	here := []string{"validate", s.conf, "--here", "--node", "lb1", "--strict"}
 	says := func(want bool) {
 		t.Helper()

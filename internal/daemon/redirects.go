@@ -41,8 +41,8 @@ func redirected(i *node.Instance) string {
 	case !accepts:
 		return ""
 	}
-	return fmt.Sprintf("forged ICMP redirects can lead its adverts away from the peers: put two lines into /etc/sysctl.d/60-understudy.conf, "+
-		"%q and %q, and run sysctl --system", "net.ipv4.conf.all.accept_redirects = 0", redirectKey(i.Interface)+" = 0")
+	return "forged ICMP redirects can lead its adverts away from the peers: " +
+		linux.SysctlRemedy("net.ipv4.conf.all.accept_redirects = 0", redirectKey(i.Interface)+" = 0")
 }
 
 // redirectKey is the setting of an interface as sysctl.d has it: a name may hold a dot where the rest is written with slashes.

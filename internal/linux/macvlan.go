@@ -422,9 +422,9 @@ var macvlanErrors = explanations{
 	{unix.EINVAL, "this kind of interface carries no macvlan"},
 }
 
-// remedy is an error that says which line to add for a kernel setting that is not this program's to change.
+// remedy is an error that says how to change a kernel setting that is not this program's to change.
 func remedy(key string, value int) error {
-	return fmt.Errorf(`put "%s = %d" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`, key, value)
+	return errors.New(SysctlRemedy(fmt.Sprintf("%s = %d", key, value)))
 }
 
 // Obstacle looks for settings of the parent, or for all interfaces, that keep a virtual MAC from working.

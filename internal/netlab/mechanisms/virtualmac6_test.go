@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
 	"github.com/understudy-ha/understudy/internal/node"
@@ -50,7 +51,7 @@ func TestVirtualMACWithoutIPv6(t *testing.T) {
 		t.Helper()
 		return pairtest.Step(t, func() error { return h.Sysctl("net.ipv6.conf."+scope+".disable_ipv6", value) })
 	}
-	const remedy = `put "net.ipv6.conf.eth0.disable_ipv6 = 0" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`
+	remedy := linux.SysctlRemedy("net.ipv6.conf.eth0.disable_ipv6 = 0")
 	from := set(lb2, "all", "1")
 	state(t, lb2, node.Fault, remedy, moveBound)
 	pairtest.Until(t, from.Add(2*down))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/understudy-ha/understudy/internal/linux"
 	"github.com/understudy-ha/understudy/internal/netlab"
 	"github.com/understudy-ha/understudy/internal/netlab/labtest"
 	"github.com/understudy-ha/understudy/internal/netlab/pairtest"
@@ -291,7 +292,7 @@ func TestVirtualMACThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	lb1.Start(t)
-	state(t, lb1, node.Fault, `put "net.ipv4.conf.all.rp_filter = 2" into /etc/sysctl.d/60-understudy.conf and run sysctl --system`, moveBound)
+	state(t, lb1, node.Fault, linux.SysctlRemedy("net.ipv4.conf.all.rp_filter = 2"), moveBound)
 	if err := lb1.Sysctl("net.ipv4.conf.all.rp_filter", "2"); err != nil {
 		t.Fatal(err)
 	}
