@@ -169,3 +169,20 @@ func TestMacvlanThatIsRefusedIPv6(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// TestMacvlanMakesNoAddressItself: a link-local address that the kernel makes of the virtual MAC would be the same on all hosts of the
+// virtual router. It makes one whenever a device comes up, also long after it was made.
+func TestMacvlanMakesNoAddressItself(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	self.run("ip link add link v0 name makes address 02:00:00:00:00:77 type macvlan mode bridge")
+	a := openAddresses(t, t.TempDir())
+	setAll(t, a, virtual())
+	up := func(name string) string {
+		return self.run("ip link set "+name+" down", "ip link set "+name+" up", "ip -6 -o addr show dev "+name)
+	}
+	eventually(t, "another device has one", func() bool { return strings.Contains(up("makes"), "fe80::ff:fe00:77/64") })
+	if got := up(router6.Name()); strings.Contains(got, "fe80:") {
+		t.Errorf("the device has\n%s", got)
+	}
+}
