@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,16 +113,12 @@ func onPeer() Want {
 	return w
 }
 
-// TestMacvlanOfABackupIsMute tells that nothing is sent from a virtual MAC without an address: neither what IPv6 says when
-// groups are joined and left, nor an advert.
-func TestMacvlanOfABackupIsMute(t *testing.T) {
-	t.Parallel()
-	self, peer := pair(t)
-	withIPv6(self, peer)
+// countVirtual returns what counts the frames from a virtual MAC that come in at v0 until a while has passed.
+func countVirtual(t *testing.T) func(within time.Duration) int {
+	t.Helper()
 	listener := must(packet.Listen(must(interfaceByName("v0")), packet.Raw, unix.ETH_P_ALL, nil))
-	defer listener.Close()
-	// count counts the frames from a virtual MAC until a while has passed.
-	count := func(within time.Duration) (n int) {
+	t.Cleanup(func() { listener.Close() })
+	return func(within time.Duration) (n int) {
 		buffer := make([]byte, 2000)
 		if err := listener.SetReadDeadline(time.Now().Add(within)); err != nil {
 			t.Fatal(err)
@@ -139,6 +136,15 @@ func TestMacvlanOfABackupIsMute(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMacvlanOfABackupIsMute tells that nothing is sent from a virtual MAC without an address: neither what IPv6 says when
+// groups are joined and left, nor an advert.
+func TestMacvlanOfABackupIsMute(t *testing.T) {
+	t.Parallel()
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	count := countVirtual(t)
 	const reports = 2 * time.Second // MLDv2 repeats a report within a second (RFC 3810 section 9.11)
 	var a *Addresses
 	peer.do(func() {
@@ -165,5 +171,37 @@ func TestMacvlanOfABackupIsMute(t *testing.T) {
 	peer.do(func() { setAll(t, a, Want{Owner: "web", Interface: "v1"}) })
 	if n := count(reports); n > 0 {
 		t.Errorf("%d frames since the addresses were released", n)
+	}
+}
+
+// TestMacvlanOfADeadMasterGoesUnheard: a master was killed, its leases ended, and another host has the addresses and the switches' ports. Its
+// device is not mute when the next daemon removes it, and in a network that speaks MLDv1 the kernel says so in the name of the virtual MAC.
+func TestMacvlanOfADeadMasterGoesUnheard(t *testing.T) {
+	self, peer := pair(t)
+	withIPv6(self, peer)
+	count := countVirtual(t)
+	const reports = 500 * time.Millisecond
+	dir := t.TempDir()
+	peer.do(func() {
+		peer.sysctl("ipv6/conf/default/force_mld_version", "1")
+		peer.sysctl("ipv6/conf/default/mldv1_unsolicited_report_interval", "1") // ms
+		dead := must(OpenAddresses(dir))
+		setAll(t, dead, onPeer())
+		dead.kernel.close() // without a word
+		peer.run("ip addr del 10.9.0.100/32 dev us4-71-v1", "ip addr del 2001:db8::100/128 dev us6-71-v1")
+	})
+	if n := count(reports); n == 0 {
+		t.Error("the master's device is mute")
+	}
+	peer.do(func() {
+		if _, err := openAddresses(t, dir).Sweep(func(Held) bool { return false }, false); err != nil {
+			t.Error(err)
+		}
+		if got := peer.run("ip -o link"); strings.Contains(got, "us6-71-v1") {
+			t.Errorf("left:\n%s", got)
+		}
+	})
+	if n := count(reports); n > 0 {
+		t.Errorf("%d frames since the device was removed", n)
 	}
 }
