@@ -155,7 +155,8 @@ func TestMacvlanOfADeadDaemon(t *testing.T) {
 	}
 }
 
-// TestMacvlanWithoutABook tells that the alias is enough.
+// TestMacvlanWithoutABook tells that the alias is enough to know a device; what its parent had before, it does not tell. An administrator may
+// have set just what is there now.
 func TestMacvlanWithoutABook(t *testing.T) {
 	self, _ := pair(t)
 	dir := t.TempDir()
@@ -169,6 +170,9 @@ func TestMacvlanWithoutABook(t *testing.T) {
 	}
 	if got := self.run("ip -o link"); strings.Contains(got, "us4") || !strings.Contains(got, "mine") {
 		t.Errorf("left:\n%s", got)
+	}
+	if got := parentConf(t); got != [2]int{1, 2} {
+		t.Errorf("arp_ignore and arp_announce of the parent are %v, although nobody knows what they were", got)
 	}
 }
 
