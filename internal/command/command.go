@@ -4,6 +4,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -74,7 +75,7 @@ func prepare(s Spec) (prepared, error) {
 	}
 	p.cred = acc.cred
 	if p.path, err = find(s.Argv[0], p.env); err != nil {
-		return prepared{}, err
+		return prepared{}, cmp.Or(unfollowed(s.Argv[0], writersOf(s, acc), err), err)
 	}
 	return p, judge(p.path, s, acc)
 }
@@ -92,6 +93,9 @@ func judge(program string, s Spec, acc account) error {
 			continue
 		}
 		info, err := os.Stat(arg)
+		if why := unfollowed(arg, w, err); why != nil && runsFiles {
+			return why
+		}
 		if err != nil || !info.Mode().IsRegular() || !runsFiles && info.Mode()&0o111 == 0 {
 			continue
 		}

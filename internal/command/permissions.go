@@ -142,6 +142,18 @@ func checkLink(path, at string, info fs.FileInfo, w writers) error {
 	return nil
 }
 
+// unfollowed says of a path that root may not look at, as err tells, who may replace it: there is another user's link in a sticky directory,
+// see LinkError. nil: another reason.
+func unfollowed(path string, w writers, err error) error {
+	if os.Geteuid() != 0 || !errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	if why := checkPermissions(path, w); !errors.Is(why, fs.ErrPermission) {
+		return why
+	}
+	return nil
+}
+
 // have says whether root or one of the others owns something.
 func (w writers) have(stat *syscall.Stat_t) bool {
 	return stat.Uid == 0 || slices.Contains(w.uids, stat.Uid)

@@ -1,13 +1,16 @@
 package command_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/understudy-ha/understudy/internal/command"
 	"github.com/understudy-ha/understudy/internal/command/commandtest"
@@ -182,6 +185,33 @@ func TestVerifyRefusesWhatSomebodyElseCouldReplace(t *testing.T) {
 			_, err := command.Run(t.Context(), spec)
 			check("Run", err)
 		})
+	}
+}
+
+// TestVerifyJudgesALinkThatIsNotFollowed: where fs.protected_symlinks is 1 root may not look at what another user's link in a sticky directory
+// leads to; a link to where this thread may not look stands for one where it is 0.
+func TestVerifyJudgesALinkThatIsNotFollowed(t *testing.T) {
+	needRoot(t)
+	const nobody = 65534
+	dir, hidden := commandtest.Dir(t), commandtest.Dir(t)
+	link := filepath.Join(dir, "link")
+	err := errors.Join(os.Symlink(commandtest.Script(t, hidden, "real", "true"), link), os.Lchown(link, nobody, -1),
+		os.Chmod(dir, 0o777|os.ModeSticky), os.Chmod(hidden, 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	unix.SetfsuidRetUid(nobody)
+	defer unix.SetfsuidRetUid(0)
+	want := fmt.Sprintf("%s is unsafe to run: everybody may write to %s (mode 1777); keep it where only root can write, such as /etc/understudy", link, dir)
+	for _, argv := range [][]string{{link}, {"sh", link}} {
+		if diff := cmp.Diff(want, fmt.Sprint(command.Verify(command.Spec{Argv: argv}))); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", argv, diff)
+		}
+	}
+	if err := command.Verify(command.Spec{Argv: []string{"cat", link}}); err != nil {
+		t.Errorf("what is merely read: %v", err)
 	}
 }
 
