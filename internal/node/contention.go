@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -76,6 +77,8 @@ type Contention struct {
 	Priority   uint8      `json:"priority,omitempty"`
 	IP         netip.Addr `json:"address,omitzero"` // the address that another MAC announced
 	MAC        string     `json:"mac,omitempty"`
+	Refused    netip.Addr `json:"refused_from,omitzero"` // whose adverts are refused, and who is that other MAC then,
+	Why        string     `json:"refused_why,omitempty"` // and what is wrong with them and what to do
 	At         time.Time  `json:"at"`
 	Began      time.Time  `json:"began"`
 	Told       bool       `json:"told,omitempty"` // in the log
@@ -119,9 +122,10 @@ func (n *Node) contend(now time.Time, i *instance, c Contention) {
 	}
 	if !c.Told && now.Sub(c.Began) >= lasts {
 		c.Told = true
-		why := c.describe(i) + n.droppedOn(i.cfg.Interface)
+		n.ascribe(i, &c)
+		why := n.describeContention(i, &c) + n.droppedOn(i.cfg.Interface)
 		n.do(Warned{i.cfg.Name, why})
-		n.notifyContended(now, i, why, c.Advertiser, c.MAC)
+		n.notifyContended(now, i, why, cmp.Or(c.Advertiser, c.Refused), c.MAC)
 	}
 	if c.Told || now.Before(c.Until) {
 		c.Until = c.lasts(i)
@@ -141,15 +145,18 @@ func (n *Node) notifyContended(now time.Time, i *instance, why string, peer neti
 // goOn makes it the same contention as an earlier one of the same master.
 func (c *Contention) goOn(old *Contention) {
 	c.Until = old.Until
-	if c.At.Sub(old.At) > contentionGap {
-		return
+	recent := c.At.Sub(old.At) <= contentionGap
+	if recent {
+		c.Began, c.Told = old.Began, old.Told
+		if !c.Advertiser.IsValid() {
+			c.Advertiser, c.Priority = old.Advertiser, old.Priority
+		}
+		if !c.IP.IsValid() {
+			c.IP, c.MAC = old.IP, old.MAC
+		}
 	}
-	c.Began, c.Told = old.Began, old.Told
-	if !c.Advertiser.IsValid() {
-		c.Advertiser, c.Priority = old.Advertiser, old.Priority
-	}
-	if !c.IP.IsValid() {
-		c.IP, c.MAC = old.IP, old.MAC
+	if (recent || c.At.Before(old.Until)) && c.MAC == old.MAC && c.Advertiser != old.Refused { // else its adverts are accepted now
+		c.Refused, c.Why = old.Refused, old.Why
 	}
 }
 
@@ -162,36 +169,47 @@ func (c *Contention) lasts(i *instance) time.Time {
 	return c.At.Add(contentionGap + i.cfg.Announce.Refresh)
 }
 
-// twoMasters says that there are two, as long as that is believed; empty: no.
-func (i *instance) twoMasters(now time.Time) string {
-	c := i.contention
-	if c == nil || i.state != Master || c.At.Before(i.mastered) || !now.Before(c.Until) {
-		return ""
+// evidence is a copy of the newest one for status, as far as the host behind it is known now, and in words that there are two masters, as long
+// as that is believed; empty: there are not.
+func (n *Node) evidence(now time.Time, i *instance) (c *Contention, twoMasters string) {
+	if i.contention == nil {
+		return nil, ""
 	}
-	return c.describe(i)
+	c = new(*i.contention)
+	if i.state != Master || c.At.Before(i.mastered) || !now.Before(c.Until) {
+		return c, ""
+	}
+	n.ascribe(i, c)
+	return c, n.describeContention(i, c)
 }
 
-// describe is the evidence in words, with what usually causes it.
-func (c *Contention) describe(i *instance) string {
+// describeContention is the evidence in words, with the cause where that is known, or with what usually is.
+func (n *Node) describeContention(i *instance, c *Contention) string {
 	adverts := "a firewall that drops IP protocol 112, multicast snooping, another interval, version or key"
 	if i.cfg.unicast() {
 		adverts = "a firewall that drops IP protocol 112, other peers, a TTL below min_ttl, another interval, version or key"
 	}
-	answers := ""
+	answers, refused := "", n.describeRefused(i, c)
 	if c.IP.IsValid() {
 		answers = c.answersFrom(i)
 	}
-	if !c.Advertiser.IsValid() {
-		if refused := c.refused(i); refused != "" {
-			return fmt.Sprintf("%s while this host is master, and its adverts are refused: two masters; %s", answers, refused)
-		}
-		return fmt.Sprintf("%s while this host is master, and no advert of it is heard: two masters; look on both hosts for %s", answers, adverts)
+	switch where := "look on both hosts for " + adverts; {
+	case c.Advertiser.IsValid():
+	case refused == "":
+		return fmt.Sprintf("%s while this host is master, and no advert of it is heard: two masters; %s", answers, where)
+	case n.fitOf(i.cfg.Interface, c.Refused, c.MAC) < surely:
+		return fmt.Sprintf("%s while this host is master: two masters; %s; if those are another host's, %s", answers, refused, where)
+	default:
+		return fmt.Sprintf("%s while this host is master: two masters; %s", answers, refused)
 	}
 	if answers != "" {
 		answers = ", and " + answers
 	}
-	return fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d)%s: two masters; if it lasts, look there for %s",
-		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts)
+	if refused != "" {
+		refused = "; " + refused
+	}
+	return fmt.Sprintf("%s advertises priority %d for the same VRID while this host is master (priority %d)%s: two masters; if it lasts, look there for %s%s",
+		c.Advertiser, c.Priority, i.fate.standing.priority(), answers, adverts, refused)
 }
 
 // sawMaster says whether the evidence since it was calm last is of another master: its advert, or what comes again. keepalived sends its

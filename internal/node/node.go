@@ -185,7 +185,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	cfg, priority := m.machine.Config(), m.machine.Priority()
 	var proof vrrp.Proof
 	if err := cfg.Refuse(ev.Received, n.ownFor(m, ev.From), priority, m.verifier(n, now, &proof)); err != nil {
-		m.refuse(n, now, Refused{Interface: ev.Interface, From: ev.From, Err: m.detail(n, now, err, ev.Received)})
+		m.refuse(n, now, Refused{Interface: ev.Interface, From: ev.From, Err: m.detail(n, now, err, ev.Received)}, ev.Interval)
 		if err == error(vrrp.ErrNotPeer) {
 			n.lookUp(now, m.of)
 		}
@@ -230,7 +230,7 @@ func (n *Node) refused(now time.Time, ev Refused) {
 		n.seen(Seen{Interface: ev.Interface, From: ev.From, MAC: ev.MAC})
 	}
 	if m := n.byMember[memberKey{ev.Interface, ev.VRID, vrrp.FamilyOf(ev.From)}]; m != nil {
-		m.refuse(n, now, ev)
+		m.refuse(n, now, ev, 0)
 		return
 	}
 	n.strayed(now, ev.Interface, ev)

@@ -177,7 +177,7 @@ func (n *Node) restoreMember(now time.Time, m *member, s *SealedMember, deaf tim
 			held = append(held, news{line.Before, line.After})
 			n.aroundOf(m.of.cfg.Interface).awaited[x.From] = true
 		}
-		m.senders[x.From] = &sender{at: x.At, refused: x.Refused, told: told, held: held, priority: x.Priority, interval: x.Interval, accepted: x.Accepted, pseudo: x.Pseudo, msg: x.Message, form: x.Form}
+		m.senders[x.From] = &sender{at: x.At, refused: x.Refused, turned: x.Turned.restore(), told: told, held: held, priority: x.Priority, interval: x.Interval, accepted: x.Accepted, pseudo: x.Pseudo, msg: x.Message, form: x.Form}
 	}
 	for _, x := range s.Sent {
 		m.sent = append(m.sent, sent{x.Priority, x.Interval, x.At})

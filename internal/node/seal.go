@@ -157,6 +157,7 @@ type (
 		From     netip.Addr
 		At       time.Time
 		Refused  string
+		Turned   SealedTurned
 		Told     map[string]time.Time
 		Held     []SealedNews // what is not in the log yet, though it counts as told
 		Priority uint8
@@ -165,6 +166,12 @@ type (
 		Pseudo   uint64
 		Message  uint64
 		Form     vrrp.ChecksumForm // of the last one
+	}
+	// SealedTurned is why the last advert of a sender was turned away.
+	SealedTurned struct {
+		Why  string // empty: it was accepted
+		Pace time.Duration
+		At   time.Time `json:",omitzero"`
 	}
 	// SealedNews is one line about a sender, without its name.
 	SealedNews struct{ Before, After string }
@@ -304,7 +311,7 @@ func (m *member) seal(now time.Time) SealedMember {
 		for _, line := range x.held {
 			held = append(held, SealedNews{line.before, line.after})
 		}
-		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, maps.Clone(x.told), held, x.priority, x.interval, x.accepted, x.pseudo, x.msg, x.form})
+		s.Senders = append(s.Senders, SealedSender{from, x.at, x.refused, x.turned.seal(), maps.Clone(x.told), held, x.priority, x.interval, x.accepted, x.pseudo, x.msg, x.form})
 	}
 	for _, x := range m.sent {
 		s.Sent = append(s.Sent, SealedSent{x.priority, x.interval, x.at})

@@ -35,6 +35,7 @@ type sender struct {
 	at      time.Time
 	before  time.Time            // when it was heard before that
 	refused string               // why its last advert was refused; empty: it was accepted
+	turned  turned               // and more of that
 	told    map[string]time.Time // what was told of it, and when that was heard last
 	held    []news               // what is to be told of it once its MAC address is known, or it is heard again
 	offers  int                  // how many of its last adverts were a handover's
@@ -147,8 +148,8 @@ func (m *member) release(n *Node, from netip.Addr, s *sender) {
 	s.held = nil
 }
 
-// refuse counts an advert that is not accepted, and tells of it when that is news.
-func (m *member) refuse(n *Node, now time.Time, ev Refused) {
+// refuse counts an advert that is not accepted, and tells of it when that is news. Its interval may not be known.
+func (m *member) refuse(n *Node, now time.Time, ev Refused, pace time.Duration) {
 	reason := vrrp.ReasonOf(ev.Err)
 	m.refusals.add(reason, Count{Count: ev.Count, Last: ev.From, MAC: n.mac(ev.Interface, ev.From), At: now}, ev.Err.Error)
 	if m.senders[ev.From] == nil && len(m.senders) >= maxSenders && !m.mayTell(n, now) {
@@ -156,7 +157,7 @@ func (m *member) refuse(n *Node, now time.Time, ev Refused) {
 	}
 	s := m.senderOf(n, now, ev.From)
 	m.release(n, ev.From, s)
-	s.refused = reason
+	s.turnAway(now, ev.Err, pace)
 	if m.isNews(n, now, s, reason) {
 		m.tell(n, ev.From, s, news{"adverts from ", fmt.Sprintf(" are refused: %v", ev.Err)})
 	}
@@ -167,7 +168,7 @@ func (m *member) accepted(n *Node, now time.Time, ev Heard, notices []vrrp.Notic
 	m.counters.Accepted++
 	s := m.senderOf(n, now, ev.From)
 	m.release(n, ev.From, s)
-	s.refused, s.priority, s.interval = "", ev.Priority, ev.Interval
+	s.refused, s.turned, s.priority, s.interval = "", turned{}, ev.Priority, ev.Interval
 	s.accepted++
 	if m.countForm(s, ev) {
 		notices = append(notices, vrrp.NoticeChecksum)

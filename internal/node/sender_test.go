@@ -20,6 +20,7 @@ type listener struct {
 	cfg  node.Instance
 	said []string
 	sent []node.Send
+	told []node.Notify // of contentions
 }
 
 // listen starts a node with the instance of running, changed; its interface has the MAC address 02:..:01.
@@ -50,6 +51,10 @@ func (l *listener) step(ev node.Event) {
 			l.said = append(l.said, a.Why)
 		case node.Send:
 			l.sent = append(l.sent, a)
+		case node.Notify:
+			if a.State == node.Contended {
+				l.told = append(l.told, a)
+			}
 		}
 	}
 }

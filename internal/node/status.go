@@ -166,7 +166,7 @@ func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 		State: i.state, Since: lasting(i.state, i.since, i.mastered), Why: i.why,
 		Priority: i.fate.standing.priority(), Own: i.standing.healthy, Terms: slices.Clone(i.standing.terms), Unhealthy: slices.Clone(i.fate.standing.ill),
 		Addresses: i.ips(), Holding: i.holding, Confirmed: i.confirmed, Lease: i.lease(),
-		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, TwoMasters: i.twoMasters(now), Clash: n.clashes(now, i),
+		LastChange: i.lastChange, LetGo: i.letGo, Retry: i.failure.retry, Clash: n.clashes(now, i),
 	}
 	if n.cfg.Shadow {
 		s.Holding, s.Confirmed, s.LetGo = false, false, LetGo{}
@@ -176,10 +176,7 @@ func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 	if i.holding {
 		s.Beside = n.bars[i.cfg.Name]
 	}
-	if i.contention != nil {
-		c := *i.contention
-		s.Contention = &c
-	}
+	s.Contention, s.TwoMasters = n.evidence(now, i)
 	if i.leftover != nil {
 		s.Leftover = new(*i.leftover)
 	}

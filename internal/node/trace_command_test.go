@@ -463,7 +463,11 @@ func (tr *tracer) status(h *sim.Host) {
 			tr.printf("  let go at %s: %s", i.LetGo.At.Sub(tr.c.Now().Add(-tr.c.Since())), cmp.Or(to, "nobody had taken over"))
 		}
 		if c := i.Contention; c != nil {
-			tr.printf("  contention: %s priority %d, %s %s", c.Advertiser, c.Priority, c.IP, c.MAC)
+			refused := ""
+			if c.Refused.IsValid() {
+				refused = fmt.Sprintf("; refused %s: %s", c.Refused, c.Why)
+			}
+			tr.printf("  contention: %s priority %d, %s %s%s", c.Advertiser, c.Priority, c.IP, c.MAC, refused)
 		}
 		if i.TwoMasters != "" {
 			tr.printf("  two masters: %s", i.TwoMasters)

@@ -46,7 +46,7 @@ func (h *Host) deadline() time.Time {
 	return at
 }
 
-// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, and what was told of them; and from
+// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, why, and what was told of them; and from
 // when senders are believed, since with each packet a host looks whether its own clock was set.
 func uncounted(s node.Sealed) node.Sealed {
 	for name, a := range s.Around {
@@ -61,7 +61,7 @@ func uncounted(s node.Sealed) node.Sealed {
 			var senders []node.SealedSender
 			for _, x := range m.Senders {
 				if x.Accepted > 0 {
-					x.At, x.Refused, x.Told, x.Held = time.Time{}, "", nil, nil
+					x.At, x.Refused, x.Turned, x.Told, x.Held = time.Time{}, "", node.SealedTurned{}, nil, nil
 					senders = append(senders, x)
 				}
 			}

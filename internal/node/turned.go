@@ -1,0 +1,114 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// A second master that answers for the addresses is not silent where its adverts are refused. What is wrong with them is then why there
+// are two, and the contention says so, and whose they are, instead of guessing.
+
+// turned is why the last advert of a sender was turned away. This host's own advert that came back is none.
+type turned struct {
+	why  error         // nil: it was accepted
+	pace time.Duration // its interval, as far as that could be read
+	at   time.Time
+}
+
+// turnAway takes note of an advert that is refused.
+func (s *sender) turnAway(now time.Time, err error, pace time.Duration) {
+	if s.refused = vrrp.ReasonOf(err); s.refused != vrrp.ErrOwnAdvert.Reason() {
+		s.turned = turned{err, pace, now}
+	}
+}
+
+func (t turned) seal() SealedTurned {
+	if t.why == nil {
+		return SealedTurned{}
+	}
+	return SealedTurned{t.why.Error(), t.pace, t.at}
+}
+
+func (s SealedTurned) restore() turned {
+	if s.Why == "" {
+		return turned{}
+	}
+	return turned{errors.New(s.Why), s.Pace, s.At}
+}
+
+// explains says whether that may be why there are two masters since an instant: whose advert it was had not been silent for so long then that
+// it was no master. What it sends since may be nothing: keepalived's master falls silent where it hears what it refuses itself.
+func (t turned) explains(m *member, began time.Time) bool {
+	return t.why != nil && began.Sub(t.at) <= m.masterDown(max(t.pace, m.machine.Config().Interval))
+}
+
+// suspect is a sender of refused adverts that may be the host which answers.
+type suspect struct {
+	turned
+	from netip.Addr
+	fit  fit
+}
+
+// fit is how well a sender's MAC address fits the one that answers.
+type fit int
+
+const (
+	misfit fit = iota
+	mayFit     // one of both is a virtual router's, which is whoever's that is master; or the sender's was not seen
+	surely     // it sends from that very one
+)
+
+// fitOf compares the MAC addresses that a host sends from with another one.
+func (n *Node) fitOf(ifName string, from netip.Addr, mac string) fit {
+	switch known := n.aroundOf(ifName).macs[from]; {
+	case mac == known.last, mac == known.before:
+		return surely
+	case known.last == "", strings.HasPrefix(known.last, sharedMAC), strings.HasPrefix(mac, sharedMAC):
+		return mayFit
+	}
+	return misfit
+}
+
+// compare says which of two fits better: the MAC address says most, then the last advert.
+func (s suspect) compare(o suspect) int {
+	return cmp.Or(cmp.Compare(s.fit, o.fit), s.at.Compare(o.at), o.from.Compare(s.from))
+}
+
+// ascribe names the host that answers, where its adverts are refused. Else what was known of it before stays.
+func (n *Node) ascribe(i *instance, c *Contention) {
+	if c.MAC == "" {
+		return
+	}
+	var best suspect
+	for _, m := range i.members {
+		for from, s := range m.senders {
+			if !s.turned.explains(m, c.Began) {
+				continue
+			}
+			if x := (suspect{s.turned, from, n.fitOf(i.cfg.Interface, from, c.MAC)}); x.fit > misfit && x.compare(best) > 0 {
+				best = x
+			}
+		}
+	}
+	if best.fit > misfit {
+		c.Refused, c.Why = best.from, best.why.Error()
+	}
+}
+
+// describeRefused says whose adverts are refused, and why; empty: nobody's that answers.
+func (n *Node) describeRefused(i *instance, c *Contention) string {
+	if !c.Refused.IsValid() {
+		return ""
+	}
+	who := c.Refused.String()
+	if known := n.aroundOf(i.cfg.Interface).macs[c.Refused]; known.last != "" {
+		who = fmt.Sprintf("%s (%s)", who, known)
+	}
+	return fmt.Sprintf("adverts from %s are refused: %s", who, c.Why)
+}
