@@ -124,6 +124,9 @@ func instanceLines(b *strings.Builder, i node.InstanceStatus, now time.Time) {
 		}
 		fmt.Fprintf(b, "  TWO MASTERS: %s%s\n", i.TwoMasters, seen)
 	}
+	if i.Unheeded != "" && i.TwoMasters == "" {
+		fmt.Fprintf(b, "  UNHEEDED   %s; that host may be master too\n", i.Unheeded)
+	}
 	if i.Clash != "" {
 		fmt.Fprintf(b, "  ONE ADDRESS TWICE: %s\n", i.Clash)
 	}

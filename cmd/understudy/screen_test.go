@@ -305,6 +305,7 @@ func TestHostCode(t *testing.T) {
 		{"a configuration that was rejected", of(func(r *node.Report, _ *node.InstanceStatus) { r.Config.Rejected = "no" }), exitLook},
 		{"an exchange that was refused", of(func(r *node.Report, _ *node.InstanceStatus) { r.Reexec = &node.ReexecReport{Refused: "no"} }), exitLook},
 		{"a peer without an address", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].Peers = []node.PeerStatus{{Problem: "no"}} }), exitLook},
+		{"a master that refuses another host's adverts", of(func(_ *node.Report, i *node.InstanceStatus) { i.Unheeded = "no" }), exitLook},
 		{"adverts that do not leave", of(func(_ *node.Report, i *node.InstanceStatus) { i.Routers[0].SendError = "no" }), exitFault},
 		{"two masters", of(func(_ *node.Report, i *node.InstanceStatus) { i.TwoMasters = "two" }), exitFault},
 		{"an address in two virtual routers", of(func(_ *node.Report, i *node.InstanceStatus) { i.Clash = "two" }), exitFault},

@@ -149,7 +149,7 @@ func hostCode(r node.Report) int {
 	if r.Config.Rejected != "" || r.Reexec != nil && r.Reexec.Refused != "" ||
 		slices.ContainsFunc(r.Checks, func(c node.CheckReport) bool { return c.Known && !c.Healthy }) ||
 		slices.ContainsFunc(r.Hooks, func(h node.HookReport) bool { return h.Error != "" }) ||
-		slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return slices.ContainsFunc(i.Routers, missing) }) {
+		slices.ContainsFunc(r.Node.Instances, func(i node.InstanceStatus) bool { return i.Unheeded != "" || slices.ContainsFunc(i.Routers, missing) }) {
 		return exitLook
 	}
 	return exitOK

@@ -65,6 +65,8 @@ type InstanceStatus struct {
 	// two now, and where to look.
 	Contention *Contention `json:"contention,omitempty"`
 	TwoMasters string      `json:"two_masters,omitempty"`
+	// Unheeded says in words whose adverts this host refuses while it is master, and why: whose they are may be master too.
+	Unheeded string `json:"unheeded,omitempty"`
 	// Clash says in words that another virtual router on the link has one of the addresses, whose it is and what to do.
 	Clash    string      `json:"clash,omitempty"`
 	Compared *Comparison `json:"compared,omitempty"` // a shadow's
@@ -177,6 +179,7 @@ func (n *Node) instanceStatus(now time.Time, i *instance) InstanceStatus {
 		s.Beside = n.bars[i.cfg.Name]
 	}
 	s.Contention, s.TwoMasters = n.evidence(now, i)
+	s.Unheeded = n.unheeded(now, i)
 	if i.leftover != nil {
 		s.Leftover = new(*i.leftover)
 	}

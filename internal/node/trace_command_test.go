@@ -472,6 +472,9 @@ func (tr *tracer) status(h *sim.Host) {
 		if i.TwoMasters != "" {
 			tr.printf("  two masters: %s", i.TwoMasters)
 		}
+		if i.Unheeded != "" && i.TwoMasters == "" {
+			tr.printf("  unheeded: %s", i.Unheeded)
+		}
 		if i.Clash != "" {
 			tr.printf("  clash: %s", i.Clash)
 		}

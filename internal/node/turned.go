@@ -101,14 +101,40 @@ func (n *Node) ascribe(i *instance, c *Contention) {
 	}
 }
 
+// unheeded says whose adverts a master refuses, or refused when it rose: keepalived's master falls silent then, and answers nobody. What came
+// twice when it rose is what a former master sent, and not one that lives.
+func (n *Node) unheeded(now time.Time, i *instance) string {
+	if i.state != Master {
+		return ""
+	}
+	var newest suspect
+	for _, m := range i.members {
+		for from, s := range m.senders {
+			rose := !s.turned.at.After(i.mastered) && s.turned.explains(m, i.mastered) && s.refused != vrrp.ErrAuthReplay.Reason()
+			if x := (suspect{s.turned, from, surely}); (rose || s.turned.explains(m, now)) && x.compare(newest) > 0 {
+				newest = x
+			}
+		}
+	}
+	if newest.why == nil {
+		return ""
+	}
+	return n.describeTurned(i, newest.from, newest.why.Error())
+}
+
 // describeRefused says whose adverts are refused, and why; empty: nobody's that answers.
 func (n *Node) describeRefused(i *instance, c *Contention) string {
 	if !c.Refused.IsValid() {
 		return ""
 	}
-	who := c.Refused.String()
-	if known := n.aroundOf(i.cfg.Interface).macs[c.Refused]; known.last != "" {
+	return n.describeTurned(i, c.Refused, c.Why)
+}
+
+// describeTurned says whose adverts are refused, and why.
+func (n *Node) describeTurned(i *instance, from netip.Addr, why string) string {
+	who := from.String()
+	if known := n.aroundOf(i.cfg.Interface).macs[from]; known.last != "" {
 		who = fmt.Sprintf("%s (%s)", who, known)
 	}
-	return fmt.Sprintf("adverts from %s are refused: %s", who, c.Why)
+	return fmt.Sprintf("adverts from %s are refused: %s", who, why)
 }
