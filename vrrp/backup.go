@@ -32,6 +32,9 @@ func (m *Machine) stepBackup(now time.Time, ev Event) []Action {
 			m.pending = readiness{Handover, ev.Why}
 		}
 	case Witnessed:
+		if ev.Asked && now.Sub(m.followed.Heard) >= m.masterDown() {
+			m.followed = Peer{} // it is gone: whoever else offers its addresses is believed
+		}
 		if m.lastResort() || ev.Asked {
 			m.restart(now)
 		}
