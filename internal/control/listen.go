@@ -32,6 +32,8 @@ const (
 	// cleanupBound is how long a daemon that starts waits for a cleanup, which takes 18 s at most. cleanupPoll is how often it looks.
 	cleanupBound = 20 * time.Second
 	cleanupPoll  = 20 * time.Millisecond
+	// dyingBound is how long a daemon that was killed may keep the lock: the kernel closes its files when the last of its threads has ended.
+	dyingBound = time.Second
 )
 
 // Lock takes the runtime directory for a cleanup, until the file is closed. No daemon and no other cleanup may have it; a
@@ -59,10 +61,7 @@ func lockDir(dir string, wait time.Duration, waits func(most time.Duration)) (*o
 	if err != nil {
 		return nil, fmt.Errorf("lock runtime directory: %w", err)
 	}
-	for n, deadline := 0, time.Now().Add(wait); ; n++ {
-		if n > 0 {
-			time.Sleep(cleanupPoll)
-		}
+	for began := time.Now(); ; time.Sleep(cleanupPoll) {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			err = f.Truncate(0) // a cleanup that was killed may have left its word
@@ -72,11 +71,11 @@ func lockDir(dir string, wait time.Duration, waits func(most time.Duration)) (*o
 			return f, nil
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			err = fmt.Errorf("lock runtime directory: %s: %w", path, err)
-		case n == 0: // a cleanup that has just begun may not have said so yet
+		case !heldByCleanup(f) && time.Since(began) < dyingBound: // or a cleanup that has not said so yet
 			continue
 		case !heldByCleanup(f):
 			err = fmt.Errorf("another daemon runs with the runtime directory %s: stop that one first", dir)
-		case time.Now().Before(deadline):
+		case time.Since(began) < wait:
 			if waits != nil {
 				waits(wait)
 			}

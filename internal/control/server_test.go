@@ -223,6 +223,24 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 	}
 }
 
+// TestDyingDaemonIsWaitedFor: a daemon that was killed has the lock until the last of its threads has ended, and a cleanup by hand comes at once.
+func TestDyingDaemonIsWaitedFor(t *testing.T) {
+	dir := runtimeDir(t)
+	held, err := lockDir(dir, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	time.AfterFunc(dyingBound/5, func() { ended <- held.Close() })
+	lock, err := Lock(dir)
+	if err := errors.Join(err, <-ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A daemon that was stopped by SIGSTOP, or whose queue is full, is alive although it answers nobody.
 func TestSecondDaemonIsRefusedWhileTheFirstDoesNotAnswer(t *testing.T) {
 	dir := runtimeDir(t)
