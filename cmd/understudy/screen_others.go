@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // speakerLines is one line for each host whose adverts were accepted.
@@ -19,13 +20,25 @@ func speakerLines(b *strings.Builder, m node.RouterStatus, now time.Time) {
 		}
 		parts = append(parts, fmt.Sprintf("priority %d, every %s", s.Priority, s.Interval))
 		if s.Checksum != "" {
-			parts = append(parts, "checksum "+s.Checksum)
+			parts = append(parts, "checksum "+s.Checksum+otherForm(s))
 		}
 		if s.Refused != "" {
 			parts = append(parts, "now refused: "+s.Refused)
 		}
 		fmt.Fprintf(b, "  %-10s %s, %s ago\n", "heard", strings.Join(parts, ", "), age(now, s.Heard))
 	}
+}
+
+// otherForm says how many of a host's adverts had the checksum form that its last one had not, if any.
+func otherForm(s node.SpeakerStatus) string {
+	other, count := vrrp.ChecksumMessage, s.Message
+	if s.Checksum == other.String() {
+		other, count = vrrp.ChecksumPseudoHeader, s.PseudoHeader
+	}
+	if count == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d %s)", count, s.PseudoHeader+s.Message, other)
 }
 
 // tallyLines is one line for each reason: how often, who last, and what to do.

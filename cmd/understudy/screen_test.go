@@ -59,7 +59,11 @@ var reports = map[string]node.Report{
 					Family: "IPv4", Peer: lb2, PeerPrio: 100, Heard: ago(200 * time.Millisecond), MasterDown: 3996 * time.Millisecond,
 					Speakers: []node.SpeakerStatus{{
 						Address: lb2, MAC: "02:00:00:00:00:02", Heard: ago(200 * time.Millisecond), Priority: 100, Interval: time.Second, Checksum: "rfc9568",
-						Refused: "checksum",
+						Message: 3596, Refused: "checksum",
+					}, {
+						Address: lb2.Next(), Heard: ago(time.Second), Priority: 90, Interval: time.Second, Checksum: "rfc9568", PseudoHeader: 4, Message: 3596,
+					}, {
+						Address: lb2.Next().Next(), Heard: ago(time.Second), Priority: 80, Interval: time.Second, Checksum: "pseudo-header", PseudoHeader: 40, Message: 2,
 					}},
 					Refused: node.Tally{
 						"checksum": {Count: 3, Last: lb2, MAC: "02:00:00:00:00:02", At: ago(time.Second), Text: vrrp.ErrChecksum.Error()},

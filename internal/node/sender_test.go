@@ -354,7 +354,8 @@ func TestStrangersMakeRoom(t *testing.T) {
 	l.saidOnly(t, "adverts from 10.0.0.9 (02:00:00:00:00:09) are refused: "+vrrp.ErrChecksum.Error())
 }
 
-// TestChecksumForms: what each peer sends is shown, and who sends only what this host does not is named once.
+// TestChecksumForms: what each peer sends is shown, and counted by form, for it and for the virtual router; who sends only what this
+// host does not is named once.
 func TestChecksumForms(t *testing.T) {
 	const pseudo, message = vrrp.ChecksumPseudoHeader, vrrp.ChecksumMessage
 	const (
@@ -384,14 +385,31 @@ func TestChecksumForms(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := listen(func(i *node.Instance) { i.Checksum = tt.ours })
 			l.see(other4, mac(9))
-			for _, form := range tt.heard {
-				r := received(l.advert(nil), other4)
+			all, its := map[vrrp.ChecksumForm]uint64{}, map[vrrp.ChecksumForm]uint64{}
+			hear := func(from netip.Addr, form vrrp.ChecksumForm) {
+				r := received(l.advert(nil), from)
 				r.Form = form
 				l.step(node.Heard{Interface: "eth0", Received: r})
+				all[form]++
+			}
+			for _, form := range tt.heard {
+				hear(other4, form)
+				its[form]++
+			}
+			for _, form := range []vrrp.ChecksumForm{message, pseudo, message} { // another peer's count for themselves, and prove nothing
+				hear(other4.Next(), form)
 			}
 			l.saidOnly(t, tt.said...)
-			if s := l.router().Speakers; len(s) != 1 || s[0].Checksum != tt.shown || s[0].MAC != mac(9) || s[0].Priority != 100 {
-				t.Errorf("shown as %+v, want %s", s, tt.shown)
+			router := l.router()
+			want := []node.SpeakerStatus{
+				{Address: other4, MAC: mac(9), Heard: l.now, Priority: 100, Interval: time.Second, Checksum: tt.shown, PseudoHeader: its[pseudo], Message: its[message]},
+				{Address: other4.Next(), Heard: l.now, Priority: 100, Interval: time.Second, Checksum: "rfc9568", PseudoHeader: 1, Message: 2},
+			}
+			if diff := cmp.Diff(want, router.Speakers, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+				t.Errorf("shown (-want +got):\n%s", diff)
+			}
+			if c := router.Counters; c.PseudoHeader != all[pseudo] || c.Message != all[message] || c.Accepted != all[pseudo]+all[message] {
+				t.Errorf("counted %+v, want %v", c, all)
 			}
 			l.run(4 * time.Second)
 			for _, a := range l.sent {
