@@ -115,6 +115,41 @@ func TestConnDeliversWhatAPeerSends(t *testing.T) {
 	})
 }
 
+// TestConnCarriesAdvertsLongerThanTheMTU tells that one with as many addresses as there can be is sent in fragments, and that the filter
+// has it as a whole, to the group and to a peer. The lookout, which does not, takes no part of it for a bad advert.
+func TestConnCarriesAdvertsLongerThanTheMTU(t *testing.T) {
+	onWires(t, func(t *testing.T, w wire, peer *host) {
+		mtu, message := " mtu 576", long(0x31, 7, 255, 255*4+trailer)
+		if w.v6 {
+			mtu, message = " mtu 1500", long(0x31, 7, 255, 255*16+trailer)
+		}
+		for n := range message[fixedPart:] {
+			message[fixedPart+n] = byte(n)
+		}
+		(&host{t: t}).run("ip link set v0" + mtu)
+		self := open(t, "v0", w.v6, 7)
+		got := collect(t, self)
+		seen, _ := lookOut(t, w, Accept{VRID: 7})
+		peer.do(func() {
+			peer.run("ip link set v1" + mtu)
+			c := open(t, "v1", w.v6, 7)
+			for to, accept := range map[netip.Addr]Accept{w.group: {VRID: 7}, w.self: {VRID: 7, Unicast: true, Peers: []netip.Addr{w.peer}, MinTTL: 255, Signed: true}} {
+				if err := self.Accept([]Accept{accept}); err != nil {
+					t.Fatal(err)
+				}
+				send(t, c, message, w.peer, to)
+				if p := receive(t, got); !bytes.Equal(p.Payload, message) || p.Source != w.peer || p.Destination != to || p.TTL != 255 {
+					t.Errorf("to %s: %d bytes came from %s to %s with TTL %d, want %d", to, len(p.Payload), p.Source, p.Destination, p.TTL, len(message))
+				}
+			}
+			send(t, c, advert(0x31, 9), w.peer, w.group)
+		})
+		if s := receive(t, seen); s.Payload[1] != 9 {
+			t.Errorf("the lookout saw %+v", s)
+		}
+	})
+}
+
 // What arrives between the first and the last packet of a queue in order was dropped.
 func TestConnFiltersInTheKernel(t *testing.T) {
 	onWires(t, func(t *testing.T, w wire, peer *host) {
