@@ -329,3 +329,21 @@ func TestOwnVRIDIsForgottenAtAReload(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnAdvertsAreCounted: what a virtual router's counter of sent adverts has in a shadow is what the other daemon sends for it, to each
+// destination, and nothing of what the shadow would send.
+func TestOwnAdvertsAreCounted(t *testing.T) {
+	b := watch(nil, nil)
+	node.Pass(b.Node, &b.now, 10*time.Second, func() { b.step(node.Elapsed{}) })
+	if i := b.Status(b.now).Instances[0]; i.State != node.Master || i.Routers[0].Counters.Sent != 0 || i.Routers[0].Own != nil {
+		t.Errorf("before one came: %s, sent %d, own %+v", i.State, i.Routers[0].Counters.Sent, i.Routers[0].Own)
+	}
+	b.sends(t, 3)
+	b.to = ips("10.0.0.2", "10.0.0.3")
+	b.sends(t, 2)
+	b.advert.VRID = 52
+	b.sends(t, 1)
+	if r := b.Status(b.now).Instances[0].Routers[0]; r.Counters.Sent != 7 || r.Own.Count != 7 || r.Counters.Accepted != 0 {
+		t.Errorf("after 3 and 2 to two peers, and 2 of another router: sent %d, own %d, accepted %d", r.Counters.Sent, r.Own.Count, r.Counters.Accepted)
+	}
+}
