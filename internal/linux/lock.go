@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +116,7 @@ func lockedBy(f *os.File) (x Lockable, ok bool) {
 	return x, ok
 }
 
-// parseLock reads the name of a lock.
+// parseLock reads the name of a lock; nil: it is none.
 func parseLock(name string) (x Lockable, ok bool) {
 	rest, is := strings.CutPrefix(name, lockPrefix)
 	if !is {
@@ -131,7 +130,10 @@ func parseLock(name string) (x Lockable, ok bool) {
 		vrid, err := strconv.ParseUint(parts[1], 10, 8)
 		x, ok = Router{Interface: parts[0], VRID: uint8(vrid), IPv6: parts[2] == "6"}, err == nil
 	}
-	return x, ok && x.name() == name
+	if !ok || x.name() != name {
+		return nil, false
+	}
+	return x, true
 }
 
 // Take locks something for this process, until Keep or Drop lets go of it or the process ends. The error is a TakenError where another
@@ -169,17 +171,24 @@ func (l *Locks) Others() (list []Router, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the locks of other daemons: %w", err)
 	}
-	for line := range strings.Lines(string(sockets)) {
+	return l.others(string(sockets)), nil
+}
+
+// others reads the kernel's list of sockets, of which anybody may have any number, with names of their choice.
+func (l *Locks) others(sockets string) (list []Router) {
+	seen := map[Router]bool{}
+	for line := range strings.Lines(sockets) {
 		fields := strings.Fields(line)
 		if len(fields) == 0 {
 			continue
 		}
 		x, _ := parseLock(fields[len(fields)-1])
-		if r, is := x.(Router); is && !l.Has(r) && !slices.Contains(list, r) {
+		if r, is := x.(Router); is && !l.Has(r) && !seen[r] {
+			seen[r] = true
 			list = append(list, r)
 		}
 	}
-	return list, nil
+	return list
 }
 
 // TakeFree locks something, and leaves its holder alone: where it has one the error is EADDRINUSE.

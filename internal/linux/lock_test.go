@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,6 +103,23 @@ func TestLockNames(t *testing.T) {
 		if got, ok := parseLock(name); ok {
 			t.Errorf("%q is %v", name, got)
 		}
+		if list := locks(t).others("0: " + name); len(list) > 0 {
+			t.Errorf("of %q others run %v", name, list)
+		}
+	}
+}
+
+// TestManyLockNames: whoever takes as many names as a process can have keeps the daemon busy for no time to speak of.
+func TestManyLockNames(t *testing.T) {
+	const count = 100_000
+	var sockets strings.Builder
+	for n := range count {
+		fmt.Fprintf(&sockets, "0000000000000000: 00000002 00000000 00010000 0001 01 %d %s\n", n, Router{Interface: fmt.Sprint("v", n), VRID: 7}.name())
+	}
+	began := time.Now()
+	list := locks(t).others(sockets.String())
+	if took := time.Since(began); len(list) != count || took > 2*time.Second {
+		t.Errorf("%d of %d names took %s", len(list), count, took)
 	}
 }
 
