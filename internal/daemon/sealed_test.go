@@ -184,7 +184,12 @@ func FuzzSealedState(f *testing.F) {
 	} {
 		f.Add([]byte(strings.ReplaceAll(string(text), change[0], change[1])))
 	}
-	f.Fuzz(survives)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if bytes.HasPrefix(content, []byte("{")) { // the files of testdata outlive a format where they can
+			content = append(fmt.Appendf(nil, header, sealedFormat), content...)
+		}
+		survives(t, content)
+	})
 }
 
 // survives reads a state: it is refused, or a node can run with it until every address was handed over.
