@@ -53,4 +53,11 @@ func TestChangeTook(t *testing.T) {
 	if got := took(a, node.Master); got != kernel {
 		t.Errorf("to come back took %s, want the kernel's %s", got, kernel)
 	}
+	// Where the successor's announcements are not seen, what it is waited for counts too.
+	c.Cut(sim.Cut{What: sim.Announcements})
+	a.Feed(node.Drain{Who: "admin", On: true})
+	c.Run(500 * time.Millisecond)
+	if got := took(a, node.Backup); got < 80*time.Millisecond || got > 100*time.Millisecond {
+		t.Errorf("the handover that was not seen took %s, want the 80ms that are waited", got)
+	}
 }
