@@ -65,6 +65,8 @@ func TestCause(t *testing.T) {
 			node.Notify{State: node.Backup, Why: `check "bonus" (weight +40): none; check "disk" (weight -60): full; 10.0.0.2 advertises priority 140, ours is 90`, Peer: b}},
 		{"a better host, whatever the weight", alone + "check a disk fail full\nrun 1s\nheard a 200 from 10.0.0.9\nrun 1s",
 			node.Notify{State: node.Backup, Why: "10.0.0.9 advertises priority 200, ours is 130", Peer: netip.MustParseAddr("10.0.0.9")}},
+		{"a host as good as this one would be without the weight", alone + "check a disk fail full\nrun 1s\nheard a 190 from 10.0.0.9\nrun 1s",
+			node.Notify{State: node.Backup, Why: `check "disk" (weight -60): full; 10.0.0.9 advertises priority 190, ours is 130`, Peer: netip.MustParseAddr("10.0.0.9")}},
 		{"a backup that comes while nobody took the addresses", alone + "drain a\nrun 3.3s\nstart b\nrun 2s",
 			node.Notify{State: node.Backup, Why: "drained by admin; 10.0.0.2 advertises priority 140, ours is 1", Peer: b}},
 		{"a repeated offer", alone + "drain a\ncheck a nginx fail 503\nrun 2.21s\nheard a 140 from 10.0.0.2\nrun 1s",
