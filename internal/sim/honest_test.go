@@ -74,16 +74,22 @@ func TestWatchFollowsLateWaker(t *testing.T) {
 	tests := []struct {
 		name               string
 		first, then, later []node.Address // what it begins with, a reload before it sleeps, and one while it sleeps
+		fails              bool           // a check, before it sleeps
 		want               string
 	}{
-		{"a family ends", []node.Address{v4, v6}, nil, []node.Address{v4}, "a (web/IPv6): backup -> stop"},
-		{"one that was handing over comes back", []node.Address{v4}, []node.Address{v6}, []node.Address{v4}, "a (web/51): leaving -> backup"},
+		{"a family ends", []node.Address{v4, v6}, nil, []node.Address{v4}, false, "a (web/IPv6): backup -> stop"},
+		{"a family of one that was handing over for a fault ends", []node.Address{v4, v6}, nil, []node.Address{v4}, true, "a (web/IPv6): fault -> stop"},
+		{"one that was handing over comes back", []node.Address{v4}, []node.Address{v6}, []node.Address{v4}, false, "a (web/51): leaving -> backup"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := pair(func(cfg *Config) { cfg.Hosts[0].Instances[0].Addresses = tt.first })
+			c := pair(func(cfg *Config) {
+				cfg.Hosts[0].Instances[0].Addresses = tt.first
+				cfg.Hosts[0].Instances[0].Checks = map[string]node.Effect{releases: {OnFailure: node.Release}}
+			})
 			watchOver(c)
 			a := c.Host("a")
+			a.SetCheck(releases, &Verdict{Healthy: true})
 			reload := func(as []node.Address) {
 				next := a.Config()
 				next.Instances = slices.Clone(next.Instances)
@@ -95,6 +101,9 @@ func TestWatchFollowsLateWaker(t *testing.T) {
 			if tt.then != nil {
 				reload(tt.then)
 				c.Run(100 * time.Millisecond)
+			}
+			if tt.fails {
+				a.SetCheck(releases, &Verdict{Reason: "503"})
 			}
 			a.Pause()
 			reload(tt.later)

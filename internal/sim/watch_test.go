@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -348,7 +349,7 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 	i.stepped = serves(i.state)
 	i.state, i.since, i.idle = a.To, w.c.now, time.Time{} // each state has its own bound
 	i.ended = a.To == node.Stopped
-	if serves(a.From) && a.To == node.Backup {
+	if serves(a.From) && (a.To == node.Backup || a.To == node.Fault && strings.Contains(a.Why, "woke late")) {
 		x.takeAlong(i)
 	}
 	if a.Quiet {
@@ -366,7 +367,7 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 
 // takeAlong has the families with which an instance parts in this step step down with it. A reload that finds a master who woke late has
 // it look who is master first, and part with a family then: of the family nothing is told but its end. Later in that step no master
-// becomes backup.
+// becomes backup. One that was handing over for a fault has that then.
 func (x *watchedHost) takeAlong(whole *watched) {
 	for _, i := range x.instances {
 		if i.whole == whole {
