@@ -155,6 +155,13 @@ func (m Mark) timed(last Mark) Mark {
 	return m
 }
 
+// unmeasured returns a mark after which a sender's adverts are measured anew: this host's clock went ahead, and by what it shows now all are
+// later than those of before, though none of them waited.
+func (m Mark) unmeasured() Mark {
+	m.Late, m.Quick = max(m.Late, 1), time.Time{} // the quickest was long ago
+	return m
+}
+
 // sign takes note of an advert of this host's own, as of one that was heard. Once its address is another host's, or nobody's, it is no
 // longer known for our own when somebody plays it, and it has a key of ours.
 func (a *Authenticator) sign(cfg *Auth, m Mark) {
@@ -246,6 +253,9 @@ func (a *Authenticator) clockSet(now time.Time, ahead bool) {
 			r.floor = known
 		}
 		r.mark.Set = r.mark.Set || !ahead && !r.mark.Heard.IsZero()
+		if ahead && !r.mark.Heard.IsZero() {
+			r.mark = r.mark.unmeasured()
+		}
 		a.senders[sender] = r
 	}
 }
