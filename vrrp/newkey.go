@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,27 @@ func (a *Auth) newKeys(was *Auth) (ids []uint8) {
 		}
 	}
 	return ids
+}
+
+// JudgesAs says whether by a configuration the same adverts are refused as by the one before it.
+func (a *Authenticator) JudgesAs(was, is *Config) bool {
+	was = a.know(was, is.Auth)
+	return is.Version == was.Version && is.Interval == was.Interval && is.Strict == was.Strict && slices.Equal(is.Addresses, was.Addresses) &&
+		is.Unicast.judgesAs(was.Unicast) && is.Auth.judgesAs(was.Auth)
+}
+
+func (u *Unicast) judgesAs(was *Unicast) bool {
+	if u == nil || was == nil {
+		return u == was
+	}
+	return u.MinTTL == was.MinTTL && slices.Equal(u.Peers, was.Peers)
+}
+
+func (a *Auth) judgesAs(was *Auth) bool {
+	if a == nil || was == nil {
+		return a == was
+	}
+	return a.Mode == was.Mode && a.Window == was.Window && a.Password.Equal(was.Password) && len(a.newKeys(was)) == 0 && len(was.newKeys(a)) == 0
 }
 
 // learn takes note of new keys.

@@ -42,6 +42,13 @@ func (s SealedTurned) restore() turned {
 	return turned{errors.New(s.Why), s.Pace, s.At}
 }
 
+// forgive forgets what was refused by rules that are not these any more. What they refuse too is told with the next advert.
+func (m *member) forgive() {
+	for _, s := range m.senders {
+		s.turned = turned{}
+	}
+}
+
 // explains says whether that may be why there are two masters since an instant: whose advert it was had not been silent for so long then that
 // it was no master. What it sends since may be nothing: keepalived's master falls silent where it hears what it refuses itself.
 func (t turned) explains(m *member, began time.Time) bool {
@@ -102,7 +109,7 @@ func (n *Node) ascribe(i *instance, c *Contention) {
 }
 
 // unheeded says whose adverts a master refuses, or refused when it rose: keepalived's master falls silent then, and answers nobody. What came
-// twice when it rose is what a former master sent, and not one that lives.
+// twice around when it rose is what a former master sent, and not one that lives.
 func (n *Node) unheeded(now time.Time, i *instance) string {
 	if i.state != Master {
 		return ""
@@ -110,8 +117,13 @@ func (n *Node) unheeded(now time.Time, i *instance) string {
 	var newest suspect
 	for _, m := range i.members {
 		for from, s := range m.senders {
-			rose := !s.turned.at.After(i.mastered) && s.turned.explains(m, i.mastered) && s.refused != vrrp.ErrAuthReplay.Reason()
-			if x := (suspect{s.turned, from, surely}); (rose || s.turned.explains(m, now)) && x.compare(newest) > 0 {
+			first := i.mastered // from when on what comes is of one that lives
+			if s.refused == vrrp.ErrAuthReplay.Reason() {
+				first = first.Add(m.masterDown(m.machine.Config().Interval))
+			}
+			rose := first.Equal(i.mastered) && !s.turned.at.After(i.mastered) && s.turned.explains(m, i.mastered)
+			comes := s.turned.at.After(first) && s.turned.explains(m, now)
+			if x := (suspect{s.turned, from, surely}); (rose || comes) && x.compare(newest) > 0 {
 				newest = x
 			}
 		}

@@ -69,6 +69,9 @@ func (n *Node) aim(now time.Time, m *member) {
 		m.awaited = nil
 	}
 	was, is := *m.machine.Config(), m.routerConfig()
+	if !m.auth.JudgesAs(&was, &is) {
+		m.forgive()
+	}
 	m.auth.Reconfigure(now, &was, &is)
 	n.perform(now, m, m.machine.Step(now, vrrp.Reconfigure{Config: is}))
 	n.tellAlone(m, l)
