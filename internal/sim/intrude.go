@@ -72,7 +72,7 @@ func uncounted(s node.Sealed) node.Sealed {
 		m := &s.Memory[k].Memory
 		m.Marks = slices.Clone(m.Marks) // the node may have them still
 		for n := range m.Marks {
-			m.Marks[n].Set = false // as the floors
+			m.Marks[n].Set, m.Marks[n].Late, m.Marks[n].Quick = false, 0, time.Time{} // as the floors
 		}
 	}
 	return s
