@@ -108,6 +108,14 @@ func (n *Node) ascribe(i *instance, c *Contention) {
 	}
 }
 
+// Bounds of what status says of refused adverts: a packet that nobody proved must not say for how long.
+const (
+	// roseFor is how long what was refused before a master rose counts: then somebody has looked, or the other host is long gone.
+	roseFor = 10 * time.Minute
+	// comesFor is the same of what comes while it is master, where the next one takes longer.
+	comesFor = time.Minute
+)
+
 // unheeded says whose adverts a master refuses, or refused when it rose: keepalived's master falls silent then, and answers nobody. What came
 // twice around when it rose is what a former master sent, and not one that lives.
 func (n *Node) unheeded(now time.Time, i *instance) string {
@@ -121,8 +129,8 @@ func (n *Node) unheeded(now time.Time, i *instance) string {
 			if s.refused == vrrp.ErrAuthReplay.Reason() {
 				first = first.Add(m.masterDown(m.machine.Config().Interval))
 			}
-			rose := first.Equal(i.mastered) && !s.turned.at.After(i.mastered) && s.turned.explains(m, i.mastered)
-			comes := s.turned.at.After(first) && s.turned.explains(m, now)
+			rose := first.Equal(i.mastered) && now.Sub(i.mastered) < roseFor && !s.turned.at.After(i.mastered) && s.turned.explains(m, i.mastered)
+			comes := s.turned.at.After(first) && s.turned.explains(m, now) && now.Sub(s.turned.at) < comesFor
 			if x := (suspect{s.turned, from, surely}); (rose || comes) && x.compare(newest) > 0 {
 				newest = x
 			}
