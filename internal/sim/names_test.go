@@ -339,7 +339,7 @@ func (s *scenario) hasty(h *Host, c node.Changed) {
 	_, since := s.w.state(h, c.Instance)
 	for _, p := range i.Peers {
 		met := s.plights[h].met[p.Name]
-		least := time.Duration(i.DeadAdverts) * i.Interval * 99 / 100 // the clocks drift
+		least := time.Duration(i.DeadAdverts) * i.Interval * 99 / 100                                   // the clocks drift
 		nobody := strings.Contains(c.Why, "nobody advertised") && !strings.Contains(c.Why, "is silent") // in neither family
 		if met.After(since) && nobody && s.c.now.Sub(met) < least && s.quiet() && !s.o.grouped() {
 			s.c.Fault("%s takes over %s from silence %s after it found %s", h.Name, c.Instance, s.c.now.Sub(met), p.Name)
