@@ -248,7 +248,9 @@ func (n *Node) announced(now time.Time, i *instance, ev Announced) {
 	if f.linger != nil && i.holding {
 		f.linger.seen[ev.IP] = ev.MAC
 		n.turned(now, f)
-		return
+		if f.probed.IsZero() {
+			return
+		} // else it answers who asks already whether to take them again
 	}
 	if f.leave != nil && i.holding {
 		f.leave.seen[ev.IP] = ev.MAC
