@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,6 +117,13 @@ const (
 	comesFor = time.Minute
 )
 
+// mistakes are the refusals that a setting of a peer can be the cause of. What is refused otherwise is damaged, forged, or another cluster's.
+var mistakes = []*vrrp.Refusal{
+	vrrp.ErrSameAddress, vrrp.ErrUnicast, vrrp.ErrMulticast, vrrp.ErrNotPeer, vrrp.ErrMinTTL, vrrp.ErrVersionMismatch, vrrp.ErrIntervalMismatch,
+	vrrp.ErrAuthType, vrrp.ErrTrailer, vrrp.ErrAuthMissing, vrrp.ErrAuthMalformed, vrrp.ErrAuthStale, vrrp.ErrAuthKey, vrrp.ErrAuthMAC, vrrp.ErrAuthReplay,
+	vrrp.ErrPasswordMissing, vrrp.ErrPasswordWrong, vrrp.ErrStrictOwner, vrrp.ErrStrictAddresses, vrrp.ErrStrictLinkLocal,
+}
+
 // unheeded says whose adverts a master refuses, or refused when it rose: keepalived's master falls silent then, and answers nobody. What came
 // twice around when it rose is what a former master sent, and not one that lives.
 func (n *Node) unheeded(now time.Time, i *instance) string {
@@ -125,6 +133,9 @@ func (n *Node) unheeded(now time.Time, i *instance) string {
 	var newest suspect
 	for _, m := range i.members {
 		for from, s := range m.senders {
+			if !slices.ContainsFunc(mistakes, func(r *vrrp.Refusal) bool { return r.Reason() == s.refused }) {
+				continue
+			}
 			first := i.mastered // from when on what comes is of one that lives
 			if s.refused == vrrp.ErrAuthReplay.Reason() {
 				first = first.Add(m.masterDown(m.machine.Config().Interval))

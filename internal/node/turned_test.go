@@ -151,3 +151,18 @@ func TestOwnAdvertIsNoCause(t *testing.T) {
 		t.Errorf("the contention is %+v, want the one with this host's own address", c)
 	}
 }
+
+// TestStrangersAreNotUnheeded: what is damaged or another cluster's is no sign of a second master, and a mistake of a peer's is.
+func TestStrangersAreNotUnheeded(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{{vrrp.ErrVersionMismatch, true}, {vrrp.ErrNotPeer, true}, {vrrp.ErrAuthKey, true}, {vrrp.ErrCARP, false}, {vrrp.ErrChecksum, false}, {vrrp.ErrHopLimit, false}} {
+		l := listen(nil)
+		l.run(5 * time.Second)
+		l.step(node.Refused{Interface: "eth0", VRID: 51, From: other4, Err: tt.err})
+		if s := l.Status(l.now).Instances[0]; s.State != node.Master || (s.Unheeded != "") != tt.want {
+			t.Errorf("%v: %s, unheeded %q, want it told: %t", tt.err, s.State, s.Unheeded, tt.want)
+		}
+	}
+}
