@@ -210,3 +210,29 @@ func TestBackupMayNotHaste(t *testing.T) {
 		}
 	}
 }
+
+// TestLeftoversOfTheUninformed holds that a process which still looks its peers up is no part of the cluster where its host has addresses that a
+// dead one left, and is one once it has, or where there are none.
+func TestLeftoversOfTheUninformed(t *testing.T) {
+	for _, left := range []bool{false, true} {
+		s := namedPair(func(*Host, string) bool { return false })
+		resolve := s.c.Resolve
+		s.c.Resolve = func(h *Host, name string) Answer {
+			a := resolve(h, name)
+			a.After = time.Second
+			return a
+		}
+		b := s.c.Host("b")
+		b.Start()
+		if s.c.Run(500 * time.Millisecond); left {
+			b.kernel.add("web", vip, 0)
+		}
+		if got := s.stranger(false) == b; got != left {
+			t.Errorf("addresses are left %t: it is a stranger %t", left, got)
+		}
+		s.c.Run(time.Second)
+		if got := s.stranger(false); got != nil {
+			t.Errorf("addresses are left %t, and it has looked its peers up: %s is a stranger", left, got.Name)
+		}
+	}
+}

@@ -246,16 +246,20 @@ func (s *scenario) acquaint() {
 	}
 }
 
-// stranger is a host that takes part and does not know where another one is that does, or that is away, nor under which address it is known
-// itself, if its name says so; nil: there is none.
+// stranger is a host that takes part and does not know where another one is that does, has addresses, or is away, nor under which address it is
+// known itself, if its name says so; nil: there is none.
 func (s *scenario) stranger(away bool) *Host {
 	if !s.o.naming.named {
 		return nil
 	}
 	for _, h := range s.c.hosts {
+		if h.node != nil && !s.informed(h) && len(h.kernel.list()) > 0 {
+			return h // it has what a dead process left, and listens to nobody yet
+		}
 		for _, other := range s.c.hosts {
 			itself := h == other
-			if s.informed(h) && (itself && !s.o.naming.local || !itself && (away || s.informed(other))) && !s.knows(h, other) {
+			there := away || s.informed(other) || len(other.kernel.list()) > 0 // what a dead process left, until the next one is informed
+			if s.informed(h) && (itself && !s.o.naming.local || !itself && there) && !s.knows(h, other) {
 				return h
 			}
 		}

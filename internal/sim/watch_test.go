@@ -270,8 +270,8 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 		if i == nil || i.last == nil {
 			continue
 		}
-		if i.alone = alone(h, i.last); i.alone {
-			i.spoke = h.now()
+		if i.alone = alone(h, i.last); i.alone { // it would have spoken, and nobody waits for what it said by an earlier configuration
+			i.spoke, i.patience = h.now(), time.Duration(i.last.DeadAdverts)*i.last.Interval
 		}
 		silent := h.now().Sub(i.spoke)
 		if i.was == node.Master && i.state == node.Master && silent > i.patience && silent >= time.Second {
