@@ -58,18 +58,33 @@ func (p *progress) empty() {
 
 // Mark takes note of an instant, for Passed. It may be called from any goroutine.
 func (p *progress) Mark() Mark {
+	waiting := p.waiting() // before the count of what was delivered: what comes out in between is waited for, and not forgotten
 	looks := uint64(0)
 	if p.reading.Load() { // it may just have found the socket empty, or have a packet, which is not counted yet
 		looks = 1
 	}
 	// The order matters: a look that begins from here on counts.
-	return Mark{p.emptied.Load() + looks + 1, p.delivered.Load() + p.holds + 1}
+	return Mark{p.emptied.Load() + looks + 1, p.delivered.Load() + waiting + 1}
+}
+
+// waiting is how many packets may wait in the socket now: as many as its buffer is charged for, which the kernel says first of all that
+// it says of a socket's memory (SK_MEMINFO_RMEM_ALLOC of sock_diag(7)).
+func (p *progress) waiting() uint64 {
+	most := p.holds
+	_ = control(p.raw, func(fd int) error {
+		charged, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MEMINFO)
+		if err == nil { // Linux before 4.12 does not say it
+			most = min(most, uint64(charged)/leastCharge)
+		}
+		return err
+	})
+	return most
 }
 
 // Passed reports whether deliver has returned for every packet that had arrived by an instant. Under a flood Pending may be true
 // for ever. It may be called from any goroutine.
 func (p *progress) Passed(m Mark) (bool, error) {
-	// The counts show it: the socket was empty since, or as much came out of it as it can hold.
+	// The counts show it: the socket was empty since, or as much came out of it as it held.
 	if p.emptied.Load() >= m.emptied || p.delivered.Load() >= m.delivered {
 		return true, nil
 	}

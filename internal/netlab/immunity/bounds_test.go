@@ -18,9 +18,9 @@ const (
 	// millisecond or two, and whoever wants a processor gets it at the next tick of the kernel, which is every 4 ms. It is less than what
 	// makes a backup rise at the shortest interval of the pair, were its dead_adverts the default; see swiftLimit.
 	late = 40 * time.Millisecond
-	// dry is for how long a daemon that others held up for longer than that may have its sockets read dry before it goes on, where its
-	// readers have no processor either: the daemon's readDry.
-	dry = 50 * time.Millisecond
+	// dry is for how long a daemon that others held up may have what came meanwhile read before it goes on, at most, the daemon's readDry;
+	// and caught how many times as long as it was held up.
+	dry, caught = 50 * time.Millisecond, 2
 	// swiftLimit is how late an advert may be at that interval until a backup with priority 100 rises after three of them.
 	swiftLimit = 3*swiftInterval + swiftInterval*156/256 - swiftInterval
 	// early is by how much less than its time a backup may have waited: two clocks are read.
@@ -50,9 +50,7 @@ func (f *field) delayed(host string, due, came time.Time) delay {
 	if d.after > late { // else what the machine did need not be asked
 		d.others = max(f.taken(host, due, came), f.c.Slack(due, came))
 	}
-	if d.others > late {
-		d.others += dry
-	}
+	d.others += min(dry, caught*d.others)
 	return d
 }
 
