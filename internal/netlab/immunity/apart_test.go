@@ -12,7 +12,8 @@ import (
 )
 
 // TestFloodApart tells the story of TestFlood where the flooder has a processor of its own, on which the kernel carries its packets into
-// the hosts, and the pair has another. There the pair has no excuse but a processor that stands still, and the flooder none.
+// the hosts, and the pair has another. There nothing excuses a move but a processor that stands still, and an advert that is late
+// nothing that the flood does to its own host; and the flooder has no excuse.
 func TestFloodApart(t *testing.T) {
 	f := newField(t, ways)
 	f.part(t)

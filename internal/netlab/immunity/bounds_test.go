@@ -54,11 +54,9 @@ func (f *field) delayed(host string, due, came time.Time) delay {
 	return d
 }
 
-// taken is for how long of a time a host's daemon did not have the processors that it wanted, or that it was on.
+// taken is for how long of a time a host's daemon did not have the processors that it wanted, or that it was on. The pair's other daemon
+// has of its own host's where there is no test.
 func (f *field) taken(host string, from, to time.Time) time.Duration {
-	if f.flooder != nil {
-		return f.still.stood(from, to)
-	}
 	return min(f.queues[host].waited(from, to)+f.still.stood(from, to), to.Sub(from))
 }
 
@@ -117,9 +115,13 @@ func (f *field) unmoved(t *testing.T, from time.Time) {
 }
 
 // starved says whether others had the processors for a third of the time before an instant in which a daemon wanted one. Whatever
-// came in such a time, adverts may have been lost: a socket holds so many packets and no more.
+// came in such a time, adverts may have been lost: a socket holds so many packets and no more. Where the flooder has a processor
+// of its own, that is said of one that stood still alone.
 func (f *field) starved(at time.Time) bool {
 	const span = time.Second
+	if f.flooder != nil {
+		return f.still.stood(at.Add(-span), at) > span/3
+	}
 	for host := range f.queues {
 		if f.taken(host, at.Add(-span), at) > span/3 {
 			return true
