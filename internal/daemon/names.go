@@ -178,13 +178,22 @@ func (n *names) follow(cfg *config.Config) {
 	n.of = wanted
 }
 
-// need takes note of the families in which a name needs addresses. It is looked up at once for one that a reload brings.
+// need takes note of the families in which a name needs addresses. It is looked up at once for one that a reload brings, and for one
+// in which the program before found nothing: it may have been about to.
 func (m *name) need(families []vrrp.Family) {
-	if m.families != nil && slices.ContainsFunc(families, func(f vrrp.Family) bool { return !slices.Contains(m.families, f) }) {
+	if slices.ContainsFunc(families, func(f vrrp.Family) bool { return !m.sought(f) }) {
 		m.wanted, m.at = true, time.Time{}
 	}
 	slices.Sort(families)
 	m.families = slices.Compact(families)
+}
+
+// sought says whether addresses of a family have been looked for, as far as is known; what failed is tried again in its time.
+func (m *name) sought(f vrrp.Family) bool {
+	if m.families != nil {
+		return slices.Contains(m.families, f)
+	}
+	return m.err != nil || slices.ContainsFunc(m.ips, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f })
 }
 
 // due lists the names to look up. One whose host is heard needs no look, unless somebody asks for it.

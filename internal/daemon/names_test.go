@@ -302,6 +302,22 @@ func TestNamesOfAReload(t *testing.T) {
 	})
 }
 
+// TestNamesAfterAnExchange: the program before may have been about to look for addresses of a family that a reload had brought.
+func TestNamesAfterAnExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNamed(t, "lb2", "lb3", "lb4")
+		n.d.names.restore(map[string]node.SealedName{
+			"lb2": {IPs: []netip.Addr{netip.MustParseAddr("10.0.0.12")}},
+			"lb3": {IPs: []netip.Addr{netip.MustParseAddr("fe80::13")}},
+			"lb4": {Err: "no such host"},
+		})
+		stop := n.run(t)
+		defer stop()
+		time.Sleep(minLookupGap - time.Millisecond)
+		equal(t, "looked up before the others", []string{"lb3 0s"}, n.z.told())
+	})
+}
+
 // TestNamesOutliveTheDaemon: a cleanup knows of the names what the daemon knew, and looks up no more than the others. A daemon after it
 // begins anew.
 func TestNamesOutliveTheDaemon(t *testing.T) {

@@ -205,17 +205,31 @@ func (n *Node) routerStatus(m *member) RouterStatus {
 	return s
 }
 
-// PeersHeard says when an advert of each named peer was accepted last, by any instance.
+// PeersHeard says when an advert of each named peer was accepted last, by any instance. One that has addresses in both families has moved
+// in one, perhaps, while the other's adverts come: it is heard as of the family in which it was silent for longer.
 func (s *Status) PeersHeard() map[string]time.Time {
-	last := map[string]time.Time{}
+	families := map[string]map[string]time.Time{} // family -> name -> when
 	for _, i := range s.Instances {
 		for _, r := range i.Routers {
+			last := families[r.Family]
+			if last == nil {
+				last = map[string]time.Time{}
+				families[r.Family] = last
+			}
 			for _, p := range r.Peers {
-				if p.Heard.After(last[p.Name]) {
+				if at, known := last[p.Name]; !known || p.Heard.After(at) {
 					last[p.Name] = p.Heard
 				}
 			}
 		}
 	}
-	return last
+	all := map[string]time.Time{}
+	for _, last := range families {
+		for name, at := range last {
+			if other, known := all[name]; !known || at.Before(other) {
+				all[name] = at
+			}
+		}
+	}
+	return all
 }

@@ -75,7 +75,7 @@ func (n *names) follow(cfg node.Config) {
 		if m == nil {
 			m = &name{}
 		}
-		if m.families != nil && slices.ContainsFunc(families, func(f vrrp.Family) bool { return !slices.Contains(m.families, f) }) {
+		if slices.ContainsFunc(families, func(f vrrp.Family) bool { return !m.sought(f) }) {
 			m.wanted, m.at = true, time.Time{}
 		}
 		slices.Sort(families)
@@ -84,6 +84,14 @@ func (n *names) follow(cfg node.Config) {
 	}
 	n.of = wanted
 	n.save()
+}
+
+// sought says whether addresses of a family have been looked for, as far as is known; what failed is tried again in its time.
+func (m *name) sought(f vrrp.Family) bool {
+	if m.families != nil {
+		return slices.Contains(m.families, f)
+	}
+	return m.err != "" || slices.ContainsFunc(m.ips, func(ip netip.Addr) bool { return vrrp.FamilyOf(ip) == f })
 }
 
 // want takes note that the node asks for names.
