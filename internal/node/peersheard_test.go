@@ -8,7 +8,9 @@ import (
 // TestPeersHeard: what is heard in one family says nothing of where a peer is in the other; any instance does.
 func TestPeersHeard(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	router := func(family string, peers ...PeerStatus) RouterStatus { return RouterStatus{Family: family, Peers: peers} }
+	router := func(family string, peers ...PeerStatus) RouterStatus {
+		return RouterStatus{Family: family, Peers: peers}
+	}
 	s := &Status{Instances: []InstanceStatus{
 		{Routers: []RouterStatus{
 			router("IPv4", PeerStatus{Name: "both", Heard: at(10)}, PeerStatus{Name: "moved"}, PeerStatus{Name: "four", Heard: at(7)}, PeerStatus{Name: "silent"}),

@@ -93,7 +93,7 @@ func (s *scenario) mayStay(h *Host) time.Duration {
 	}
 	most := lease + s.c.cfg.LeaseLate + h.lagged
 	if !h.cleaning || !h.kernel.obeyed {
-		most = max(most, s.plights[h].believed.Sub(h.ended))
+		most = max(most, s.plights[h].believed.Sub(h.lived)) // a renewal may have been under way
 	}
 	return s.bounds().drift(most)
 }
@@ -111,16 +111,18 @@ func TestHauntSeesFaults(t *testing.T) {
 	}{
 		{"killed", func(_ *Cluster, a *Host) { a.Kill() }, false},
 		{"killed, and the lease never ends", func(_ *Cluster, a *Host) { a.Kill(); a.kernel.addrs[vip].expires = time.Time{} }, true},
-		{"killed while its host stood still", stoodStill(Caught), false},
-		{"killed while its host stood still, unseen", stoodStill(Hidden), false},
+		{"killed while its host stood still", stoodStill(Caught, least), false},
+		{"killed while its host stood still, and a lease of what the others believe", stoodStill(Caught, believes-time.Second), false},
+		{"killed while its host stood still, and a longer one", stoodStill(Caught, believes+time.Second), true},
+		{"killed while its host stood still, unseen", stoodStill(Hidden, least), false},
 		{"killed while its host stood still, unseen, and the lease never ends", func(c *Cluster, a *Host) {
-			stoodStill(Hidden)(c, a)
+			stoodStill(Hidden, least)(c, a)
 			a.kernel.addrs[vip].expires = time.Time{}
 		}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := healed(func(*node.Instance) {})
+			s := healed(func(i *node.Instance) { i.DeadAdverts = int(believes / i.Interval) })
 			for _, h := range s.c.Hosts() {
 				h.Start()
 			}
@@ -134,10 +136,13 @@ func TestHauntSeesFaults(t *testing.T) {
 	}
 }
 
+// believes is for how long the others believe in a host of TestHauntSeesFaults, which may be longer than the least lease.
+const believes = 4 * time.Second
+
 // stoodStill kills a process while its host stands still, for longer than a lease, with a renewal under way.
-func stoodStill(p Pause) func(c *Cluster, a *Host) {
+func stoodStill(p Pause, lifetime time.Duration) func(c *Cluster, a *Host) {
 	return func(c *Cluster, a *Host) {
-		a.kernel.set(node.SetAddresses{Instance: "web", Interface: Interface, Addresses: []node.Address{{IP: vip}}, Lifetime: least})
+		a.kernel.set(node.SetAddresses{Instance: "web", Interface: Interface, Addresses: []node.Address{{IP: vip}}, Lifetime: lifetime})
 		c.Run(time.Microsecond) // the kernel is at it
 		a.Freeze(true)
 		c.Run(10 * time.Second)

@@ -46,6 +46,7 @@ type Host struct {
 	heeds    node.Config   // what it goes by: a reload may wait for it
 	cleaning bool          // the process is a cleanup, or the last one was
 	ended    time.Time     // when the last process did, by the host's clock
+	lived    time.Time     // until when it ran, or could: on a host that stands still it comes to its end later
 	lagged   time.Duration // how late what it asked for last is done
 	remains  remains
 	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
@@ -209,6 +210,10 @@ func (h *Host) Kill() {
 // that, when the host goes on.
 func (h *Host) end() {
 	h.node, h.sealed, h.paused, h.waiting, h.wake, h.lagged, h.names = nil, nil, false, nil, time.Time{}, h.Lag, nil
+	h.lived = h.now()
+	if h.frozen {
+		h.lived = h.clock.of(h.froze)
+	}
 	h.when(func() { h.ended = h.now() })
 	h.wakeSeq++
 	clear(h.kernel.untold)
