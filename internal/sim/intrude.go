@@ -133,8 +133,7 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 			}
 			changes = changes || isChange
 		}
-		contends := func(i node.InstanceStatus) bool { return i.Contention != nil && i.Contention.At.Equal(h.now()) } // its group does not give way
-		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) && !slices.ContainsFunc(h.Status().Instances, contends) {
+		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) && !h.announcesAnew(after) {
 			h.c.Fault("%s moves its timer from %s to %s for an old advert of %s, which somebody played to it", h.Name, before, after, from)
 		}
 		if observe != nil {
@@ -143,6 +142,18 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	}
 	h.feed(read(link, payload, from, to, vrrp.HopLimit))
 	h.c.Observe = observe
+}
+
+// announcesAnew says whether all that the host has to do at an instant is to announce addresses, since it has just seen another master to which
+// its group does not give way.
+func (h *Host) announcesAnew(at time.Time) bool {
+	announces, other := false, false
+	for _, i := range h.node.Seal(h.now()).Instances {
+		contends := i.Contention != nil && i.Contention.At.Equal(h.now())
+		announces = announces || contends && (i.Announcer.Next.Equal(at) || i.Announcer.Answer.Equal(at))
+		other = other || slices.ContainsFunc(i.Members, func(m node.SealedMember) bool { return m.Machine.Deadline.Equal(at) })
+	}
+	return announces && !other
 }
 
 // givesWay says whether an instance ceases to be master, for another one.
