@@ -269,7 +269,7 @@ func TestDifference(t *testing.T) {
 	} {
 		changed := seal()
 		tt.change(&changed.Instances[0])
-		got := difference("", reflect.ValueOf(uncounted(seal())), reflect.ValueOf(uncounted(changed)))
+		got := difference("", reflect.ValueOf(uncounted(seal(), false)), reflect.ValueOf(uncounted(changed, false)))
 		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%s: found %q, want %q", name, got, tt.want)
 		}

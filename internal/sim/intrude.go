@@ -20,7 +20,7 @@ func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimi
 		return
 	}
 	ev := read(link, payload, from, to, hopLimit)
-	before, timer := uncounted(h.node.Seal(h.now())), h.deadline()
+	before, timer := h.node.Seal(h.now()), h.deadline()
 	actions := h.node.Step(h.now(), ev)
 	for _, a := range actions {
 		switch a := a.(type) {
@@ -32,7 +32,9 @@ func (h *Host) Intrude(link string, payload []byte, from, to netip.Addr, hopLimi
 			h.c.Fault("%s answers a packet from %s that is to be refused with %T", h.Name, from, a)
 		}
 	}
-	moved := difference("", reflect.ValueOf(before), reflect.ValueOf(uncounted(h.node.Seal(h.now()))))
+	after := h.node.Seal(h.now())
+	sees := seesClock(before, after)
+	moved := difference("", reflect.ValueOf(uncounted(before, sees)), reflect.ValueOf(uncounted(after, sees)))
 	if after := h.deadline(); !after.Equal(timer) {
 		h.c.Fault("%s moves its timer from %s to %s for a packet from %s that is to be refused", h.Name, timer, after, from)
 	} else if moved != "" {
@@ -46,9 +48,22 @@ func (h *Host) deadline() time.Time {
 	return at
 }
 
-// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, why, and what was told of them; and from
-// when senders are believed, since with each packet a host looks whether its own clock was set.
-func uncounted(s node.Sealed) node.Sealed {
+// seesClock says whether some virtual router saw in between that the host's clock was set: with each packet, refused or not, it looks.
+func seesClock(before, after node.Sealed) bool {
+	began := func(s node.Sealed) (at []time.Time) {
+		for _, i := range s.Instances {
+			for _, m := range i.Members {
+				at = append(at, m.Floors.Began)
+			}
+		}
+		return at
+	}
+	return !slices.EqualFunc(began(before), began(after), time.Time.Equal)
+}
+
+// uncounted leaves out of a node what a refused packet may change: how many there were, from whom, why, and what was told of them; and where
+// the host sees with it that its own clock was set, from when senders are believed.
+func uncounted(s node.Sealed, seesClock bool) node.Sealed {
 	for name, a := range s.Around {
 		s.Around[name] = node.SealedAround{MACs: a.MACs}
 	}
@@ -56,7 +71,9 @@ func uncounted(s node.Sealed) node.Sealed {
 	for _, i := range s.Instances {
 		for k := range i.Members {
 			m := &i.Members[k]
-			m.Floors, m.Keys = vrrp.Floors{}, nil // a key is new to who sees that its clock was set no longer
+			if seesClock {
+				m.Floors, m.Keys = vrrp.Floors{}, nil // a key is new to who sees that no longer
+			}
 			m.Counters, m.Refusals, m.Notices, m.NewsFrom, m.NewsLeft = node.Counters{}, nil, nil, time.Time{}, 0
 			var senders []node.SealedSender
 			for _, x := range m.Senders {
@@ -69,6 +86,9 @@ func uncounted(s node.Sealed) node.Sealed {
 		}
 	}
 	for k := range s.Memory {
+		if !seesClock {
+			break
+		}
 		m := &s.Memory[k].Memory
 		m.Marks = slices.Clone(m.Marks) // the node may have them still
 		for n := range m.Marks {
