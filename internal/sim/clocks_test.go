@@ -256,3 +256,42 @@ func TestClocksAreSet(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeKnowsWhatIsOld holds from when on an advert is certainly older than a host: a second before its start by the sender's clock, but for
+// what may have been signed in the same tick of a sequence, where only a counter tells which of two is newer; and so long before it by the
+// cluster's clock as what the host knows of the sender may have waited.
+func TestJudgeKnowsWhatIsOld(t *testing.T) {
+	const tick = time.Second / 65536
+	for _, tt := range []struct {
+		name        string
+		signed, ago time.Duration // before the start, by the sender's clock beyond the second, and by the cluster's
+		waited      time.Duration // what the host was given of the sender
+		want        bool
+	}{
+		{"just less than a second before", -time.Nanosecond, 3 * time.Second, 0, false},
+		{"in the tick of a second before", tick / 2, 3 * time.Second, 0, false},
+		{"in the tick before that", tick + time.Nanosecond, 3 * time.Second, 0, true},
+		{"sent before what waited as long", 2 * tick, 3 * time.Second, 2 * time.Second, true},
+		{"sent after what waited for longer", 2 * tick, 3 * time.Second, 4 * time.Second, false},
+		{"sent just before the start, by a clock that is behind", 2 * tick, memorySlack, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := signedPair(100*time.Millisecond, 100*time.Millisecond, false)
+			startAll(s.c)
+			a, b := s.c.Host("a"), s.c.Host("b")
+			x, began := s.plights[b], s.plights[b].began
+			c := s.keys.caught[len(s.keys.caught)-1]
+			if c.by != a {
+				t.Fatalf("%s sent it, want a", c.by.Name)
+			}
+			c.at, c.own = began.Add(-tt.ago), b.clock.of(began).Round(0).Add(-startSlack-tt.signed)
+			key := speaker{c.Interface, c.Payload[1], c.Source}
+			heard := x.heard[key]
+			heard.waited.least = tt.waited
+			x.heard[key] = heard
+			if got := s.isOld(b, c); got != tt.want {
+				t.Errorf("it is old: %t, want %t", got, tt.want)
+			}
+		})
+	}
+}
