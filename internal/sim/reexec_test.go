@@ -87,11 +87,11 @@ func (w *watch) exchanged(h *Host, next *node.Node, actions []node.Action) {
 	x := w.host(h)
 	x.node = next
 	for _, i := range x.instances {
-		silent := h.now().Sub(i.spoke)
-		if i.alone { // the advert that it had nobody to send to was due before that
-			silent += i.last.Interval
+		silent, patience := h.now().Sub(i.spoke), i.patience
+		if i.alone { // the advert that it had nobody to send to was due before that, and nobody waits for what it said by an earlier configuration
+			silent, patience = silent+i.last.Interval, deadInterval(i.last)
 		}
-		if i.state == node.Master && silent > i.patience {
+		if i.state == node.Master && silent > patience {
 			return
 		}
 	}

@@ -48,7 +48,7 @@ type watched struct {
 	was      node.State    // before the step
 	patience time.Duration // how long it may be silent; a reload that shortens it is no silence
 	spoke    time.Time     // when it sent its last advert, by the host's clock
-	alone    bool          // it had nobody to send one to, when it did something last
+	alone    bool          // it has had nobody to send one to since then; it did something last when spoke says
 	stepped  bool          // it served before
 	since    time.Time
 	joined   time.Time // since when it takes part
@@ -118,7 +118,7 @@ func (x *watchedHost) configure(cfg node.Config, at time.Time) {
 			now.widened = at
 		}
 		now.name, now.cfg, now.last = i.Name, i, i
-		now.patience = max(now.patience, time.Duration(i.DeadAdverts)*i.Interval)
+		now.patience = max(now.patience, deadInterval(i))
 		x.instances[i.Name] = now
 	}
 }
@@ -207,12 +207,6 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		for _, i := range x.instances {
 			i.spoke = i.spoke.Add(-ev.Gap)
 		}
-	case node.Resolved:
-		for _, i := range x.instances {
-			if i.alone {
-				i.alone, i.spoke = alone(h, i.last), h.now() // it may have somebody from now on
-			}
-		}
 	case node.Heard:
 		if ev.Advert.Priority == vrrp.PriorityRelease || x.fell(ev) {
 			x.released(ev.Advert.VRID, w.c.now)
@@ -270,15 +264,16 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 		if i == nil || i.last == nil {
 			continue
 		}
-		if i.alone = alone(h, i.last); i.alone { // it would have spoken, and nobody waits for what it said by an earlier configuration
-			i.spoke, i.patience = h.now(), time.Duration(i.last.DeadAdverts)*i.last.Interval
-		}
-		silent := h.now().Sub(i.spoke)
-		if i.was == node.Master && i.state == node.Master && silent > i.patience && silent >= time.Second {
-			w.c.Fault("%s goes on with %T although it was silent for %s", h.Name, a, silent)
+		if i.was == node.Master && i.state == node.Master && i.late(h) {
+			w.c.Fault("%s goes on with %T although it was silent for %s", h.Name, a, h.now().Sub(i.spoke))
 		}
 		if speaks {
-			i.spoke, i.patience = h.now(), time.Duration(i.last.DeadAdverts)*i.last.Interval
+			i.spoke, i.patience, i.alone = h.now(), deadInterval(i.last), false
+		}
+	}
+	for _, i := range x.instances {
+		if i.state == node.Master && alone(h, i.last) && !i.late(h) {
+			i.spoke, i.alone = h.now(), true // its adverts are not seen: the last one was due by now
 		}
 	}
 	if !x.stirred {
@@ -298,6 +293,15 @@ func (w *watch) waking(h *Host, x *watchedHost, actions []node.Action) {
 		}
 	}
 }
+
+// late says whether a master was silent for so long that it must look first.
+func (i *watched) late(h *Host) bool {
+	silent := h.now().Sub(i.spoke)
+	return silent > i.patience && silent >= time.Second
+}
+
+// deadInterval is how long others wait for the next advert of an instance.
+func deadInterval(i *node.Instance) time.Duration { return time.Duration(i.DeadAdverts) * i.Interval }
 
 // fell says whether an advert says less than its sender's before: a successor that falls before it was seen to serve may have given way
 // again.
