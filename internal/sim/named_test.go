@@ -236,3 +236,48 @@ func TestLeftoversOfTheUninformed(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangers holds whom the judge takes for a host that does not know the others: who does not know one that takes part, or that has what a dead
+// process left, or under which address it is known itself, if its name says so; and nobody else.
+func TestStrangers(t *testing.T) {
+	lost := map[string][]netip.Addr{"a.eth0": {stranger(vrrp.IPv4)}, "b.eth0": {stranger(vrrp.IPv4)}}
+	for _, tt := range []struct {
+		name   string
+		wrong  string // the name that leads a elsewhere
+		local  bool   // a host's own name leads to a loopback address
+		starts bool   // b does
+		left   bool   // b's host has what a dead process left
+		away   bool   // it is asked also for hosts that are away
+		want   bool   // that a is one
+	}{
+		{"it knows all", "", false, true, false, true, false},
+		{"it does not know one that takes part", "b.eth0", false, true, false, false, true},
+		{"it does not know one that is away", "b.eth0", false, false, false, false, false},
+		{"it does not know one that is away, which counts", "b.eth0", false, false, false, true, true},
+		{"it does not know one of which addresses are left", "b.eth0", false, false, true, false, true},
+		{"it knows one of which addresses are left", "", false, false, true, false, false},
+		{"it does not know itself", "a.eth0", false, true, false, false, true},
+		{"its name does not say where it is", "a.eth0", true, true, false, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := namedPair(func(*Host, string) bool { return false })
+			a, b := s.c.Host("a"), s.c.Host("b")
+			s.o.naming.local = tt.local
+			s.plights[a].stale = map[string][]netip.Addr{tt.wrong: lost[tt.wrong]}
+			if tt.wrong == "" {
+				s.plights[a].stale = nil
+			}
+			a.Start()
+			if tt.starts {
+				b.Start()
+			}
+			s.c.Run(time.Second)
+			if tt.left {
+				b.kernel.add("web", vip, 0)
+			}
+			if got := s.stranger(tt.away); got != nil && got != a || (got == a) != tt.want {
+				t.Errorf("the stranger is %v, want a: %t", got, tt.want)
+			}
+		})
+	}
+}
