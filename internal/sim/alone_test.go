@@ -54,6 +54,7 @@ func TestWatchSeesLonersThatSlept(t *testing.T) {
 			}
 			a.Pause()
 			s.c.Run(tt.slept)
+			s.w.step(a, node.Woke{}, nil) // what it is told first makes it no better
 			s.w.step(a, node.Elapsed{}, []node.Action{node.SetAddresses{Instance: "web", Addresses: i.last.Addresses}})
 			if tt.want != "" {
 				wantFault(t, s.c, tt.want)

@@ -153,7 +153,7 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 			}
 			changes = changes || isChange
 		}
-		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) && !h.announcesAnew(after) {
+		if after, _ := h.node.Deadline(); timed && !changes && after.Before(before) && !announcesAnew(h.node.Seal(h.now()), h.now(), after) {
 			h.c.Fault("%s moves its timer from %s to %s for an old advert of %s, which somebody played to it", h.Name, before, after, from)
 		}
 		if observe != nil {
@@ -164,12 +164,12 @@ func (h *Host) Replay(link string, payload []byte, from, to netip.Addr) {
 	h.c.Observe = observe
 }
 
-// announcesAnew says whether all that the host has to do at an instant is to announce addresses, since it has just seen another master to which
-// its group does not give way.
-func (h *Host) announcesAnew(at time.Time) bool {
+// announcesAnew says whether all that a node has to do at an instant is to announce addresses, since it has just seen another master to which its
+// group does not give way.
+func announcesAnew(s node.Sealed, now, at time.Time) bool {
 	announces, other := false, false
-	for _, i := range h.node.Seal(h.now()).Instances {
-		contends := i.Contention != nil && i.Contention.At.Equal(h.now())
+	for _, i := range s.Instances {
+		contends := i.Contention != nil && i.Contention.At.Equal(now)
 		announces = announces || contends && (i.Announcer.Next.Equal(at) || i.Announcer.Answer.Equal(at))
 		other = other || slices.ContainsFunc(i.Members, func(m node.SealedMember) bool { return m.Machine.Deadline.Equal(at) })
 	}

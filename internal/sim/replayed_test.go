@@ -56,7 +56,8 @@ func TestReplayIsAnnouncedFor(t *testing.T) {
 	a, old := illGroup(t)
 	c, inside := a.c, old[52]
 	before := a.deadline()
-	if a.announcesAnew(before) {
+	anew := func(at time.Time) bool { return announcesAnew(a.node.Seal(a.now()), a.now(), at) }
+	if anew(before) {
 		t.Error("it announces anew before anything was played")
 	}
 	a.Replay(Interface, inside.Payload, inside.Source, inside.Destination)
@@ -65,12 +66,18 @@ func TestReplayIsAnnouncedFor(t *testing.T) {
 		t.Errorf("it is %s, and its timer moves from %s to %s, faults %q: want a master that does something sooner", a.State("inside"), before, after, c.Faults())
 	}
 	for at, want := range map[time.Time]bool{after: true, before: false, before.Add(-time.Millisecond): false} {
-		if got := a.announcesAnew(at); got != want {
+		if got := anew(at); got != want {
 			t.Errorf("what it does at %s is to announce anew: %t, want %t", at, got, want)
 		}
 	}
+	more := a.node.Seal(a.now())
+	if more.Instances[0].Members[0].Machine.Deadline = after; announcesAnew(more, a.now(), after) {
+		t.Error("it announces anew, where a virtual router has something to do, too")
+	}
 	c.Run(time.Millisecond)
-	if a.announcesAnew(a.deadline()) {
-		t.Errorf("a millisecond later it still announces anew, at %s", a.deadline())
+	for _, i := range a.node.Seal(a.now()).Instances {
+		if next := i.Announcer.Next; next.IsZero() || anew(next) {
+			t.Errorf("a millisecond later it announces anew, at %s", next)
+		}
 	}
 }
