@@ -88,6 +88,7 @@ func (s *scenario) introduce() {
 		}
 		s.asked(h, actions)
 		observe(h, ev, actions)
+		s.isDisplaced(h)
 	}
 }
 

@@ -53,6 +53,7 @@ type plight struct {
 	amiss    bool         // its clock is further from the others' than it may be
 	recollection
 	acquaintance
+	settledness
 	deafness
 	sick    map[string]bool // the checks that fail
 	steps   int             // of all its processes
@@ -103,7 +104,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.c.Exchanged = func(h *Host, next *node.Node, actions []node.Action) {
 		s.tell(s.plights[h].exchange)
 		s.p.exchanged(h)
-		s.plights[h].node, s.plights[h].meets = next, next
+		s.plights[h].node, s.plights[h].meets, s.plights[h].process = next, next, next
 		s.relearn(h)
 		s.w.exchanged(h, next, actions)
 	}

@@ -1,0 +1,137 @@
+package sim
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// What is promised of a host that the others know by an address which it has lost, as its own name says: it is master of nothing, since they would
+// refuse its adverts from another one. That holds also while the others do not know where it is.
+
+// settledness is by which addresses a process knows that the others know its host.
+type settledness struct {
+	process   *node.Node
+	own       map[place]netip.Addr
+	displaced map[string]time.Time // since when an instance has lost one of them
+}
+
+// place is a family on a link.
+type place struct {
+	link   string
+	family vrrp.Family
+}
+
+// bareGrace is how long a host goes on without an address to send from, at most.
+const bareGrace = time.Second
+
+// isDisplaced takes note of where a host is known, and checks that it is no master where it is not any more.
+func (s *scenario) isDisplaced(h *Host) {
+	x := &s.plights[h].settledness
+	if h.node == nil || h.cleaning || s.o.naming.local {
+		return
+	}
+	if x.process != h.node {
+		*x = settledness{h.node, map[place]netip.Addr{}, map[string]time.Time{}}
+	}
+	for k := range h.heeds.Instances {
+		i := &h.heeds.Instances[k]
+		if !byName(i) {
+			continue
+		}
+		since, lost := x.displaced[i.Name]
+		switch {
+		case !x.lacks(h, i):
+			delete(x.displaced, i.Name)
+		case !lost:
+			x.displaced[i.Name] = s.c.now
+		case h.State(i.Name) == node.Master && s.c.now.Sub(later(since, h.resumed)) > bareGrace+s.w.slack:
+			s.c.Fault("%s is master of %s for %s after it lost the address by which the others know it", h.Name, i.Name, s.c.now.Sub(since))
+			x.displaced[i.Name] = s.c.now // once is enough
+		}
+	}
+}
+
+// lacks says whether a host's link has another address than the one by which the others know it.
+func (x *settledness) lacks(h *Host, i *node.Instance) (lacks bool) {
+	l := h.LinkOn(i.Interface)
+	ips, _ := h.Leads(nameOf(h.Name, i.Interface))
+	for _, f := range i.Families() {
+		is, at := l.Source4, place{i.Interface, f}
+		if f == vrrp.IPv6 {
+			is = l.Source6
+		}
+		switch {
+		case i.VirtualMAC && f == vrrp.IPv6: // the address of another device
+		case is.IsValid() && slices.Contains(ips, is):
+			x.own[at] = is
+		case l.Up && is.IsValid() && x.own[at].IsValid() && slices.Contains(ips, x.own[at]):
+			lacks = true
+		}
+	}
+	return lacks
+}
+
+// TestDisplacedMayNotServe holds that a host may not be master for long which has lost the address by which the others know it, and that any other
+// may: one that has it, or a name that says nothing of it or leads to the new address, no link, or never had the old address.
+func TestDisplacedMayNotServe(t *testing.T) {
+	const elsewhere = "10.0.9.1"
+	for _, tt := range []struct {
+		name  string
+		local bool // its own name leads to a loopback address
+		then  func(s *scenario, a *Host, l node.Link)
+		want  bool // that it is found
+	}{
+		{"it has another one", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.SetLink(l)
+		}, true},
+		{"it has what it had", false, func(*scenario, *Host, node.Link) {}, false},
+		{"its name does not say where it is", true, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.SetLink(l)
+		}, false},
+		{"its name leads to the new one", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.SetLink(l)
+			a.names.of["a.eth0"].ips = []netip.Addr{l.Source4}
+		}, false},
+		{"it is deaf and mute", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4, l.Up, l.Reason = netip.MustParseAddr(elsewhere), false, "no carrier"
+			a.SetLink(l)
+		}, false},
+		{"its process never had it", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.Kill()
+			a.SetLink(l)
+			a.Start()
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := namedPair(func(*Host, string) bool { return false })
+			s.o.naming.local = tt.local
+			a := s.c.Host("a")
+			s.plights[a].stale = map[string][]netip.Addr{"a.eth0": {a.Link().Source4}}
+			if tt.local {
+				s.plights[a].stale = nil
+			}
+			a.Start()
+			s.c.Run(10 * time.Second)
+			tt.then(s, a, a.Link())
+			s.isDisplaced(a)
+			for !s.c.now.After(epoch.Add(10*time.Second + bareGrace + s.w.slack)) {
+				if s.c.Run(10 * time.Millisecond); len(s.c.Faults()) > 0 {
+					t.Fatalf("faults %q, want none of this product", s.c.Faults())
+				}
+			}
+			a.states["web"] = node.Master // whatever it became
+			if s.isDisplaced(a); len(s.c.Faults()) > 0 != tt.want {
+				t.Errorf("faults %q, want one: %t", s.c.Faults(), tt.want)
+			}
+		})
+	}
+}
