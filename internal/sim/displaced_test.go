@@ -122,6 +122,7 @@ func TestDisplacedMayNotServe(t *testing.T) {
 			a.Start()
 			s.c.Run(10 * time.Second)
 			tt.then(s, a, a.Link())
+			s.p.disturbed()
 			s.isDisplaced(a)
 			for !s.c.now.After(epoch.Add(10*time.Second + bareGrace + s.w.slack)) {
 				if s.c.Run(10 * time.Millisecond); len(s.c.Faults()) > 0 {

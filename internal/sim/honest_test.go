@@ -198,6 +198,7 @@ func TestPromisesSeeFaults(t *testing.T) {
 			c.Host("a").kernel.add("web", vip, 0)
 			p.served[service{vip, "a"}] = epoch
 			c.Run(time.Minute)
+			p.news() // for which b takes it
 			c.Host("b").kernel.add("web", vip, 0)
 			c.Host("a").kernel.drop(vip)
 		}, "before any of [b] had announced it"},

@@ -101,6 +101,7 @@ func TestJudgeSeesFaults(t *testing.T) {
 			b.Start()
 			s.c.Run(10 * time.Second)
 			a.Start()
+			s.p.news()
 			s.c.Run(10 * time.Second)
 			if tt.end != nil {
 				tt.end(s, a, b)

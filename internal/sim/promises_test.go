@@ -42,6 +42,7 @@ type promises struct {
 	unrest time.Time    // the last thing that no orderly host does
 	moves  time.Time    // the last thing that may move an address from an unhealthy host
 	events [2]time.Time // the last thing of any kind, and the one before it
+	rested time.Time    // when a host ended what it does by itself for a minute
 	since  map[string]*lasting
 	told   map[string]bool
 	served map[service]time.Time
@@ -348,6 +349,7 @@ func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	if rested && p.allIll() && p.c.now.Sub(p.restless()) > p.bound.rest() && p.calm() {
 		p.c.Fault("%v have %s after a change of %s, although every host is unhealthy and nothing happened for %s", owners, ip, host, p.c.now.Sub(p.restless()))
 	}
+	p.needless(name, ip, host, owners)
 }
 
 // settled says whether a host served an address for so long, and the cluster has been calm for so long, that its letting go is an

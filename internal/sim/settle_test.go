@@ -15,7 +15,10 @@ import (
 // settle checks that a healed cluster finds its master in time, and rests.
 func (s *scenario) settle() {
 	s.recover()
-	for _, x := range s.plights {
+	for h, x := range s.plights {
+		if s.worn(h) {
+			s.p.rested = s.c.now
+		}
 		x.deleted = nil
 	}
 	b := s.bounds()
