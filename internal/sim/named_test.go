@@ -281,3 +281,18 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 }
+
+// TestHeardNobody: who was offered the addresses in one family did hear somebody, although nobody advertised in the other.
+func TestHeardNobody(t *testing.T) {
+	for why, want := range map[string]bool{
+		"nobody advertised for 12.926s": true,
+		"nobody advertised for 12.926s; adverts from fe80::2 were refused (not-a-peer)":             true,
+		"nobody advertised for 12.926s; fe80::1 is silent for 12.9s":                                false,
+		"nobody advertised for 12.926s; fe80::1 is unhealthy and offers its addresses (priority 1)": false,
+		"fe80::1 is silent for 12.9s; adverts from fe80::2 were refused (not-a-peer)":               false,
+	} {
+		if got := heardNobody(why); got != want {
+			t.Errorf("%q says that nobody was heard: %t, want %t", why, got, want)
+		}
+	}
+}

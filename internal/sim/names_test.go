@@ -344,12 +344,16 @@ func (s *scenario) hasty(h *Host, c node.Changed) {
 	_, since := s.w.state(h, c.Instance)
 	for _, p := range i.Peers {
 		met := s.plights[h].met[p.Name]
-		least := time.Duration(i.DeadAdverts) * i.Interval * 99 / 100                                   // the clocks drift
-		nobody := strings.Contains(c.Why, "nobody advertised") && !strings.Contains(c.Why, "is silent") // in neither family
-		if met.After(since) && nobody && s.c.now.Sub(met) < least && s.quiet() && !s.o.grouped() {
+		least := time.Duration(i.DeadAdverts) * i.Interval * 99 / 100 // the clocks drift
+		if met.After(since) && heardNobody(c.Why) && s.c.now.Sub(met) < least && s.quiet() && !s.o.grouped() {
 			s.c.Fault("%s takes over %s from silence %s after it found %s", h.Name, c.Instance, s.c.now.Sub(met), p.Name)
 		}
 	}
+}
+
+// heardNobody says whether a host became master because it heard nobody in any family, not even an offer.
+func heardNobody(why string) bool {
+	return strings.Contains(why, "nobody advertised") && !strings.Contains(why, "is silent") && !strings.Contains(why, "offers its addresses")
 }
 
 // fromSilence says whether a host became master because it heard nobody, and not also another that it pushed aside.
