@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -91,18 +90,16 @@ func (n *Node) fateOf(now time.Time, w wantedFate) *fate {
 		f.group, f.told, f.generation = w.group, "", 0
 	}
 	f.instances = w.instances
-	better := ""
+	var joins []*instance
 	for _, i := range w.instances {
-		if i.fate != was {
-			better = cmp.Or(n.moveTo(now, i, f), better)
+		if i.fate != was && n.moveTo(now, i, f) {
+			joins = append(joins, i)
 		}
 		i.fate = f
 	}
 	n.orderTies(now, f)
 	n.assess(now, f)
-	if f.state == Master && better != "" {
-		n.handOver(now, f, better, false)
-	}
+	n.heed(now, f, joins)
 	n.tellGroup(now, f)
 	return f
 }
@@ -154,24 +151,18 @@ func (f *fate) apart(i *instance) *fate {
 	return &alone
 }
 
-// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew. It says why a
-// master that it joins hands over instead: the instance hears a better one.
-func (n *Node) moveTo(now time.Time, i *instance, f *fate) (better string) {
+// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew. It says whether that
+// one was a backup, which knows who is master.
+func (n *Node) moveTo(now time.Time, i *instance, f *fate) (backup bool) {
 	if !i.state.takesPart() || i.state == f.state && i.state != Leaving && i.fate.linger == nil {
-		return ""
+		return false
 	}
-	for _, m := range i.members {
-		p := m.machine.Peer()
-		alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
-		if i.state == Backup && alive && p.Priority > i.fate.standing.priority() {
-			better = fmt.Sprintf("%s, master of %s, advertises priority %d", p.Address, i.cfg.Name, p.Priority)
-		}
-	}
+	backup = i.state == Backup
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
 	i.newcomer.known = true
-	return better
+	return backup
 }
 
 // joining is why an instance begins anew.

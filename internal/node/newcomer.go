@@ -1,16 +1,19 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // newcomerMargin is by how much another master's advert may be late, beyond an interval.
 const newcomerMargin = 100 * time.Millisecond
 
-// newcomer is what an instance knows that is to join a running master: one that a reload added to a group. Under its VRID another
-// host may be master, and a better one than the group; to claim the addresses beside it would push the whole group aside, and the
-// addresses of the others would be nobody's until somebody has missed them. So it listens for an interval first. Where it hears a
+// newcomer is what an instance knows that is to join a running master: one that a reload added to a group, or put into another.
+// Under its VRID another host may be master, and a better one than the group; to claim the addresses beside it would push the
+// whole group aside, and the addresses of the others would be nobody's until somebody has missed them. So it listens for an interval first. Where it hears a
 // better master, one fate demands that the group hands over to that host; where nobody takes the rest, the rest serves on, and the
 // newcomer waits for as long as the better one is heard.
 type newcomer struct {
@@ -45,16 +48,49 @@ func (i *instance) tickNewcomer(now time.Time) {
 // newcomerHears is an advert for an instance that takes no part yet.
 func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
 	i, f := m.of, m.of.fate
-	ours := f.advertises()
-	better := ev.Advert.Priority > ours || ev.Advert.Priority == ours && ev.From.Compare(m.source) > 0
-	if i.state != Init || i.newcomer.until.IsZero() || !better {
+	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
+	if i.state != Init || i.newcomer.until.IsZero() || !m.losesTo(p, f.advertises()) {
 		return
 	}
-	i.newcomer.until = now.Add(time.Duration(i.cfg.DeadAdverts)*ev.Advert.Interval + newcomerMargin)
+	i.newcomer.until = i.missed(p)
 	if f.state == Master && !f.doubtful(now) && !i.newcomer.offered {
 		i.newcomer.offered = true
-		n.handOver(now, f, fmt.Sprintf("%s, master of %s, advertises priority %d", ev.From, i.cfg.Name, ev.Advert.Priority), false)
+		n.handOver(now, f, i.better(p), false)
 	}
 	n.settle(now, f)
 	n.plan(f)
+}
+
+// heed has a master hand over that backups are to join, where one of them has heard a better master already: it is a newcomer that has
+// listened. Better is who is better than the group, whose priority is the lowest of all: the backup's own does not count.
+func (n *Node) heed(now time.Time, f *fate, backups []*instance) {
+	better, offers := "", !f.doubtful(now) // else it looks first, and the next advert of the better one tells
+	for _, i := range backups {
+		for _, m := range i.members {
+			p := m.machine.Peer()
+			alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
+			if alive && m.losesTo(p, f.standing.priority()) {
+				i.newcomer = newcomer{until: i.missed(p), offered: offers}
+				better = cmp.Or(better, i.better(p))
+			}
+		}
+	}
+	if f.state == Master && offers && better != "" {
+		n.handOver(now, f, better, false)
+	}
+}
+
+// losesTo says whether another host is better at a priority of ours.
+func (m *member) losesTo(p vrrp.Peer, ours uint8) bool {
+	return p.Priority > ours || p.Priority == ours && p.Address.Compare(m.source) > 0
+}
+
+// missed is when a newcomer takes a master for gone.
+func (i *instance) missed(p vrrp.Peer) time.Time {
+	return p.Heard.Add(time.Duration(i.cfg.DeadAdverts)*p.Interval + newcomerMargin)
+}
+
+// better names a master that is better than the group.
+func (i *instance) better(p vrrp.Peer) string {
+	return fmt.Sprintf("%s, master of %s, advertises priority %d", p.Address, i.cfg.Name, p.Priority)
 }
