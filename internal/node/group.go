@@ -151,18 +151,17 @@ func (f *fate) apart(i *instance) *fate {
 	return &alone
 }
 
-// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew. It says whether that
-// one was a backup, which knows who is master.
-func (n *Node) moveTo(now time.Time, i *instance, f *fate) (backup bool) {
+// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew, which
+// it says. That one may know who is master.
+func (n *Node) moveTo(now time.Time, i *instance, f *fate) (anew bool) {
 	if !i.state.takesPart() || i.state == f.state && i.state != Leaving && i.fate.linger == nil {
 		return false
 	}
-	backup = i.state == Backup
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
 	i.newcomer.known = true
-	return backup
+	return true
 }
 
 // joining is why an instance begins anew.

@@ -13,9 +13,9 @@ const newcomerMargin = 100 * time.Millisecond
 
 // newcomer is what an instance knows that is to join a running master: one that a reload added to a group, or put into another.
 // Under its VRID another host may be master, and a better one than the group; to claim the addresses beside it would push the
-// whole group aside, and the addresses of the others would be nobody's until somebody has missed them. So it listens for an interval first. Where it hears a
-// better master, one fate demands that the group hands over to that host; where nobody takes the rest, the rest serves on, and the
-// newcomer waits for as long as the better one is heard.
+// whole group aside, and the addresses of the others would be nobody's until somebody has missed them. So it listens for an
+// interval first. Where it hears a better master, one fate demands that the group hands over to that host; where nobody takes the
+// rest, the rest serves on, and the newcomer waits for as long as the better one is heard.
 type newcomer struct {
 	until   time.Time // listens until then; zero: it does not
 	known   bool      // it has listened, or took part until a moment ago
@@ -61,11 +61,11 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
 	n.plan(f)
 }
 
-// heed has a master hand over that backups are to join, where one of them has heard a better master already: it is a newcomer that has
-// listened. Better is who is better than the group, whose priority is the lowest of all: the backup's own does not count.
-func (n *Node) heed(now time.Time, f *fate, backups []*instance) {
+// heed has a master hand over that other instances are to join, where one of them has heard a better master already: it is a newcomer that has
+// listened. Better is who is better than the group, whose priority is the lowest of all: the instance's own does not count.
+func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 	better, offers := "", !f.doubtful(now) // else it looks first, and the next advert of the better one tells
-	for _, i := range backups {
+	for _, i := range joins {
 		for _, m := range i.members {
 			p := m.machine.Peer()
 			alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
