@@ -80,7 +80,7 @@ func (n *Node) assess(now time.Time, f *fate) {
 	for _, i := range f.instances {
 		n.assessInstance(now, i)
 		s.healthy, s.best = min(s.healthy, i.standing.healthy), min(s.best, i.standing.best)
-		if i.state.takesPart() || !f.running() {
+		if i.state.takesPart() { // of a fate that does not, nobody asks
 			s.voiceless = s.voiceless && i.standing.voiceless
 		}
 	}
