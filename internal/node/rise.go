@@ -43,7 +43,7 @@ func (n *Node) rise(now time.Time, f *fate) {
 	if cause == vrrp.Silence {
 		why += f.unbelieved(now)
 	}
-	f.probed, f.unheard, f.leave, f.linger = time.Time{}, "", nil, nil
+	f.probed, f.leave, f.linger = time.Time{}, nil, nil
 	for m := range f.members() {
 		n.perform(now, m, m.machine.Step(now, vrrp.Promote{Why: why}))
 	}
