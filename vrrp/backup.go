@@ -7,7 +7,7 @@ import (
 
 // enterBackup starts to listen, with a full Master_Down_Interval.
 func (m *Machine) enterBackup(now time.Time) {
-	m.state, m.ready, m.pending, m.repeats = Backup, nil, readiness{}, 0
+	m.state, m.pending = Backup, readiness{}
 	m.heard = now
 	m.deadline = now.Add(m.masterDown())
 }

@@ -406,6 +406,6 @@ func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Se
 // enter changes the state; the timer of the old one ends.
 func (m *Machine) enter(to State, why string) Entered {
 	from := m.state
-	m.state, m.ready, m.deadline, m.repeats, m.tie = to, nil, time.Time{}, 0, tie{}
+	m.state, m.ready, m.deadline, m.tie = to, nil, time.Time{}, tie{}
 	return Entered{from, to, why}
 }

@@ -9,7 +9,7 @@ import (
 // becomeMaster sends the first advert before anything else: it is what ends the other backups' wait.
 func (m *Machine) becomeMaster(now time.Time, why string) []Action {
 	entered := m.enter(Master, why)
-	m.pending, m.firstRelease = readiness{}, time.Time{}
+	m.firstRelease = time.Time{}
 	return []Action{m.advertise(now), entered}
 }
 
