@@ -38,6 +38,22 @@ func TestTieLasts(t *testing.T) {
 	}
 }
 
+// TestTieBeginsAnew: what was heard of such a master before this router was a backup in between does not count.
+func TestTieBeginsAnew(t *testing.T) {
+	cfg := Config{VRID: 71, Version: V3, Family: IPv4, Interval: time.Second, DeadAdverts: 3, Preempt: true, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.10")}, TieWait: 1100 * time.Millisecond}
+	m, now := New(cfg), time.Unix(1000, 0)
+	tie := Heard{Advert{Version: V3, VRID: 71, Priority: 100, Interval: time.Second, Addresses: cfg.Addresses}, netip.MustParseAddr("10.0.0.3")}
+	m.Step(now, Startup{100, netip.MustParseAddr("10.0.0.2")})
+	m.Step(now, Promote{"alone"})
+	m.Step(now, tie)
+	m.Step(now, StepDown{Why: "another member heard a better master"})
+	m.Step(now.Add(time.Second), Promote{"it gave up"})
+	m.Step(now.Add(1100*time.Millisecond), tie)
+	if m.State() != Master {
+		t.Errorf("it is %s, want %s", m.State(), Master)
+	}
+}
+
 // TestReleased: it is the first priority 0 since the last advert, whoever sent that: another member's handover is older than what was heard
 // here after it.
 func TestReleased(t *testing.T) {
