@@ -66,8 +66,8 @@ func groupsOf(groups []node.Group, instances []node.Instance) (left []node.Group
 
 // leave takes note of what a cleanup that ends leaves to the next process.
 func (h *Host) leave() {
-	h.remains = remains{}
-	if h.cleaning {
+	h.remains, h.left = remains{}, h.cleaning
+	if h.left {
 		h.remains = remains{h.kernel.instances(), h.now().Add(unclaimedFor)}
 	}
 }

@@ -82,7 +82,7 @@ func heading(payload []byte) vrrp.Advert {
 func (s *scenario) mayStay(h *Host) time.Duration {
 	lease := least
 	switch {
-	case !h.remains.until.IsZero():
+	case h.left:
 		lease = unclaimedFor
 	case h.cleaning:
 		for _, i := range h.begun.Instances {
@@ -133,6 +133,39 @@ func TestHauntSeesFaults(t *testing.T) {
 				t.Errorf("faults %q, want one of what was left: %t", s.c.Faults(), tt.want)
 			}
 		})
+	}
+}
+
+// TestHauntSeesASecondCleanup: one that is killed right at its start leaves what it asked for, whatever the one before it left.
+func TestHauntSeesASecondCleanup(t *testing.T) {
+	for _, endless := range []bool{false, true} {
+		s := healed(func(i *node.Instance) { i.Lease, i.Interval = false, 10*time.Second })
+		a := s.c.Host("a")
+		a.Start()
+		s.c.Run(time.Minute)
+		a.Kill()
+		a.Cleanup()
+		for range 60 {
+			if s.c.Run(time.Second); !a.Cleaning() {
+				break
+			}
+		}
+		a.Cleanup()
+		s.c.Run(100 * time.Millisecond)
+		a.Kill()
+		if endless {
+			a.kernel.addrs[vip].expires = time.Time{}
+		}
+		for range 12 { // each step of b is a look
+			s.c.Host("b").Start()
+			s.c.Run(time.Second)
+			s.c.Host("b").Kill()
+		}
+		s.c.Host("b").Start()
+		s.c.Run(time.Minute)
+		if got := strings.Contains(strings.Join(s.c.Faults(), "\n"), "without a process"); got != endless {
+			t.Errorf("its lease ends: %t; faults %q", !endless, s.c.Faults())
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type Host struct {
 	lived    time.Time     // until when it ran, or could: on a host that stands still it comes to its end later
 	lagged   time.Duration // how late what it asked for last is done
 	remains  remains
+	left     bool   // the last process was a cleanup that came to its end
 	sealed   []byte // the process is being exchanged: nobody is there, and this is what it was
 	sealedAt time.Time
 	paused   bool
@@ -191,7 +192,7 @@ func (h *Host) Start() {
 // begin makes a node for a new process.
 func (h *Host) begin(cfg node.Config) {
 	h.node, h.begun, h.heeds = node.New(cfg, h.now()), cfg, cfg
-	h.elapsed, h.cleaning, h.memorizedVer = 0, false, 0
+	h.elapsed, h.cleaning, h.left, h.memorizedVer = 0, false, false, 0
 	clear(h.sent)
 	clear(h.states)
 	clear(h.sighted)
