@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,44 @@ func TestPromisesKnowWhoLeaves(t *testing.T) {
 			p.check()
 			wantFault(t, c, "[a b] all have 192.0.2.10")
 		})
+	}
+}
+
+// turned says whether all of some hosts were taken by surprise: what became well or ill a moment ago, maybe between taking addresses over and
+// announcing them, offers them again.
+func (p *promises) turned(hosts []string) bool {
+	return !slices.ContainsFunc(hosts, func(h string) bool { return p.c.now.Sub(p.hosts[p.c.Host(h)].since) > p.bound.gap() })
+}
+
+// TestPromisesKnowWhoTurned holds that an address may be let go of before anybody announced it only where whoever has it became ill meanwhile.
+func TestPromisesKnowWhoTurned(t *testing.T) {
+	for _, turns := range []bool{false, true} {
+		c := pair(nil)
+		w := watchOver(c)
+		healthy := map[string]health{"b": well}
+		p := promise(c, w, func(h *Host) health { return healthy[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
+		for _, h := range c.hosts {
+			h.begin(h.cfg)
+		}
+		i := w.host(c.Host("b")).instances["web"]
+		i.state, i.since, i.joined = node.Master, epoch, epoch
+		p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
+		c.Host("b").resumed = epoch
+		c.Host("a").kernel.add("web", vip, 0)
+		p.served[service{vip, "a"}] = epoch
+		c.Run(time.Minute)
+		p.news()
+		c.Host("b").kernel.add("web", vip, 0)
+		c.Run(20 * time.Millisecond)
+		if turns {
+			healthy["b"] = ill
+			p.look()
+		}
+		c.Run(20 * time.Millisecond)
+		c.Host("a").kernel.drop(vip)
+		if got := strings.Contains(strings.Join(c.Faults(), "\n"), "before any of [b] had announced it"); got == turns {
+			t.Errorf("b became ill: %t; faults %q", turns, c.Faults())
+		}
 	}
 }
 

@@ -335,7 +335,7 @@ func (p *promises) owned(ip netip.Addr, host string, owners []string) {
 	lost := !slices.Contains(owners, host) && p.settled(service{ip, host})
 	delete(p.served, service{ip, host})
 	p.look()
-	if lost && len(owners) > 0 && !p.isServed(ip, owners) && p.relieves(name, h) {
+	if lost && len(owners) > 0 && !p.isServed(ip, owners) && !p.turned(owners) && p.relieves(name, h) {
 		p.broken(name, "early", "%s let go of %s before any of %v had announced it", host, ip, owners)
 	}
 	crossed := p.c.now.Sub(p.lost[ip]) <= maxLinger // with another one's letting go: they handed over to each other
