@@ -67,17 +67,21 @@ func (p *promises) turned(hosts []string) bool {
 // TestPromisesKnowWhoTurned holds that an address may be let go of before anybody announced it only where whoever has it became ill meanwhile.
 func TestPromisesKnowWhoTurned(t *testing.T) {
 	for _, turns := range []bool{false, true} {
-		c := pair(nil)
+		c := pair(func(cfg *Config) {
+			cfg.Hosts = append(cfg.Hosts, node.Config{Name: "c", Instances: cfg.Hosts[0].Instances})
+		})
 		w := watchOver(c)
-		healthy := map[string]health{"b": well}
+		healthy := map[string]health{"b": well, "c": ill} // and c might have relieved a, too
 		p := promise(c, w, func(h *Host) health { return healthy[h.Name] }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
 		for _, h := range c.hosts {
 			h.begin(h.cfg)
 		}
-		i := w.host(c.Host("b")).instances["web"]
-		i.state, i.since, i.joined = node.Master, epoch, epoch
+		for name, state := range map[string]node.State{"b": node.Master, "c": node.Backup} {
+			i := w.host(c.Host(name)).instances["web"]
+			i.state, i.since, i.joined = state, epoch, epoch
+		}
 		p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(c.hosts[0].cfg.Instances[0], 0, w.slack))
-		c.Host("b").resumed = epoch
+		c.Host("c").resumed = epoch
 		c.Host("a").kernel.add("web", vip, 0)
 		p.served[service{vip, "a"}] = epoch
 		c.Run(time.Minute)
