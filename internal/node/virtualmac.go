@@ -158,14 +158,16 @@ func (n *Node) sayAgain(now time.Time, i *instance) {
 // at most, and nobody waits for it: the other one serves. Else there is nobody to serve meanwhile, or it lingers, and the advert
 // comes first: it ends the other backups' wait.
 func (n *Node) awaitAddresses(now time.Time, f *fate) (waits bool) {
-	pushes := f.pushes(now)
+	pushes, by := f.pushes(now), f.risesBy(now)
 	for _, i := range f.instances {
-		given := !pushes && (i.rising.IsZero() || f.ticking) // up by time alone, and by nothing that somebody says
+		begins := i.rising.IsZero()
+		given := !pushes && (begins || f.ticking) // up by time alone, and by nothing that somebody says
 		if !i.cfg.VirtualMAC && given || i.holding && i.confirmed {
 			continue
 		}
-		if i.rising.IsZero() {
-			f.probed, i.rising = time.Time{}, f.risesBy(now)
+		i.rising = by // a reload may have put together what waited already
+		if begins {
+			f.probed = time.Time{}
 			n.take(now, i)
 		}
 		waits = waits || now.Before(i.rising) || !f.ticking
@@ -185,7 +187,7 @@ func (f *fate) pushes(now time.Time) bool {
 	return false
 }
 
-// risesBy is until when an instance that begins to wait for its addresses waits for them: no longer than one that does already.
+// risesBy is until when the instances wait for their addresses: no longer than the one that has waited for the longest.
 func (f *fate) risesBy(now time.Time) time.Time {
 	by := now.Add(riseWait)
 	for _, i := range f.instances {
