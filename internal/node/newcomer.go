@@ -49,10 +49,10 @@ func (i *instance) tickNewcomer(now time.Time) {
 func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
 	i, f := m.of, m.of.fate
 	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
-	if i.state != Init || i.newcomer.until.IsZero() || !m.losesTo(p, f.advertises()) {
+	if c := &i.newcomer; i.state != Init || c.until.IsZero() && !c.known || !m.losesTo(p, f.advertises()) {
 		return
 	}
-	i.newcomer.until = i.missed(p)
+	i.newcomer.until, i.newcomer.known = i.missed(p), false // who has listened may have to wait still before it joins
 	if f.state == Master && !f.doubtful(now) && !i.newcomer.offered {
 		i.newcomer.offered = true
 		n.handOver(now, f, i.better(p), false)
