@@ -160,7 +160,7 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (anew bool) {
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
-	i.newcomer.known = true
+	i.newcomer = newcomer{known: true}
 	return true
 }
 

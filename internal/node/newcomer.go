@@ -17,9 +17,9 @@ const newcomerMargin = 100 * time.Millisecond
 // interval first. Where it hears a better master, one fate demands that the group hands over to that host; where nobody takes the
 // rest, the rest serves on, and the newcomer waits for as long as the better one is heard.
 type newcomer struct {
-	until   time.Time // listens until then; zero: it does not
-	known   bool      // it has listened, or took part until a moment ago
-	offered bool      // the group has handed over, or tried to
+	until   map[*member]time.Time // each listens until then; none: it does not
+	known   bool                  // it has listened, or took part until a moment ago
+	offered bool                  // the group has handed over, or tried to
 }
 
 // assessNewcomer keeps an instance out of a running master while it listens.
@@ -28,20 +28,40 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	switch {
 	case i.state != Init || i.fate.state != Master:
 	case s.cannot != "" || s.pending != "":
-		c.until, c.known = time.Time{}, false // it cannot hear yet
+		c.until, c.known = nil, false // it cannot hear yet
 	case !c.known:
-		if c.until.IsZero() {
-			c.until = now.Add(i.cfg.Interval + newcomerMargin)
+		if i.listensUntil().IsZero() {
+			for _, m := range i.members {
+				c.listen(m, now.Add(i.cfg.Interval+newcomerMargin))
+			}
 		}
 		s.pending = "listening whether another host is master, before it joins a running one"
 		i.why = s.pending
 	}
 }
 
+// listen has a virtual router listen until then.
+func (c *newcomer) listen(m *member, until time.Time) {
+	if c.until == nil {
+		c.until = map[*member]time.Time{}
+	}
+	c.until[m] = until
+}
+
+// listensUntil is when the last virtual router has listened: under each another host may be master. Zero: none listens.
+func (i *instance) listensUntil() (last time.Time) {
+	for _, m := range i.members {
+		if until := i.newcomer.until[m]; until.After(last) {
+			last = until
+		}
+	}
+	return last
+}
+
 // tickNewcomer ends the listening.
 func (i *instance) tickNewcomer(now time.Time) {
-	if due(now, i.newcomer.until) {
-		i.newcomer.until, i.newcomer.known = time.Time{}, true
+	if due(now, i.listensUntil()) {
+		i.newcomer.until, i.newcomer.known = nil, true
 	}
 }
 
@@ -49,12 +69,14 @@ func (i *instance) tickNewcomer(now time.Time) {
 func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
 	i, f := m.of, m.of.fate
 	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
-	if c := &i.newcomer; i.state != Init || c.until.IsZero() && !c.known || !m.losesTo(p, f.advertises()) {
+	c := &i.newcomer
+	if i.state != Init || i.listensUntil().IsZero() && !c.known || !m.losesTo(p, f.advertises()) {
 		return
 	}
-	i.newcomer.until, i.newcomer.known = i.missed(p), false // who has listened may have to wait still before it joins
-	if f.state == Master && !f.doubtful(now) && !i.newcomer.offered {
-		i.newcomer.offered = true
+	c.listen(m, i.missed(p))
+	c.known = false // who has listened may have to wait still before it joins
+	if f.state == Master && !f.doubtful(now) && !c.offered {
+		c.offered = true
 		n.handOver(now, f, i.better(p), false)
 	}
 	n.settle(now, f)
@@ -70,7 +92,8 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 			p := m.machine.Peer()
 			alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
 			if alive && m.losesTo(p, f.standing.priority()) {
-				i.newcomer = newcomer{until: i.missed(p), offered: offers}
+				i.newcomer.listen(m, i.missed(p))
+				i.newcomer.known, i.newcomer.offered = false, offers
 				better = cmp.Or(better, i.better(p))
 			}
 		}
