@@ -89,12 +89,14 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 	better, offers := "", !f.doubtful(now) // else it looks first, and the next advert of the better one tells
 	for _, i := range joins {
 		for _, m := range i.members {
-			p := m.machine.Peer()
-			alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
-			if alive && m.losesTo(p, f.standing.priority()) {
-				i.newcomer.listen(m, i.missed(p))
-				i.newcomer.known, i.newcomer.offered = false, offers
-				better = cmp.Or(better, i.better(p))
+			// Whom it followed is not whom it heard last where a lesser one advertises, too.
+			for _, p := range []vrrp.Peer{m.machine.Peer(), m.machine.Followed()} {
+				alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
+				if alive && m.losesTo(p, f.standing.priority()) {
+					i.newcomer.listen(m, i.missed(p))
+					i.newcomer.known, i.newcomer.offered = false, offers
+					better = cmp.Or(better, i.better(p))
+				}
 			}
 		}
 	}
