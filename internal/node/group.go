@@ -154,6 +154,7 @@ func (f *fate) apart(i *instance) *fate {
 // moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew, which
 // it says. That one may know who is master.
 func (n *Node) moveTo(now time.Time, i *instance, f *fate) (anew bool) {
+	i.newcomer.offered = false // another one has
 	if !i.state.takesPart() || i.state == f.state && i.fate.linger == nil {
 		return false
 	}
