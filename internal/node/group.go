@@ -151,18 +151,19 @@ func (f *fate) apart(i *instance) *fate {
 	return &alone
 }
 
-// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew, which
-// it says. That one may know who is master.
-func (n *Node) moveTo(now time.Time, i *instance, f *fate) (anew bool) {
+// moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew. It says whether that one
+// knows who is master: a backup does, and who was relieved. One that nobody relieved was master itself, and whom it heard before gave way to it.
+func (n *Node) moveTo(now time.Time, i *instance, f *fate) (knows bool) {
 	i.newcomer.offered = false // another one has
 	if !i.state.takesPart() || i.state == f.state && i.fate.linger == nil {
 		return false
 	}
+	knows = i.state == Backup || i.fate.linger != nil
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
 	i.newcomer = newcomer{known: true}
-	return true
+	return knows
 }
 
 // joining is why an instance begins anew.
