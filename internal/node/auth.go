@@ -156,6 +156,10 @@ func (m *member) proven(n *Node, now time.Time, from netip.Addr, proof vrrp.Proo
 // early gives an advert that may be an old one to the virtual router that it is for. The instance hears of it only where that one
 // has become quieter for it.
 func (n *Node) early(now time.Time, m *member, ev Heard) {
+	if m.machine.State() == vrrp.Initialize {
+		n.newcomerHears(now, m, ev, true)
+		return
+	}
 	n.perform(now, m, m.machine.Step(now, vrrp.Early{Advert: ev.Advert, From: ev.From}))
 	if p := m.machine.Peer(); p.Address == ev.From && p.Heard.Equal(now) && ev.Advert.Priority != vrrp.PriorityRelease {
 		n.afterHeard(now, m, ev)

@@ -65,17 +65,21 @@ func (i *instance) tickNewcomer(now time.Time) {
 	}
 }
 
-// newcomerHears is an advert for an instance that takes no part yet.
-func (n *Node) newcomerHears(now time.Time, m *member, ev Heard) {
+// newcomerHears is an advert for an instance that takes no part yet. An early one may be an old one: it is a reason to listen on, and
+// none to hand over.
+func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	i, f := m.of, m.of.fate
 	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
 	c := &i.newcomer
+	if early {
+		p.Interval = max(p.Interval, i.cfg.Interval) // an offer's is short, and may be an old one
+	}
 	if i.state != Init || i.listensUntil().IsZero() && !c.known || !m.losesTo(p, f.advertises()) {
 		return
 	}
 	c.listen(m, i.missed(p))
 	c.known = false // who has listened may have to wait still before it joins
-	if f.state == Master && !f.doubtful(now) && !c.offered {
+	if f.state == Master && !f.doubtful(now) && !c.offered && !early {
 		c.offered = true
 		n.handOver(now, f, i.better(p), false)
 	}

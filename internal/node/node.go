@@ -202,7 +202,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	n.cameTo(now, m, ev.To)
 	if m.machine.State() == vrrp.Initialize {
 		n.trust(now, m.of)
-		n.newcomerHears(now, m, ev)
+		n.newcomerHears(now, m, ev, false)
 		return
 	}
 	f := m.of.fate
