@@ -154,7 +154,8 @@ func (f *fate) apart(i *instance) *fate {
 // moveTo makes an instance fit for another fate: one that takes part in another state than that begins anew. It says whether that one
 // knows who is master: a backup does, and who was relieved. One that nobody relieved was master itself, and whom it heard before gave way to it.
 func (n *Node) moveTo(now time.Time, i *instance, f *fate) (knows bool) {
-	i.newcomer.offered = false // another one has
+	i.newcomer.offered, i.newcomer.known = false, false // another one has offered, and what it knew is old
+	n.mended(now, i, f)
 	if !i.state.takesPart() || i.state == f.state && i.fate.linger == nil {
 		return false
 	}
@@ -164,6 +165,17 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (knows bool) {
 	n.change(now, i, Init, joining, false)
 	i.newcomer = newcomer{known: true}
 	return knows
+}
+
+// mended has an instance that was in fault, and whose reason a reload takes away with its fate, listen like any newcomer: it has heard nobody.
+func (n *Node) mended(now time.Time, i *instance, f *fate) {
+	if i.state != Fault || f.state != Master && f.state != Leaving {
+		return
+	}
+	i.fate = f
+	if n.assessInstance(now, i); i.standing.cannot == "" {
+		n.change(now, i, Init, joining, false)
+	}
 }
 
 // joining is why an instance begins anew.
