@@ -13,17 +13,18 @@ import (
 // What is promised of a host that the others know by an address which it has lost, as its own name says: it is master of nothing, since they would
 // refuse its adverts from another one. That holds also while the others do not know where it is.
 
-// settledness is by which addresses a process knows that the others know its host.
+// settledness is by which addresses the instances of a process know that the others know its host.
 type settledness struct {
-	process   *node.Node
-	own       map[place]netip.Addr
-	displaced map[string]time.Time // since when an instance has lost one of them
+	process *node.Node
+	of      map[string]*settled // instance ->
 }
 
-// place is a family on a link.
-type place struct {
-	link   string
-	family vrrp.Family
+// settled is that of one instance. One that a reload brings, or gives another virtual router, begins anew.
+type settled struct {
+	vrid  uint8
+	link  string
+	own   map[vrrp.Family]netip.Addr
+	since time.Time // when it lost one of them; zero: it has not
 }
 
 // bareGrace is how long a host goes on without an address to send from, at most.
@@ -36,40 +37,46 @@ func (s *scenario) isDisplaced(h *Host) {
 		return
 	}
 	if x.process != h.node {
-		*x = settledness{h.node, map[place]netip.Addr{}, map[string]time.Time{}}
+		*x = settledness{h.node, map[string]*settled{}}
 	}
+	was := x.of
+	x.of = map[string]*settled{}
 	for k := range h.heeds.Instances {
 		i := &h.heeds.Instances[k]
 		if !byName(i) {
 			continue
 		}
-		since, lost := x.displaced[i.Name]
+		of := was[i.Name]
+		if of == nil || of.vrid != i.VRID || of.link != i.Interface {
+			of = &settled{vrid: i.VRID, link: i.Interface, own: map[vrrp.Family]netip.Addr{}}
+		}
+		x.of[i.Name] = of
 		switch {
-		case !x.lacks(h, i):
-			delete(x.displaced, i.Name)
-		case !lost:
-			x.displaced[i.Name] = s.c.now
-		case h.State(i.Name) == node.Master && s.c.now.Sub(later(since, h.resumed)) > bareGrace+s.w.slack:
-			s.c.Fault("%s is master of %s for %s after it lost the address by which the others know it", h.Name, i.Name, s.c.now.Sub(since))
-			x.displaced[i.Name] = s.c.now // once is enough
+		case !of.lacks(h, i):
+			of.since = time.Time{}
+		case of.since.IsZero():
+			of.since = s.c.now
+		case h.State(i.Name) == node.Master && s.c.now.Sub(later(of.since, h.resumed)) > bareGrace+s.w.slack:
+			s.c.Fault("%s is master of %s for %s after it lost the address by which the others know it", h.Name, i.Name, s.c.now.Sub(of.since))
+			of.since = s.c.now // once is enough
 		}
 	}
 }
 
 // lacks says whether a host's link has another address than the one by which the others know it.
-func (x *settledness) lacks(h *Host, i *node.Instance) (lacks bool) {
+func (of *settled) lacks(h *Host, i *node.Instance) (lacks bool) {
 	l := h.LinkOn(i.Interface)
 	ips, _ := h.Leads(nameOf(h.Name, i.Interface))
 	for _, f := range i.Families() {
-		is, at := l.Source4, place{i.Interface, f}
+		is := l.Source4
 		if f == vrrp.IPv6 {
 			is = l.Source6
 		}
-		switch {
+		switch own := of.own[f]; {
 		case i.VirtualMAC && f == vrrp.IPv6: // the address of another device
 		case is.IsValid() && slices.Contains(ips, is):
-			x.own[at] = is
-		case l.Up && is.IsValid() && x.own[at].IsValid() && slices.Contains(ips, x.own[at]):
+			of.own[f] = is
+		case l.Up && is.IsValid() && own.IsValid() && slices.Contains(ips, own):
 			lacks = true
 		}
 	}
@@ -103,6 +110,13 @@ func TestDisplacedMayNotServe(t *testing.T) {
 		{"it is deaf and mute", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4, l.Up, l.Reason = netip.MustParseAddr(elsewhere), false, "no carrier"
 			a.SetLink(l)
+		}, false},
+		{"its virtual router never had it", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.SetLink(l)
+			s.isDisplaced(a)
+			a.heeds.Instances = slices.Clone(a.heeds.Instances)
+			a.heeds.Instances[0].VRID++
 		}, false},
 		{"its process never had it", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
