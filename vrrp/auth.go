@@ -138,13 +138,20 @@ func (a *Authenticator) Sign(cfg *Auth, now time.Time, advert *Advert, source ne
 	return t.append(nil), nil
 }
 
+// moment is by how far a signed time may come before the clock where several adverts are signed at once, as in a handover: in ticks of 2^-16 s,
+// 16 ms. So none of them looks as if the clock stood; see Sequence.stood.
+const moment = 1 << 10
+
 // next is the clock's sequence, or the one after the last where the clock has not gone on. A clock that was set back by two windows
 // or less may have been within the window of the others' all the time, ahead of them and then behind them: they remember what was sent
 // before, and do not believe what comes before that. One that was set back further is followed: the others never believed it, or begin anew.
 func (a *Authenticator) next(cfg *Auth, now time.Time) Sequence {
 	clock := SequenceAt(now)
-	if clock.After(a.sent) || !a.sent.within(2*cfg.Window, now) {
+	switch tick := a.sent>>16 + 1; {
+	case clock.After(a.sent) || !a.sent.within(2*cfg.Window, now):
 		return clock
+	case !a.sent.stood() && !(tick << 16).After(clock+moment<<16):
+		return tick << 16
 	}
 	return a.sent + 1
 }

@@ -10,7 +10,8 @@ import (
 // all the same, as long as the clocks are as they were; and whoever lives is believed at once.
 func TestLate(t *testing.T) {
 	const s = time.Second
-	const stood = time.Nanosecond                // more: its clock has not gone on
+	const stood = time.Nanosecond                // more: its clock has not gone on since it was set back
+	const again = 2 * time.Nanosecond            // more: it signs another one in that moment
 	type advert struct{ at, sent time.Duration } // by this host's clock, and by the sender's
 	tests := []struct {
 		name   string
@@ -21,6 +22,7 @@ func TestLate(t *testing.T) {
 		{"it never was late", []advert{{990 * s, 990 * s}, {995 * s, 995 * s}}, 998 * s, "early"},
 		{"the last was 3 s late", []advert{{990 * s, 990 * s}, {995 * s, 992 * s}}, 998 * s, "early"},
 		{"the last two were", []advert{{990 * s, 990 * s}, {995 * s, 992 * s}, {995 * s, 993 * s}}, 998 * s, "early"},
+		{"the last but one was, as the one before it in that moment", []advert{{990 * s, 990 * s}, {995 * s, 992 * s}, {995 * s, 992*s + again}, {995 * s, 993 * s}}, 998 * s, "early"},
 		{"one of before was", []advert{{990 * s, 987 * s}, {995 * s, 995 * s}}, 998 * s, "early"},
 		{"it lives", []advert{{990 * s, 990 * s}, {995 * s, 992 * s}}, 1000 * s, "believed"},
 		{"it lives, its clock ahead", []advert{{990 * s, 992 * s}, {995 * s, 994 * s}}, 1002 * s, "believed"},
@@ -32,10 +34,14 @@ func TestLate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			message := func(sent time.Duration) []byte {
 				var signer Authenticator
-				if sent%time.Millisecond == stood {
-					signer.sent = SequenceAt(clock.Add(sent))
+				at := clock.Add(sent)
+				switch sent % time.Millisecond {
+				case stood:
+					signer.sent, at = SequenceAt(at), at.Add(-s)
+				case again:
+					signer.sent = SequenceAt(at)
 				}
-				return signed(t, &signer, keyed(Enforce), clock.Add(sent), sealedVectors()[0].advert, signer4, GroupIPv4)
+				return signed(t, &signer, keyed(Enforce), at, sealedVectors()[0].advert, signer4, GroupIPv4)
 			}
 			a := NewAuthenticator(clock.Add(tt.heard[0].at))
 			a.Restore(clock, Memory{Marks: []Mark{{Sender: signer4, Sequence: SequenceAt(clock), Heard: clock, Own: true}}}) // it had another host's address

@@ -171,14 +171,19 @@ func TestSenderSequence(t *testing.T) {
 		want Sequence
 	}{
 		{"the clock", clock, at},
-		{"at the same instant", clock, at + 1},
-		{"within one tick of the clock", clock.Add(time.Microsecond), at + 2},
+		{"at the same instant", clock, at + 1<<16},
+		{"within one tick of the clock", clock.Add(time.Microsecond), at + 2<<16},
 		{"the clock went on", clock.Add(time.Second), at + 1<<32},
-		{"set back a little", clock, at + 1<<32 + 1},
-		{"set back by the window", clock.Add(-4 * time.Second), at + 1<<32 + 2},
-		{"set back by two windows", clock.Add(-9 * time.Second), at + 1<<32 + 3},
-		{"set back further", clock.Add(-10 * time.Second), at - 10<<32},
-		{"and on from there", clock.Add(-9 * time.Second), at - 9<<32},
+		{"set back by less than a moment", clock.Add(time.Second - 15*time.Millisecond), at + 1<<32 + 1<<16},
+		{"set back by more", clock.Add(time.Second - 17*time.Millisecond), at + 1<<32 + 1<<16 + 1},
+		{"and by less", clock.Add(time.Second), at + 1<<32 + 1<<16 + 2},
+		{"the clock went on again", clock.Add(2 * time.Second), at + 2<<32},
+		{"set back a little", clock.Add(time.Second), at + 2<<32 + 1},
+		{"the clock went on once more", clock.Add(3 * time.Second), at + 3<<32},
+		{"set back by the window", clock.Add(-2 * time.Second), at + 3<<32 + 1},
+		{"set back by two windows", clock.Add(-7 * time.Second), at + 3<<32 + 2},
+		{"set back further", clock.Add(-8 * time.Second), at - 8<<32},
+		{"and on from there", clock.Add(-7 * time.Second), at - 7<<32},
 	}
 	for _, s := range steps {
 		if got := next(s.now); got != s.want {

@@ -82,13 +82,16 @@ func (s *scenario) catch() {
 				s.keys.caught = append(s.keys.caught, caught{a, h, s.c.now, signedAt(sequence(a.Payload))})
 				s.sees(h, speaker{a.Interface, a.Payload[1], a.Family.Group()})
 				x := s.plights[h]
-				if x.sent = max(x.sent, sequence(a.Payload)); signedAt(sequence(a.Payload)).After(h.now().Round(0)) {
+				if x.sent = max(x.sent, sequence(a.Payload)); signedAt(sequence(a.Payload)).After(h.now().Add(atOnce).Round(0)) {
 					x.fore = sequence(a.Payload)
 				}
 			}
 		}
 	}
 }
+
+// atOnce is by how much a signed time may come before the clock where several adverts are signed at once.
+const atOnce = 16 * time.Millisecond
 
 // isSigned says whether an advert is. A host that signs by now may still have a removed instance that does not.
 func isSigned(a node.Send) bool {
