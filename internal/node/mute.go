@@ -49,7 +49,7 @@ func (n *Node) tickMute(now time.Time, i *instance) {
 	if !due(now, i.mute.at) {
 		return
 	}
-	if i.mute.tried && !i.anyFailed() {
+	if i.mute.tried && !i.anyFailed() || i.state == Stopped { // who stopped has had its last word
 		i.mute = mute{}
 		return
 	}
