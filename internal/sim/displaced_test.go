@@ -24,7 +24,8 @@ type settled struct {
 	vrid  uint8
 	link  string
 	own   map[vrrp.Family]netip.Addr
-	since time.Time // when it lost one of them; zero: it has not
+	since time.Time // when it lost one of them, or got another one instead; zero: it has not
+	has   [2]netip.Addr
 }
 
 // bareGrace is how long a host goes on without an address to send from, at most.
@@ -51,11 +52,13 @@ func (s *scenario) isDisplaced(h *Host) {
 			of = &settled{vrid: i.VRID, link: i.Interface, own: map[vrrp.Family]netip.Addr{}}
 		}
 		x.of[i.Name] = of
+		l := h.LinkOn(i.Interface)
+		has := [2]netip.Addr{l.Source4, l.Source6}
 		switch {
 		case !of.lacks(h, i):
 			of.since = time.Time{}
-		case of.since.IsZero():
-			of.since = s.c.now
+		case of.since.IsZero(), has != of.has: // with each it may have got back what it had
+			of.since, of.has = s.c.now, has
 		case h.State(i.Name) == node.Master && s.c.now.Sub(later(of.since, h.resumed)) > bareGrace+s.w.slack:
 			s.c.Fault("%s is master of %s for %s after it lost the address by which the others know it", h.Name, i.Name, s.c.now.Sub(of.since))
 			of.since = s.c.now // once is enough
