@@ -96,6 +96,9 @@ func (n *Node) woke(now time.Time, gap time.Duration) {
 	for _, f := range n.fates {
 		for _, i := range f.instances {
 			i.advertised = i.advertised.Add(-gap)
+			for _, m := range i.members {
+				m.quitter.at = m.quitter.at.Add(-gap)
+			}
 		}
 		if f.leave != nil {
 			f.leave.began, f.leave.until = f.leave.began.Add(-gap), f.leave.until.Add(-gap)
