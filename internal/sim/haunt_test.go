@@ -47,7 +47,7 @@ func endless(h *Host) bool {
 // What a host does late it says late.
 func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 	for _, a := range actions {
-		if set, ok := a.(node.SetAddresses); ok && set.Lifetime > 0 && alone(h, s.w.host(h).instances[set.Instance].last) {
+		if set, ok := a.(node.SetAddresses); ok && set.Lifetime > 0 && s.isAlone(h, set.Instance) {
 			until = later(until, h.now().Add(h.Lag+set.Lifetime+s.c.cfg.LeaseLate)) // nobody waits for it, and it cannot know whether somebody is there
 		}
 		send, ok := a.(node.Send)
@@ -63,6 +63,12 @@ func (s *scenario) believed(h *Host, actions []node.Action) (until time.Time) {
 		}
 	}
 	return until
+}
+
+// isAlone says whether an instance has nobody to send an advert to, as it was configured last. One that this step brings is not seen yet.
+func (s *scenario) isAlone(h *Host, instance string) bool {
+	i := s.w.host(h).instances[instance]
+	return i != nil && i.last != nil && alone(h, i.last)
 }
 
 // heading is what the first words of an advert say that a node sent. Whoever is given it parses it; the judge looks at each one.
