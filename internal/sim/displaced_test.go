@@ -95,38 +95,43 @@ func TestDisplacedMayNotServe(t *testing.T) {
 		local bool // its own name leads to a loopback address
 		then  func(s *scenario, a *Host, l node.Link)
 		want  bool // that it is found
+		again bool // it gets yet another one before it is looked at
 	}{
 		{"it has another one", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
 			a.SetLink(l)
-		}, true},
-		{"it has what it had", false, func(*scenario, *Host, node.Link) {}, false},
+		}, true, false},
+		{"it has yet another one since a moment ago", false, func(s *scenario, a *Host, l node.Link) {
+			l.Source4 = netip.MustParseAddr(elsewhere)
+			a.SetLink(l)
+		}, false, true},
+		{"it has what it had", false, func(*scenario, *Host, node.Link) {}, false, false},
 		{"its name does not say where it is", true, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
 			a.SetLink(l)
-		}, false},
+		}, false, false},
 		{"its name leads to the new one", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
 			a.SetLink(l)
 			a.names.of["a.eth0"].ips = []netip.Addr{l.Source4}
-		}, false},
+		}, false, false},
 		{"it is deaf and mute", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4, l.Up, l.Reason = netip.MustParseAddr(elsewhere), false, "no carrier"
 			a.SetLink(l)
-		}, false},
+		}, false, false},
 		{"its virtual router never had it", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
 			a.SetLink(l)
 			s.isDisplaced(a)
 			a.heeds.Instances = slices.Clone(a.heeds.Instances)
 			a.heeds.Instances[0].VRID++
-		}, false},
+		}, false, false},
 		{"its process never had it", false, func(s *scenario, a *Host, l node.Link) {
 			l.Source4 = netip.MustParseAddr(elsewhere)
 			a.Kill()
 			a.SetLink(l)
 			a.Start()
-		}, false},
+		}, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := namedPair(func(*Host, string) bool { return false })
@@ -145,6 +150,11 @@ func TestDisplacedMayNotServe(t *testing.T) {
 				if s.c.Run(10 * time.Millisecond); len(s.c.Faults()) > 0 {
 					t.Fatalf("faults %q, want none of this product", s.c.Faults())
 				}
+			}
+			if tt.again {
+				l := a.Link()
+				l.Source4 = l.Source4.Next()
+				a.SetLink(l)
 			}
 			a.states["web"] = node.Master // whatever it became
 			if s.isDisplaced(a); len(s.c.Faults()) > 0 != tt.want {
