@@ -3,6 +3,8 @@ package node
 import (
 	"reflect"
 	"time"
+
+	"github.com/understudy-ha/understudy/vrrp"
 )
 
 // ToWall makes every instant that a value points to one of the wall clock, for whoever writes the value down: as far from now as it is by the
@@ -19,8 +21,12 @@ func FromWall(v any, wall, then time.Time) {
 }
 
 // move replaces every instant in a value but the zero one, which is no instant, and says whether there was any. What has none is
-// not written to: others may read it.
+// not written to: others may read it. A mark stays when the wall clock said that it was heard: a clock that was set meanwhile may
+// be one that stood still unseen, and the sender's went on (vrrp.Authenticator).
 func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
+	if v.Type() == reflect.TypeFor[vrrp.Mark]() {
+		return false
+	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		return !v.IsNil() && move(v.Elem(), to)

@@ -168,6 +168,10 @@ func (tr *tracer) hostCommand(name string, args []string) error {
 		h.Pause()
 	case "resume":
 		h.Resume()
+	case "freeze": // its hypervisor stops the host, which its clocks do not see; what is sent to it meanwhile is lost
+		h.Freeze(true)
+	case "thaw":
+		h.Thaw(sim.Hidden)
 	case "drain": // drain a [who]
 		h.Feed(node.Drain{Who: cmp.Or(rest, "admin"), On: true})
 	case "undrain":
