@@ -58,7 +58,9 @@ func (x hearing) with(seq uint64, certain, early bool, window time.Duration) hea
 		*n = r
 	case ahead > 2*window+edge:
 		return hearing{r, *n, x.waited}
-	case ahead < -2*window-edge && certain && (!early || ahead < -3*window-edge): // what is early has less forgotten
+	case certain && early && x.before.covers(seq, window):
+		return x // what is early beside the newest leaves no trace
+	case ahead < -2*window-edge && certain && (!early || ahead < -3*window-edge && !x.before.reaches(seq, window)): // what is early has less forgotten
 		return hearing{newest: r, waited: x.waited}
 	case ahead.Abs() > 2*window-edge: // whether what it knew is forgotten is not known
 		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}, waited: x.waited}
@@ -87,6 +89,11 @@ func (x hearing) doubts(seq uint64, window time.Duration) bool {
 
 func (r run) covers(seq uint64, window time.Duration) bool {
 	return seq <= max(r.believed, r.early) && signedAt(r.perhaps).Sub(signedAt(seq)) < 2*window-edge
+}
+
+// reaches says whether it may cover an advert.
+func (r run) reaches(seq uint64, window time.Duration) bool {
+	return seq <= r.perhaps && signedAt(r.perhaps).Sub(signedAt(seq)) < 2*window+edge
 }
 
 // unlearn forgets what another process, or another instance, does not know of what was early.
@@ -130,6 +137,9 @@ func TestHearing(t *testing.T) {
 		{"a jump back that may have been refused", []given{{160, true, false}, {100, false, false}}, false, 0, map[uint64]bool{100: false, 160: false}},
 		{"a jump of about two windows", sure(100, 110), false, 0, map[uint64]bool{100: false, 110: false}},
 		{"a jump back to what is early", []given{{115, true, false}, {102, true, true}}, false, 0, map[uint64]bool{102: false, 115: false}},
+		{"a jump ahead, and what is early by what came before", append(sure(100, 130), given{98, true, true}), false, 0, map[uint64]bool{98: true, 100: true, 101: false, 130: true}},
+		{"a jump ahead, and what is perhaps early by what came before", append(sure(100, 130), given{91, true, true}), false, 0, map[uint64]bool{91: false, 100: false, 130: false}},
+		{"a jump ahead, and what is early and older than all that", append(sure(100, 130), given{80, true, true}), false, 0, map[uint64]bool{80: true, 81: false, 100: false, 130: false}},
 		{"a clock that is set, but not far enough", sure(100, 101), false, 98, map[uint64]bool{100: true, 101: true, 102: false}},
 		{"a clock that is set so that it lies outside the window", sure(100, 101), false, 94, map[uint64]bool{100: true, 101: true, 102: false}},
 		{"and on from there", sure(100, 110, 111), false, 0, map[uint64]bool{100: false, 105: true, 111: true}},
