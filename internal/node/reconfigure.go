@@ -203,6 +203,9 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 		i.told = "" // it was removed, and had lost its name
 	}
 	was := i.cfg
+	if was.Name != c.Name && (i.state == Master || i.state == Backup) { // the log may say another state of that name; any other ends soon
+		n.do(Changed{c.Name, Init, i.state, i.why, i.fate.standing.priority(), false, i.fate.group})
+	}
 	i.formerDead = i.deadInterval(was) // the silence that a longer interval allowed is no sleep
 	i.cfg = c
 	i.announcer.reconfigure(now, c.Announce)

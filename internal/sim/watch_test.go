@@ -40,6 +40,7 @@ type watchedHost struct {
 // watched is one instance of one host.
 type watched struct {
 	name     string
+	renamed  bool           // by the last reload: the log says what the instance of that name is
 	cfg      *node.Instance // nil: not configured, it only ends
 	last     *node.Instance // what it was configured with last
 	state    node.State
@@ -110,7 +111,7 @@ func (x *watchedHost) configure(cfg node.Config, at time.Time) {
 		case now == nil:
 			now = &watched{state: node.Init, told: node.Init}
 		case now.name != i.Name:
-			now.told = node.Init
+			now.told, now.renamed = node.Init, true
 			x.former = append(x.former, now.name)
 		}
 		x.part(now.last, i, now)
@@ -338,6 +339,10 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 		x.instances[a.Instance] = i
 	}
 	x.stirred = true
+	if i.renamed && a.From == node.Init && a.To == i.state {
+		i.renamed = false
+		return // the first line of that name, or the first since another had it
+	}
 	if a.From != i.state || a.From == a.To {
 		w.c.Fault("%s changes from %s to %s, but was %s", h.Name, a.From, a.To, i.state)
 	}
