@@ -36,7 +36,11 @@ func (h *Host) Cleanup() {
 		h.kernel.sweep()
 		return
 	}
-	h.kernel.renew()
+	var names []string
+	for _, i := range held {
+		names = append(names, i.Name)
+	}
+	h.kernel.keep(names) // what a removed instance was handing over goes without a word
 	led := h.led
 	h.begin(node.Config{Name: h.Name, Unclaimed: unclaimedFor, Instances: held, Groups: groupsOf(h.cfg.Groups, held)})
 	h.cleaning = true
