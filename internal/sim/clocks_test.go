@@ -141,7 +141,7 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	switch {
 	case slices.ContainsFunc(x.sets, unnoticed), remembers && by.set.After(x.noted):
 		return false
-	case !x.noted.IsZero() && !x.blurred.IsZero() && !s.knowsClock(h, c):
+	case !x.noted.IsZero() && (!s.knowsClock(h, c, x.blurred) || !s.knowsClock(h, c, by.set)):
 		return false
 	case len(x.sets) == 0 && !x.noted.IsZero() && x.set.After(x.noted):
 		return false
@@ -151,12 +151,11 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	return c.at.Before(since.Add(-memorySlack-slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack-tick))
 }
 
-// knowsClock says whether what a process has of the one before it tells of a sender's clock by the host's as that is now: it was believed after
-// the last time that the host's was set by so little, or by a hypervisor so secretly, that nobody noticed.
-func (s *scenario) knowsClock(h *Host, c caught) bool {
-	x := s.plights[h]
-	believed := x.heard[speaker{c.Interface, c.Payload[1], c.Source}].newest.believed
-	return signedAt(believed).After(c.by.clock.of(x.blurred).Round(0))
+// knowsClock says whether what a process has of the one before it tells of a sender's clock by the host's as both are now: it was believed after
+// the last time that the host's was set by so little, or by a hypervisor so secretly, that nobody noticed, and that the sender's was set.
+func (s *scenario) knowsClock(h *Host, c caught, set time.Time) bool {
+	believed := s.plights[h].heard[speaker{c.Interface, c.Payload[1], c.Source}].newest.believed
+	return set.IsZero() || signedAt(believed).After(c.by.clock.of(set).Round(0))
 }
 
 // TestJudgeKnowsWhenAClockIsSeen holds that the judge counts from when a host sees that its clock was set: with its next advert, and no other.
@@ -191,7 +190,7 @@ func TestJudgeKnowsWhenAClockIsSeen(t *testing.T) {
 }
 
 // TestJudgeKnowsBlurredClocks holds that what a process has of the one before it says nothing for the judge where the host's clock was set, and
-// nobody noticed, after the sender was heard last; and does, where the sender was heard since.
+// nobody noticed, or the sender's, after the sender was heard last; and does, where the sender was heard since.
 func TestJudgeKnowsBlurredClocks(t *testing.T) {
 	const interval = 100 * time.Millisecond
 	for _, tt := range []struct {
@@ -213,6 +212,8 @@ func TestJudgeKnowsBlurredClocks(t *testing.T) {
 		}, true, true},
 		{"it is set a little", func(s *scenario, b *Host) { s.setWall(b, b.Ahead()+900*time.Millisecond) }, false, false},
 		{"and the sender is heard after that", func(s *scenario, b *Host) { s.setWall(b, b.Ahead()+900*time.Millisecond) }, true, true},
+		{"the sender's is set", func(s *scenario, _ *Host) { s.setWall(s.c.Host("a"), s.c.Host("a").Ahead()+time.Second) }, false, false},
+		{"and the sender is heard after that", func(s *scenario, _ *Host) { s.setWall(s.c.Host("a"), s.c.Host("a").Ahead()+time.Second) }, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := signedPair(interval, 3*time.Second, false)
