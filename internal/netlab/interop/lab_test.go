@@ -34,7 +34,8 @@ type lab struct {
 	them   *pairtest.Server
 	peer   peer
 	client *netlab.Client
-	ill    bool // our check fails
+	wire   *netlab.Proc // prints what the user sees of elections and moves
+	ill    bool         // our check fails
 	book   *ledger
 	bills  []bill // of this lab alone
 }
@@ -51,7 +52,7 @@ func newLab(t *testing.T, o options, make maker, ours, theirs int) *lab {
 	return l
 }
 
-// watch has the user's host print what it sees of elections and moves, for a test that fails.
+// watch has the user's host print what it sees of elections and moves: who was announced when, and all of it for a test that fails.
 func (l *lab) watch(t *testing.T) {
 	t.Helper()
 	labtest.Require(t, "tcpdump")
@@ -59,6 +60,7 @@ func (l *lab) watch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.wire = p
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
@@ -119,6 +121,8 @@ func (l *lab) settles(t *testing.T, master bool) {
 type cost struct {
 	outage        time.Duration
 	refused, lost int           // new connections
+	early         int           // lost ones beside these, which went to their host before it had the address
+	unready       time.Duration // for how long that was so, if it cost any
 	stall         time.Duration // what the client itself was late
 	slack         time.Duration // for how long the machine stood still, if it was long enough to cost a host that serves on connections
 	stood         time.Duration // and however short it was
@@ -133,11 +137,16 @@ func (l *lab) paid(t *testing.T, from time.Time) cost {
 	saw := l.client.Between(from, time.Now())
 	c := cost{outage: saw.Outage(), stall: saw.Stall() - every, slack: l.Slack(from, time.Now()), stood: l.Stood(from, time.Now()), saw: saw}
 	c.excuse = c.stall + 2*c.slack // two daemons act one after the other, and each may meet it
+	e := l.early(from)
 	for _, a := range saw.List {
+		lost := a.Err != nil && a.Established == 0 && !errors.Is(a.Err, syscall.ECONNRESET) || a.Established >= retransmit
 		switch {
 		case errors.Is(a.Err, syscall.ECONNREFUSED):
 			c.refused++
-		case a.Err != nil && a.Established == 0 && !errors.Is(a.Err, syscall.ECONNRESET), a.Established >= retransmit:
+		case lost && e.took(a):
+			c.early++
+			c.unready = e.lasted()
+		case lost:
 			c.lost++
 		}
 	}
@@ -152,7 +161,7 @@ const hiccup = 50 * time.Millisecond
 // that stood still excuses as much as it did, and a hiccup is none.
 func (c cost) atMost(t *testing.T, outage time.Duration, lost loss) {
 	t.Helper()
-	if c.outage > outage+c.excuse+hiccup {
+	if c.outage > outage+c.excuse+c.unready+hiccup {
 		t.Errorf("nobody answered for %v, want at most %v and %v for a machine that stood still\n%v", c.outage, outage, c.excuse, c.saw)
 	}
 	if c.refused > 0 {
@@ -161,7 +170,7 @@ func (c cost) atMost(t *testing.T, outage time.Duration, lost loss) {
 	if limit := c.limit(lost) + int(hiccup/every); c.lost > limit {
 		t.Errorf("%d new connections were lost, want at most %d\n%v", c.lost, limit, c.saw)
 	}
-	t.Logf("%d lost, the machine stood still for %v: %v", c.lost, c.stood, c.saw)
+	t.Logf("%d lost, and %d in %v for which they had yet to get what they announced, the machine stood still for %v: %v", c.lost, c.early, c.unready, c.stood, c.saw)
 }
 
 // limit is how many new connections may be lost.

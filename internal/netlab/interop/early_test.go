@@ -1,0 +1,118 @@
+package interop
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/netlab"
+)
+
+// early is a time in which the clients had been told that an address was on a host which had yet to get it. Linux says of an IPv6
+// address that it is set, and leaves it to a thread to let it be delivered to. keepalived announces without a look whether that ran: what
+// clients send until then reaches its host, and is dropped there. We serve on meanwhile, and nobody asks us. Measured on Linux 6.18, it
+// is a millisecond or two now and then, and up to 22 where the thread waits for a processor.
+type early struct{ from, to time.Time }
+
+// underway is how long after its start a connection's first packet may leave.
+const underway = time.Millisecond
+
+// lasted is for how long.
+func (e early) lasted() time.Duration { return e.to.Sub(e.from) }
+
+// took says whether a connection went that way.
+func (e early) took(a netlab.Attempt) bool {
+	return e.lasted() > 0 && a.Start.After(e.from.Add(-underway)) && a.Start.Before(e.to)
+}
+
+// earlyIn finds when it was that the owners of an address became a host too late, by the first announcement from a MAC address since an
+// instant, in what tcpdump saw. Longer than a hiccup it is something else, which is not excused.
+func earlyIn(dump string, owners netlab.History, host string, mac net.HardwareAddr, vip netip.Addr, since time.Time) early {
+	announced, ok := announcedIn(dump, mac, vip, since)
+	if !ok || slices.Contains(owners.Owners(vip, announced), host) {
+		return early{}
+	}
+	e := early{announced, owners.Gets(host, vip, announced)}
+	if e.lasted() > hiccup {
+		return early{}
+	}
+	return e
+}
+
+// announcedIn is when an address was first announced by neighbour advertisement.
+func announcedIn(dump string, mac net.HardwareAddr, vip netip.Addr, since time.Time) (at time.Time, ok bool) {
+	const stamp = "2006-01-02 15:04:05.000000"
+	for line := range strings.Lines(dump) {
+		if len(line) < len(stamp) || !strings.HasPrefix(line[len(stamp):], " "+mac.String()+" > ") || !strings.Contains(line, "neighbor advertisement, tgt is "+vip.String()+",") {
+			continue
+		}
+		if at, err := time.ParseInLocation(stamp, line[:len(stamp)], time.Local); err == nil && !at.Before(since) {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// early is that of their host since an instant. Where both sides have one MAC address the switch turns at their first advert, which
+// the bounds know; and of a speaker whose addresses the kernel does not show nothing is known.
+func (l *lab) early(since time.Time) early {
+	if l.them == nil || !l.peer.shows() || !l.opts.vip.Is6() || l.opts.sharedMAC() {
+		return early{}
+	}
+	mac := l.them.MAC()
+	if slices.Equal(l.opts.theirs, theirVirtualMAC) {
+		mac = net.HardwareAddr{0, 0, 0x5e, 0, 2, vrid}
+	}
+	return earlyIn(l.wire.Output(), l.Owners.History(), l.them.Name(), mac, l.opts.vip, since)
+}
+
+// TestEarly holds what counts as announced too early, and that only what was sent meanwhile is excused.
+func TestEarly(t *testing.T) {
+	var (
+		began = time.Date(2026, 11, 27, 17, 54, 42, 0, time.Local)
+		at    = func(ms float64) time.Time { return began.Add(time.Duration(ms * float64(time.Millisecond))) }
+		mac   = net.HardwareAddr{2, 0, 0, 0, 0, 2}
+		line  = func(ms float64, from string) string {
+			return fmt.Sprintf("%s %s > 33:33:00:00:00:01, ethertype IPv6 (0x86dd), length 86: fd00::100 > ff02::1: ICMP6, neighbor advertisement, tgt is fd00::100, length 32\n",
+				at(ms).Format("2006-01-02 15:04:05.000000"), from)
+		}
+		gets = func(ms float64, host string) netlab.Change {
+			return netlab.Change{At: at(ms), Host: host, Addr: vip6, Held: true}
+		}
+	)
+	dump := line(-50, mac.String()) + "\n" + line(1, "02:00:00:00:00:01") + line(10, mac.String()) + line(12, mac.String())
+	for _, tt := range []struct {
+		name   string
+		owners netlab.History
+		want   [2]float64 // ms
+	}{
+		{"the address came after the announcement", netlab.History{gets(0, "ours"), gets(18, "theirs")}, [2]float64{10, 18}},
+		{"it was there", netlab.History{gets(0, "ours"), gets(9, "theirs")}, [2]float64{}},
+		{"it was there all the time", netlab.History{gets(-500, "theirs")}, [2]float64{}},
+		{"it never came", netlab.History{gets(0, "ours")}, [2]float64{}},
+		{"it came too late for that", netlab.History{gets(0, "ours"), gets(70, "theirs")}, [2]float64{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := earlyIn(dump, tt.owners, "theirs", mac, vip6, began)
+			want := early{}
+			if tt.want != [2]float64{} {
+				want = early{at(tt.want[0]), at(tt.want[1])}
+			}
+			if !e.from.Equal(want.from) || !e.to.Equal(want.to) {
+				t.Errorf("from %v to %v, want from %v to %v", e.from, e.to, want.from, want.to)
+			}
+			for ms, excused := range map[float64]bool{8: false, 9.5: true, 17.9: true, 18.1: false} {
+				if got := e.took(netlab.Attempt{Start: at(ms)}); got != (excused && want != early{}) {
+					t.Errorf("a connection of %vms is excused: %v", ms, got)
+				}
+			}
+		})
+	}
+	if e := earlyIn("listening on eth0\n", netlab.History{gets(18, "theirs")}, "theirs", mac, vip6, began); e != (early{}) {
+		t.Errorf("what was not announced was early: %v", e)
+	}
+}
