@@ -56,14 +56,32 @@ func (s *scenario) isDisplaced(h *Host) {
 		has := [2]netip.Addr{l.Source4, l.Source6}
 		switch {
 		case !of.lacks(h, i):
+			if of.since.IsZero() {
+				continue
+			}
 			of.since = time.Time{}
+			s.p.look()
 		case of.since.IsZero(), has != of.has: // with each it may have got back what it had
 			of.since, of.has = s.c.now, has
+			s.p.look()
 		case h.State(i.Name) == node.Master && s.c.now.Sub(later(of.since, h.resumed)) > bareGrace+s.w.slack:
 			s.c.Fault("%s is master of %s for %s after it lost the address by which the others know it", h.Name, i.Name, s.c.now.Sub(of.since))
 			of.since = s.c.now // once is enough
 		}
 	}
+}
+
+// displaced says whether an instance of a host's process is known to the others by an address that the host has lost.
+func (x *settledness) displaced(h *Host) bool {
+	if x.process != h.node {
+		return false
+	}
+	for _, of := range x.of {
+		if !of.since.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // lacks says whether a host's link has another address than the one by which the others know it.
@@ -161,5 +179,34 @@ func TestDisplacedMayNotServe(t *testing.T) {
 				t.Errorf("faults %q, want one: %t", s.c.Faults(), tt.want)
 			}
 		})
+	}
+}
+
+// TestDisplacedMayRest holds that a host is not asked to serve while its own name leads to an address that it has lost, and is once that leads to
+// the new one.
+func TestDisplacedMayRest(t *testing.T) {
+	s := namedPair(func(*Host, string) bool { return false })
+	a := s.c.Host("a")
+	a.Start()
+	s.c.Run(4 * time.Second)
+	want := func(when string, want health) {
+		t.Helper()
+		if got := s.p.hosts[a].health; got != want {
+			t.Errorf("%s its health is %v, want %v", when, got, want)
+		}
+	}
+	want("at first", well)
+	l := *s.rightly(a, Interface)
+	s.plights[a].stale = map[string][]netip.Addr{"a.eth0": {l.Source4}}
+	l.Source4 = netip.MustParseAddr("10.0.9.1")
+	s.rightly(a, Interface).Source4 = l.Source4
+	s.setLink(a, l)
+	s.c.Run(time.Minute)
+	want("with another address", unknown)
+	s.plights[a].stale = nil
+	s.c.Run(time.Minute)
+	want("once its name leads there", well)
+	if state := a.State("web"); len(s.c.Faults()) > 0 || state != node.Master {
+		t.Errorf("it is %s, faults %q", state, s.c.Faults())
 	}
 }

@@ -265,7 +265,7 @@ func (s *scenario) configure(h *Host, absent bool) {
 func (s *scenario) health(h *Host) health {
 	x := s.plights[h]
 	switch {
-	case h.node == nil, h.cleaning, h.paused, h.frozen, x.stopping, x.absent, x.refused, !sound(h), x.sick[releases], s.worn(h):
+	case h.node == nil, h.cleaning, h.paused, h.frozen, x.stopping, x.absent, x.refused, !sound(h), x.sick[releases], s.worn(h), x.settledness.displaced(h):
 		return unknown
 	case x.sick[yields], x.drained:
 		return ill
