@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,10 +13,12 @@ import (
 	"github.com/understudy-ha/understudy/internal/netlab"
 )
 
-// early is a time in which the clients had been told that an address was on a host which had yet to get it. Linux says of an IPv6
-// address that it is set, and leaves it to a thread to let it be delivered to. keepalived announces without a look whether that ran: what
-// clients send until then reaches its host, and is dropped there. We serve on meanwhile, and nobody asks us. Measured on Linux 6.18, it
-// is a millisecond or two now and then, and up to 22 where the thread waits for a processor.
+// early is a time in which the clients were led to a host which had yet to get the address. Nobody asks us meanwhile, who serve on.
+//
+// Linux says of an IPv6 address that it is set, and leaves it to a thread to let it be delivered to. keepalived announces without a look
+// whether that ran: what clients send until then reaches its host, and is dropped there. Measured on Linux 6.18, it is a millisecond or
+// two now and then, and up to 22 where the thread waits for a processor. Where both sides have one MAC address the switch is what leads
+// them, from keepalived's first advert on, and it sets the address after that.
 type early struct{ from, to time.Time }
 
 // underway is how long after its start a connection's first packet may leave.
@@ -29,25 +32,25 @@ func (e early) took(a netlab.Attempt) bool {
 	return e.lasted() > 0 && a.Start.After(e.from.Add(-underway)) && a.Start.Before(e.to)
 }
 
-// earlyIn finds when it was that the owners of an address became a host too late, by the first announcement from a MAC address since an
-// instant, in what tcpdump saw. Longer than a hiccup it is something else, which is not excused.
-func earlyIn(dump string, owners netlab.History, host string, mac net.HardwareAddr, vip netip.Addr, since time.Time) early {
-	announced, ok := announcedIn(dump, mac, vip, since)
-	if !ok || slices.Contains(owners.Owners(vip, announced), host) {
+// earlyIn finds when it was that the owners of an address became a host too late, by the first line since an instant that leads the
+// clients there, in what tcpdump saw. Longer than a hiccup it is something else, which is not excused.
+func earlyIn(dump string, leads *regexp.Regexp, owners netlab.History, host string, vip netip.Addr, since time.Time) early {
+	led, ok := firstLine(dump, leads, since)
+	if !ok || slices.Contains(owners.Owners(vip, led), host) {
 		return early{}
 	}
-	e := early{announced, owners.Gets(host, vip, announced)}
+	e := early{led, owners.Gets(host, vip, led)}
 	if e.lasted() > hiccup {
 		return early{}
 	}
 	return e
 }
 
-// announcedIn is when an address was first announced by neighbour advertisement.
-func announcedIn(dump string, mac net.HardwareAddr, vip netip.Addr, since time.Time) (at time.Time, ok bool) {
+// firstLine is when tcpdump first saw something since an instant.
+func firstLine(dump string, of *regexp.Regexp, since time.Time) (at time.Time, ok bool) {
 	const stamp = "2006-01-02 15:04:05.000000"
 	for line := range strings.Lines(dump) {
-		if len(line) < len(stamp) || !strings.HasPrefix(line[len(stamp):], " "+mac.String()+" > ") || !strings.Contains(line, "neighbor advertisement, tgt is "+vip.String()+",") {
+		if len(line) < len(stamp) || !of.MatchString(line[len(stamp):]) {
 			continue
 		}
 		if at, err := time.ParseInLocation(stamp, line[:len(stamp)], time.Local); err == nil && !at.Before(since) {
@@ -57,17 +60,36 @@ func announcedIn(dump string, mac net.HardwareAddr, vip netip.Addr, since time.T
 	return time.Time{}, false
 }
 
-// early is that of their host since an instant. Where both sides have one MAC address the switch turns at their first advert, which
-// the bounds know; and of a speaker whose addresses the kernel does not show nothing is known.
+// early is that of their host since an instant. Of a speaker whose addresses the kernel does not show nothing is known.
 func (l *lab) early(since time.Time) early {
-	if l.them == nil || !l.peer.shows() || !l.opts.vip.Is6() || l.opts.sharedMAC() {
+	if l.them == nil || !l.peer.shows() {
 		return early{}
 	}
-	mac := l.them.MAC()
-	if slices.Equal(l.opts.theirs, theirVirtualMAC) {
-		mac = net.HardwareAddr{0, 0, 0x5e, 0, 2, vrid}
+	mac, shared := l.them.MAC(), l.opts.sharedMAC()
+	if !shared && l.opts.vip.Is4() {
+		return early{}
 	}
-	return earlyIn(l.wire.Output(), l.Owners.History(), l.them.Name(), mac, l.opts.vip, since)
+	leads := announces(mac, l.opts.vip)
+	switch {
+	case shared:
+		leads = advertises(mac, l.opts.speakers()[1])
+	case slices.Equal(l.opts.theirs, theirVirtualMAC):
+		leads = announces(net.HardwareAddr{0, 0, 0x5e, 0, 2, vrid}, l.opts.vip)
+	}
+	return earlyIn(l.wire.Output(), leads, l.Owners.History(), l.them.Name(), l.opts.vip, since)
+}
+
+// announces is a neighbour advertisement.
+func announces(mac net.HardwareAddr, vip netip.Addr) *regexp.Regexp {
+	return regexp.MustCompile(fmt.Sprintf("^ %s > .*, neighbor advertisement, tgt is %s,", mac, vip))
+}
+
+// advertises is a master's advert from the own address of a host, which over IPv6 is the one that its MAC address makes.
+func advertises(mac net.HardwareAddr, own netip.Addr) *regexp.Regexp {
+	if own.Is6() {
+		own = netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]})
+	}
+	return regexp.MustCompile(fmt.Sprintf(`: %s > \S+: VRRPv\d, Advertisement, vrid %d, prio [1-9]`, regexp.QuoteMeta(own.String()), vrid))
 }
 
 // TestEarly holds what counts as announced too early, and that only what was sent meanwhile is excused.
@@ -97,7 +119,7 @@ func TestEarly(t *testing.T) {
 		{"it came too late for that", netlab.History{gets(0, "ours"), gets(70, "theirs")}, [2]float64{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			e := earlyIn(dump, tt.owners, "theirs", mac, vip6, began)
+			e := earlyIn(dump, announces(mac, vip6), tt.owners, "theirs", vip6, began)
 			want := early{}
 			if tt.want != [2]float64{} {
 				want = early{at(tt.want[0]), at(tt.want[1])}
@@ -112,7 +134,20 @@ func TestEarly(t *testing.T) {
 			}
 		})
 	}
-	if e := earlyIn("listening on eth0\n", netlab.History{gets(18, "theirs")}, "theirs", mac, vip6, began); e != (early{}) {
+	if e := earlyIn("listening on eth0\n", announces(mac, vip6), netlab.History{gets(18, "theirs")}, "theirs", vip6, began); e != (early{}) {
 		t.Errorf("what was not announced was early: %v", e)
+	}
+	for line, want := range map[string]bool{
+		": fe80::ff:fe00:2 > ff02::12: VRRPv3, Advertisement, vrid 71, prio 100, intvl 100cs, length 24":         true,
+		": fe80::ff:fe00:2 > ff02::12: VRRPv3, Advertisement, vrid 71, prio 0, intvl 100cs, length 24":           false,
+		": fe80::76c:7c7f:dcc:b7a0 > ff02::12: VRRPv3, Advertisement, vrid 71, prio 150, intvl 1cs, length 24":   false,
+		": 10.0.0.12 > 224.0.0.18: VRRPv2, Advertisement, vrid 71, prio 100, authtype none, intvl 1s, length 20": false,
+	} {
+		if advertises(mac, netip.MustParseAddr("fd00::12")).MatchString(line) != want {
+			t.Errorf("%q leads the clients: want %v", line, want)
+		}
+	}
+	if !advertises(mac, netip.MustParseAddr("10.0.0.12")).MatchString(": 10.0.0.12 > 224.0.0.18: VRRPv2, Advertisement, vrid 71, prio 100, authtype none") {
+		t.Error("an advert of VRRPv2 leads nobody")
 	}
 }

@@ -121,7 +121,7 @@ func (l *lab) settles(t *testing.T, master bool) {
 type cost struct {
 	outage        time.Duration
 	refused, lost int           // new connections
-	early         int           // lost ones beside these, which went to their host before it had the address
+	early         int           // lost ones beside these, which were led to their host before it had the address
 	unready       time.Duration // for how long that was so, if it cost any
 	stall         time.Duration // what the client itself was late
 	slack         time.Duration // for how long the machine stood still, if it was long enough to cost a host that serves on connections
@@ -170,7 +170,7 @@ func (c cost) atMost(t *testing.T, outage time.Duration, lost loss) {
 	if limit := c.limit(lost) + int(hiccup/every); c.lost > limit {
 		t.Errorf("%d new connections were lost, want at most %d\n%v", c.lost, limit, c.saw)
 	}
-	t.Logf("%d lost, and %d in %v for which they had yet to get what they announced, the machine stood still for %v: %v", c.lost, c.early, c.unready, c.stood, c.saw)
+	t.Logf("%d lost, and %d in %v for which they had yet to get the address, the machine stood still for %v: %v", c.lost, c.early, c.unready, c.stood, c.saw)
 }
 
 // limit is how many new connections may be lost.
