@@ -57,6 +57,8 @@ type watched struct {
 	told     node.State
 	ended    bool      // a reload that has the instance again begins anew
 	gaveUp   time.Time // another host sent priority 0, or fell
+	quit     time.Time // the same by the host's clock
+	relapsed bool      // when it came to its state, that was a moment ago by this one: who is heard again is believed at the next advert
 	idle     time.Time // since when the host has addresses although it is neither master nor leaving; zero: it has none
 	reported bool
 	whole    *watched // what it was a part of before this step; nil: it was no part
@@ -206,11 +208,11 @@ func (w *watch) step(h *Host, ev node.Event, actions []node.Action) {
 		x.configure(ev.Config, w.c.now)
 	case node.Woke:
 		for _, i := range x.instances {
-			i.spoke = i.spoke.Add(-ev.Gap)
+			i.spoke, i.quit = i.spoke.Add(-ev.Gap), i.quit.Add(-ev.Gap)
 		}
 	case node.Heard:
 		if ev.Advert.Priority == vrrp.PriorityRelease || x.fell(ev) {
-			x.released(ev.Advert.VRID, w.c.now)
+			x.released(ev.Advert.VRID, w.c.now, h.now())
 		}
 	}
 	for _, a := range actions {
@@ -323,10 +325,10 @@ type saying struct {
 }
 
 // released takes note of a priority 0, or of a successor that fell.
-func (x *watchedHost) released(vrid uint8, now time.Time) {
+func (x *watchedHost) released(vrid uint8, now, own time.Time) {
 	for k := range x.cfg.Instances {
 		if i := &x.cfg.Instances[k]; i.VRID == vrid || len(x.cfg.Groups) > 0 { // in a group it counts for all
-			x.instances[i.Name].gaveUp = now
+			x.instances[i.Name].gaveUp, x.instances[i.Name].quit = now, own
 		}
 	}
 }
@@ -355,7 +357,7 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 	if a.To == node.Init {
 		i.was = a.To // it begins anew: it joins a group, and does not go on
 	}
-	i.stepped = serves(i.state)
+	i.stepped, i.relapsed = serves(i.state), h.now().Sub(i.quit) <= maxLinger
 	i.state, i.since, i.idle = a.To, w.c.now, time.Time{} // each state has its own bound
 	i.ended = a.To == node.Stopped
 	if serves(a.From) && (a.To == node.Backup || a.To == node.Fault && strings.Contains(a.Why, "woke late")) {
@@ -380,7 +382,7 @@ func (w *watch) changed(h *Host, x *watchedHost, a node.Changed) {
 func (x *watchedHost) takeAlong(whole *watched) {
 	for _, i := range x.instances {
 		if i.whole == whole {
-			i.state, i.since, i.idle, i.stepped = whole.state, whole.since, whole.idle, whole.stepped
+			i.state, i.since, i.idle, i.stepped, i.relapsed = whole.state, whole.since, whole.idle, whole.stepped, whole.relapsed
 		}
 	}
 }
@@ -456,7 +458,7 @@ func (w *watch) holding(h *Host, x *watchedHost, i *watched) {
 	if len(x.cfg.Groups) > 0 { // it waits for the timers of all
 		slowest = slowestOf(x.cfg.Instances)
 	}
-	gaveUp, from := !i.gaveUp.Before(i.since.Add(-maxLinger)), i.idle
+	gaveUp, from := i.relapsed || !i.gaveUp.Before(i.since.Add(-maxLinger)), i.idle
 	if gaveUp {
 		from = later(from, i.gaveUp)      // it may have been heard once more, and given up once more: in a storm all comes late
 		from = later(from, x.complete(i)) // who came meanwhile listens first
