@@ -141,7 +141,7 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	switch {
 	case slices.ContainsFunc(x.sets, unnoticed), remembers && by.set.After(x.noted):
 		return false
-	case !x.noted.IsZero() && (!s.knowsClock(h, c, x.blurred) || !s.knowsClock(h, c, by.set)):
+	case remembers && (!s.knowsClock(h, c, x.blurred) || !s.knowsClock(h, c, by.set)):
 		return false
 	case len(x.sets) == 0 && !x.noted.IsZero() && x.set.After(x.noted):
 		return false
@@ -151,7 +151,7 @@ func (s *scenario) isOld(h *Host, c caught) bool {
 	return c.at.Before(since.Add(-memorySlack-slowest)) && c.own.Before(h.clock.of(since).Round(0).Add(-startSlack-tick))
 }
 
-// knowsClock says whether what a process has of the one before it tells of a sender's clock by the host's as both are now: it was believed after
+// knowsClock says whether what a process has heard, or the one before it, tells of a sender's clock by the host's as both are now: it was believed after
 // the last time that the host's was set by so little, or by a hypervisor so secretly, that nobody noticed, and that the sender's was set.
 func (s *scenario) knowsClock(h *Host, c caught, set time.Time) bool {
 	believed := s.plights[h].heard[speaker{c.Interface, c.Payload[1], c.Source}].newest.believed
@@ -239,6 +239,34 @@ func TestJudgeKnowsBlurredClocks(t *testing.T) {
 				t.Errorf("what was sent %s before the start is old: %t, want %t", s.plights[b].began.Sub(c.at), got, tt.old)
 			}
 		})
+	}
+}
+
+// TestJudgeKnowsBlurredClocksThatAreSet holds the same of what a process has heard itself, once the host's clock is set so that it notices.
+func TestJudgeKnowsBlurredClocksThatAreSet(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	for _, tt := range []struct{ stands, hears, old bool }{{false, false, true}, {true, false, false}, {true, true, true}} {
+		s := signedPair(interval, 3*time.Second, false)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		a.Start()
+		s.c.Run(10 * interval)
+		b.Start()
+		s.c.Run(30 * interval)
+		if !tt.hears {
+			s.c.Cut(Cut{"a", "b", Everything, ""})
+		}
+		if tt.stands {
+			b.Freeze(true)
+			s.c.Run(5 * time.Second)
+			s.thaw(newDice(1, 1), b, Hidden)
+		}
+		s.c.Run(20 * time.Second)
+		s.setWall(b, b.Ahead()+4*time.Second)
+		s.c.Run(time.Second)
+		c := s.keys.caught[slices.IndexFunc(s.keys.caught, func(c caught) bool { return c.by == a && s.c.now.Sub(c.at) < 4*time.Second })]
+		if got := s.isOld(b, c); got != tt.old {
+			t.Errorf("stood %t, heard a since then %t: what was sent %s before it was set is old: %t, want %t", tt.stands, tt.hears, s.plights[b].set.Sub(c.at), got, tt.old)
+		}
 	}
 }
 
