@@ -173,3 +173,51 @@ func TestJudgeKnowsWhoSignsAhead(t *testing.T) {
 		}
 	}
 }
+
+// mayMissTries says whether a host's process was exchanged so often in the time of a handover's two tries that it may have heard neither.
+func (p *promises) mayMissTries(h *Host) bool {
+	n := 0
+	for _, a := range p.hosts[h].aways {
+		if p.c.now.Sub(a.until) <= p.bound.drift(2*p.bound.leave) {
+			n++
+		}
+	}
+	return n >= 2
+}
+
+// TestPromisesKnowMissedTries holds that an address may be let go of for nobody only where the healthy host that listens was exchanged twice just
+// then.
+func TestPromisesKnowMissedTries(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		aways []time.Duration // ago
+		want  bool            // that it is found
+	}{
+		{"it is not exchanged", nil, true},
+		{"once", []time.Duration{100 * time.Millisecond}, true},
+		{"twice", []time.Duration{100 * time.Millisecond, 300 * time.Millisecond}, false},
+		{"twice, once before the handover began", []time.Duration{100 * time.Millisecond, 10 * time.Second}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := pair(nil)
+			w := watchOver(c)
+			p := promise(c, w, func(*Host) health { return well }, func() bool { return true }, func(*Host) time.Duration { return time.Second }, equal)
+			for _, h := range c.hosts {
+				h.begin(h.cfg)
+				w.host(h).instances["web"].state = node.Backup
+			}
+			i := c.hosts[0].cfg.Instances[0]
+			p.lookAfter(c.hosts[0].cfg.Instances, boundsOf(i, 0, 0))
+			c.Host("a").kernel.add("web", vip, 0)
+			p.served[service{vip, "a"}] = epoch
+			c.Run(time.Minute)
+			for _, ago := range tt.aways {
+				p.hosts[c.Host("b")].aways = append(p.hosts[c.Host("b")].aways, away{c.now.Add(-ago), time.Millisecond})
+			}
+			c.Host("a").kernel.drop(vip)
+			if got := strings.Contains(strings.Join(c.Faults(), "\n"), "before another host had it"); got != tt.want {
+				t.Errorf("faults %q, want that one: %t", c.Faults(), tt.want)
+			}
+		})
+	}
+}

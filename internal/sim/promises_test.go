@@ -389,7 +389,8 @@ func (p *promises) isServed(ip netip.Addr, hosts []string) bool {
 }
 
 // relieves says whether another host has taken part for long enough to take over from one that goes in order. An unhealthy one
-// must have heard the first of its two tries, which one whose process is exchanged just then does not. Where hosts sign, an offer that
+// must have heard the first of its two tries, which one whose process is exchanged just then does not; a healthy one either, which one that is
+// exchanged twice may not. Where hosts sign, an offer that
 // the priority 0 after it overtakes is refused as older, and the move takes the skew of an ordinary interval.
 func (p *promises) relieves(name string, from *Host) bool {
 	if p.signed && !p.c.Network.InOrder {
@@ -398,7 +399,7 @@ func (p *promises) relieves(name string, from *Host) bool {
 	for _, h := range p.c.hosts {
 		long := p.c.now.Sub(later(p.joined(h, name), p.hosts[h].since))
 		listened := min(long, p.c.now.Sub(h.resumed))
-		if c := p.hosts[h]; h != from && (c.health == well && long > p.bound.gap() || c.health == ill && listened > p.bound.rest()) {
+		if c := p.hosts[h]; h != from && (c.health == well && long > p.bound.gap() && !p.mayMissTries(h) || c.health == ill && listened > p.bound.rest()) {
 			return true
 		}
 	}
