@@ -16,8 +16,8 @@ const (
 	// restoreSlack is by how much a sender's next advert after a restart may be older than its clock was expected to say:
 	// clocks are adjusted, and the network's delay differs. What is older is early.
 	restoreSlack = 100 * time.Millisecond
-	// startSlack is the same where nothing is known of the sender's clock.
-	startSlack = time.Second
+	// StartSlack is the same where nothing is known of the sender's clock. By no more than that this host's may be set unnoticed (look).
+	StartSlack = time.Second
 	// quickFor is for how long the quickest advert of a sender counts: clocks drift by less than restoreSlack meanwhile. What is later
 	// by the sender's clock waited for a host that stood still, or that clock was set back since then.
 	quickFor = 5 * time.Minute
@@ -35,13 +35,13 @@ const (
 // the same.
 //
 // The sender's clock is known where Restore has a mark of it. Of any other it is taken that it agrees with this host's, to
-// startSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
+// StartSlack: one that is further ahead gives away that much of the protection until the sender is heard once.
 func NewAuthenticator(began time.Time) Authenticator {
 	return Authenticator{floor: start(began), began: began, shown: SequenceAt(began)}
 }
 
 // start is what a sender must pass whom somebody begins to hear at an instant, knowing nothing of its clock.
-func start(began time.Time) Sequence { return SequenceAt(began.Add(-startSlack)) }
+func start(began time.Time) Sequence { return SequenceAt(began.Add(-StartSlack)) }
 
 // Mark is the newest advert that a sender proved.
 type Mark struct {
@@ -237,7 +237,7 @@ func passed(now time.Time, mark Mark) Sequence {
 // an instant did. It is asked with each advert, of others and of this host: a master that hears nobody must not learn of it only by
 // the first advert of another one, who would be early from then on.
 func (a *Authenticator) look(now time.Time) {
-	if by := a.shown.behind(now) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > startSlack {
+	if by := a.shown.behind(now) - now.Sub(a.began); !a.began.IsZero() && by.Abs() > StartSlack {
 		a.clockSet(now, by > 0)
 	}
 }
@@ -318,10 +318,10 @@ func (a *Authenticator) RestoreFloors(now time.Time, floors Floors) {
 }
 
 // Inherit takes over what a process verified with that was here until a while ago. Its configuration has no secrets; where the next one
-// has these keys, nobody is heard who was not heard before. A while longer than startSlack is another matter: at a start no more
+// has these keys, nobody is heard who was not heard before. A while longer than StartSlack is another matter: at a start no more
 // is given away.
 func (a *Authenticator) Inherit(away time.Duration, keys []Fingerprint) {
-	if away <= startSlack {
+	if away <= StartSlack {
 		a.inherited = keys
 	}
 }

@@ -11,34 +11,37 @@ import (
 // monotonic clock, whatever the wall clock has shown before.
 func ToWall(v any, now time.Time) {
 	wall := now.Round(0)
-	move(reflect.ValueOf(v), func(t time.Time) time.Time { return wall.Add(t.Sub(now)) })
+	move(reflect.ValueOf(v), func(t time.Time) time.Time { return wall.Add(t.Sub(now)) }, true)
 }
 
 // FromWall makes them instants of the clock of whoever has read the value: by that one it was written then, and wrote that wall reading for
 // now.
+//
+// A mark stays when the wall clock said that it was heard, if that clock was set meanwhile so far that its Authenticator notices: it may be one
+// that stood still unseen while the sender's went on.
 func FromWall(v any, wall, then time.Time) {
-	move(reflect.ValueOf(v), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) })
+	marks := then.Sub(wall).Abs() <= vrrp.StartSlack
+	move(reflect.ValueOf(v), func(t time.Time) time.Time { return then.Add(t.Sub(wall)) }, marks)
 }
 
 // move replaces every instant in a value but the zero one, which is no instant, and says whether there was any. What has none is
-// not written to: others may read it. A mark stays when the wall clock said that it was heard: a clock that was set meanwhile may
-// be one that stood still unseen, and the sender's went on (vrrp.Authenticator).
-func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
-	if v.Type() == reflect.TypeFor[vrrp.Mark]() {
+// not written to: others may read it. Without marks those of vrrp.Mark stay.
+func move(v reflect.Value, to func(time.Time) time.Time, marks bool) (moved bool) {
+	if !marks && v.Type() == reflect.TypeFor[vrrp.Mark]() {
 		return false
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		return !v.IsNil() && move(v.Elem(), to)
+		return !v.IsNil() && move(v.Elem(), to, marks)
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			moved = move(v.Index(i), to) || moved
+			moved = move(v.Index(i), to, marks) || moved
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
 			value := reflect.New(v.Type().Elem()).Elem()
 			value.Set(v.MapIndex(key))
-			if move(value, to) {
+			if move(value, to, marks) {
 				v.SetMapIndex(key, value)
 				moved = true
 			}
@@ -52,7 +55,7 @@ func move(v reflect.Value, to func(time.Time) time.Time) (moved bool) {
 		}
 		for i := range v.NumField() {
 			if v.Type().Field(i).IsExported() {
-				moved = move(v.Field(i), to) || moved
+				moved = move(v.Field(i), to, marks) || moved
 			}
 		}
 	}
