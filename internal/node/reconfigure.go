@@ -203,7 +203,7 @@ func (n *Node) adapt(now time.Time, i *instance, c *Instance) (parted []*instanc
 		i.told = "" // it was removed, and had lost its name
 	}
 	was := i.cfg
-	if was.Name != c.Name && (i.state == Master || i.state == Backup) { // the log may say another state of that name; any other ends soon
+	if was.Name != c.Name && (i.state == Master || i.state == Backup || i.state == Fault) { // the log may say another state of that name
 		n.do(Changed{c.Name, Init, i.state, i.why, i.fate.standing.priority(), false, i.fate.group})
 	}
 	i.formerDead = i.deadInterval(was) // the silence that a longer interval allowed is no sleep
