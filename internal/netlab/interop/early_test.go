@@ -16,8 +16,8 @@ import (
 // early is a time in which the clients were led to a host which had yet to get the address. Nobody asks us meanwhile, who serve on.
 //
 // Linux says of an IPv6 address that it is set, and leaves it to a thread to let it be delivered to. keepalived announces without a look
-// whether that ran: what clients send until then reaches its host, and is dropped there. Measured on Linux 6.18, it is a millisecond or
-// two now and then, and up to 22 where the thread waits for a processor. Where both sides have one MAC address the switch is what leads
+// whether that ran: what clients send until then reaches its host, and is dropped there. It is some milliseconds where the thread waits for
+// a processor; each step logs for how long it was, if that cost anything. Where both sides have one MAC address the switch is what leads
 // them, from keepalived's first advert on, and it sets the address after that.
 type early struct{ from, to time.Time }
 
