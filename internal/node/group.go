@@ -160,10 +160,12 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (knows bool) {
 		return false
 	}
 	knows = i.state == Backup || i.fate.linger != nil
+	// A backup that began a moment ago knows no more than a newcomer.
+	known := i.state != Backup || i.fate.linger != nil || now.Sub(i.since) >= i.cfg.Interval+newcomerMargin
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)
-	i.newcomer = newcomer{known: true}
+	i.newcomer = newcomer{known: known}
 	return knows
 }
 
