@@ -3,6 +3,9 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/understudy-ha/understudy/vrrp"
@@ -17,51 +20,86 @@ const newcomerMargin = 100 * time.Millisecond
 // interval first. Where it hears a better master, one fate demands that the group hands over to that host; where nobody takes the
 // rest, the rest serves on, and the newcomer waits for as long as the better one is heard.
 type newcomer struct {
-	until   map[*member]time.Time // each listens until then; none: it does not
-	known   bool                  // it has listened, or took part until a moment ago
-	offered bool                  // the group has handed over, or tried to
+	until   time.Time                // it listens until then at first; zero: it does not
+	masters map[*member]*otherMaster // whom each hears
+	known   bool                     // it has listened, or took part until a moment ago
+	offered bool                     // the group has handed over, or tried to
 }
 
-// assessNewcomer keeps an instance out of a running master while it listens.
+// otherMaster is another host that is master under a newcomer's VRID.
+type otherMaster struct {
+	who    netip.Addr
+	better bool      // than the group
+	until  time.Time // then it is taken for gone
+	left   time.Time // when its first priority 0 came, without an advert since; zero: none did
+}
+
+// assessNewcomer keeps an instance out of a running master while it listens, or waits.
 func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	c := &i.newcomer
 	switch {
 	case i.state != Init || i.fate.state != Master:
 	case s.cannot != "" || s.pending != "":
-		c.until, c.known = nil, false // it cannot hear yet
+		c.until, c.masters, c.known = time.Time{}, nil, false // it cannot hear yet
 	case !c.known:
 		if i.listensUntil().IsZero() {
-			for _, m := range i.members {
-				c.listen(m, now.Add(i.cfg.Interval+newcomerMargin))
-			}
+			c.until = now.Add(i.cfg.Interval + newcomerMargin)
 		}
 		s.pending = "listening whether another host is master, before it joins a running one"
+		i.why = s.pending
+	case i.wouldSplit():
+		s.pending = "another host is master, and perhaps a better one of the rest that is to join"
 		i.why = s.pending
 	}
 }
 
-// listen has a virtual router listen until then.
-func (c *newcomer) listen(m *member, until time.Time) {
-	if c.until == nil {
-		c.until = map[*member]time.Time{}
-	}
-	c.until[m] = until
+// wouldSplit says whether a newcomer has another master beside it that is no better than the group, while another newcomer of the group still
+// listens, or waits for one that is. To push the one aside alone would leave to nobody what that host has besides, and gives up with it.
+func (i *instance) wouldSplit() bool {
+	return len(i.newcomer.masters) > 0 && slices.ContainsFunc(i.fate.instances, func(other *instance) bool {
+		return other.state == Init && !other.listensUntil().IsZero()
+	})
 }
 
-// listensUntil is when the last virtual router has listened: under each another host may be master. Zero: none listens.
-func (i *instance) listensUntil() (last time.Time) {
-	for _, m := range i.members {
-		if until := i.newcomer.until[m]; until.After(last) {
-			last = until
+// outranked says whether it waits for a better master.
+func (c *newcomer) outranked() bool {
+	for _, o := range c.masters {
+		if o.better {
+			return true
+		}
+	}
+	return false
+}
+
+// listensUntil is when the last virtual router has listened: under each another host may be a better master. Zero: none listens.
+func (i *instance) listensUntil() time.Time {
+	last := i.newcomer.until
+	for _, o := range i.newcomer.masters {
+		if o.better && o.until.After(last) {
+			last = o.until
 		}
 	}
 	return last
 }
 
+// newcomerDeadline is when a newcomer has listened, or another master is gone.
+func (i *instance) newcomerDeadline() time.Time {
+	d := i.listensUntil()
+	for _, o := range i.newcomer.masters {
+		if !o.better {
+			d = earliest(d, o.until)
+		}
+	}
+	return d
+}
+
 // tickNewcomer ends the listening.
 func (i *instance) tickNewcomer(now time.Time) {
-	if due(now, i.listensUntil()) {
-		i.newcomer.until, i.newcomer.known = nil, true
+	c := &i.newcomer
+	ends := due(now, i.listensUntil())
+	maps.DeleteFunc(c.masters, func(_ *member, o *otherMaster) bool { return due(now, o.until) && (ends || !o.better) })
+	if ends {
+		c.until, c.known = time.Time{}, true
 	}
 }
 
@@ -71,15 +109,26 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	i, f := m.of, m.of.fate
 	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
 	c := &i.newcomer
-	if early {
-		p.Interval = max(p.Interval, i.cfg.Interval) // an offer's is short, and may be an old one
+	if early || f.standing.priority() == vrrp.PriorityIll {
+		p.Interval = max(p.Interval, i.cfg.Interval) // an offer's is short, and may be an old one; nor is it for who is unhealthy
 	}
-	if i.state != Init || i.listensUntil().IsZero() && !c.known || !m.losesTo(p, f.advertises()) {
+	if i.state != Init || i.listensUntil().IsZero() && !c.known {
 		return
 	}
-	c.listen(m, i.missed(p))
-	c.known = false // who has listened may have to wait still before it joins
-	if f.state == Master && !f.doubtful(now) && !c.offered && !early {
+	if p.Priority == vrrp.PriorityRelease {
+		if !early {
+			c.released(now, m, ev.From)
+		}
+		n.plan(f)
+		return
+	}
+	better := m.losesTo(p, f.advertises())
+	if early && !better {
+		return
+	}
+	c.hears(m, p, better)
+	leaves := vrrp.IsOffer(ev.Advert) && i.cfg.Interval > ev.Advert.Interval // it advertises what it leaves behind
+	if better && f.state == Master && !f.doubtful(now) && !c.offered && !early && !leaves {
 		c.offered = true
 		n.handOver(now, f, i.better(p), false)
 	}
@@ -87,19 +136,64 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	n.plan(f)
 }
 
+// hears takes note of another master. A lesser one beside a better one tells nothing; where the better one fell, the wait for it is over.
+func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
+	was := c.masters[m]
+	if was != nil && was.better && !better && was.who != p.Address {
+		return
+	}
+	if c.masters == nil {
+		c.masters = map[*member]*otherMaster{}
+	}
+	c.masters[m] = &otherMaster{who: p.Address, better: better, until: m.of.missed(p)}
+	switch {
+	case better:
+		c.known = false // who has listened may have to wait still before it joins
+	case was != nil && was.better:
+		c.known = m.of.listensUntil().IsZero()
+	}
+}
+
+// released is a priority 0 of another master. Who is healthy need not wait for it any longer; who is not waits, as a backup does, for
+// one that comes when nobody took the first offer (see vrrp's releasedAgain).
+func (c *newcomer) released(now time.Time, m *member, from netip.Addr) {
+	o := c.masters[m]
+	if o == nil || o.who != from {
+		return
+	}
+	switch f := m.of.fate; {
+	case f.standing.priority() != vrrp.PriorityIll:
+		o.until = earliest(o.until, now.Add(newcomerMargin))
+	case o.left.IsZero():
+		o.left = now
+	case now.Sub(o.left) >= m.machine.Config().LeaveWait()-newcomerMargin:
+		o.until = earliest(o.until, now)
+	}
+}
+
 // heed has a master hand over that other instances are to join, where one of them has heard a better master already: it is a newcomer that has
-// listened. Better is who is better than the group, whose priority is the lowest of all: the instance's own does not count.
+// listened. Better is who is better than the group, whose priority is the lowest of all: the instance's own does not count. Who is
+// unhealthy cannot tell of one that offers its addresses whether it is better, and waits until that one is master again, or gone.
 func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 	better, offers := "", !f.doubtful(now) // else it looks first, and the next advert of the better one tells
+	ours := f.standing.priority()
 	for _, i := range joins {
 		for _, m := range i.members {
 			// Whom it followed is not whom it heard last where a lesser one advertises, too.
-			for _, p := range []vrrp.Peer{m.machine.Peer(), m.machine.Followed()} {
-				alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval
-				if alive && m.losesTo(p, f.standing.priority()) {
-					i.newcomer.listen(m, i.missed(p))
-					i.newcomer.known, i.newcomer.offered = false, offers
+			for _, p := range []vrrp.Peer{m.machine.Followed(), m.machine.Peer()} {
+				switch alive := now.Sub(p.Heard) <= time.Duration(i.cfg.DeadAdverts)*p.Interval; {
+				case !alive:
+				case p.Priority == vrrp.PriorityRelease:
+					if ours == vrrp.PriorityIll {
+						i.newcomer.hears(m, p, true)
+						i.newcomer.masters[m].left = p.Heard
+					}
+				case m.losesTo(p, ours):
+					i.newcomer.hears(m, p, true)
+					i.newcomer.offered = offers
 					better = cmp.Or(better, i.better(p))
+				default:
+					i.newcomer.hears(m, p, false)
 				}
 			}
 		}
