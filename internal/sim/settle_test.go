@@ -129,13 +129,30 @@ func (s *scenario) seemsWell(h *Host, x *plight) bool {
 	}
 	for _, i := range instances {
 		leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
-		out := i.State == node.Init || i.State == node.Fault || leaves || !i.Retry.IsZero()
+		out := i.State == node.Init && !s.restsApart(h, i.Name) || i.State == node.Fault || leaves || !i.Retry.IsZero()
 		believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
 		if out || believesIll {
 			return false
 		}
 	}
 	return true
+}
+
+// restsApart says whether an instance of a host may look on while the rest of its group serves: every host is unhealthy, and another one that
+// serves it keeps it.
+func (s *scenario) restsApart(h *Host, instance string) bool {
+	if !s.o.ill || !s.o.grouped() {
+		return false
+	}
+	rest := serving(h, func(name string) bool { return name != instance })
+	return rest && slices.ContainsFunc(s.c.hosts, func(other *Host) bool {
+		return other != h && serving(other, func(name string) bool { return name == instance })
+	})
+}
+
+// serving says whether a host serves an instance with such a name, by its status: what the log last said of that name may be of another one.
+func serving(h *Host, such func(name string) bool) bool {
+	return h.Running() && slices.ContainsFunc(h.Status().Instances, func(i node.InstanceStatus) bool { return such(i.Name) && serves(i.State) })
 }
 
 // judge checks that each instance has one master, of those that it may be.

@@ -1,0 +1,52 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+)
+
+// TestJudgeKnowsWhoRestsApart holds that an instance may look on while the rest of its group serves only where all are unhealthy, and another host
+// serves it, whatever the log said last of these names.
+func TestJudgeKnowsWhoRestsApart(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		ill, grouped bool
+		inside       uint8 // the host's priority in its other instance; the other host has 100, and serves this one
+		dead         bool  // the other host's process
+		want         bool
+	}{
+		{"each serves a part", true, true, 150, false, true},
+		{"somebody is healthy", false, true, 150, false, false},
+		{"it is alone", true, false, 150, false, false},
+		{"the rest does not serve", true, true, 50, false, false},
+		{"nobody serves it", true, true, 150, true, false},
+	} {
+		s := healed(func(*node.Instance) {})
+		for k, priorities := range [][2]uint8{{50, tt.inside}, {150, 100}} {
+			cfg := s.config(s.c.hosts[k], s.common)
+			web := cfg.Instances[0]
+			inside := web
+			inside.Name, inside.VRID, inside.Addresses = "inside", 52, []node.Address{{IP: vip.Next()}}
+			web.Priority, inside.Priority = priorities[0], priorities[1]
+			cfg.Instances = []node.Instance{web, inside}
+			s.c.hosts[k].Reconfigure(cfg)
+		}
+		if s.o.ill = tt.ill; tt.grouped {
+			s.o.kin = []kin{{}}
+		}
+		startAll(s.c)
+		s.c.Run(10 * time.Second)
+		a, b := s.c.Host("a"), s.c.Host("b")
+		if tt.dead {
+			b.Kill()
+		}
+		for _, h := range s.c.hosts {
+			h.states["web"], h.states["inside"] = node.Master, node.Master
+		}
+		if got := s.restsApart(a, "web"); got != tt.want {
+			t.Errorf("%s: web may rest: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
