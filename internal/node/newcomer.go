@@ -28,10 +28,11 @@ type newcomer struct {
 
 // otherMaster is another host that is master under a newcomer's VRID.
 type otherMaster struct {
-	who    netip.Addr
-	better bool      // than the group
-	until  time.Time // then it is taken for gone
-	left   time.Time // when its first priority 0 came, without an advert since; zero: none did
+	who      netip.Addr
+	priority uint8
+	better   bool      // than the group
+	until    time.Time // then it is taken for gone
+	left     time.Time // when its first priority 0 came, without an advert since; zero: none did
 }
 
 // assessNewcomer keeps an instance out of a running master while it listens, or waits.
@@ -117,7 +118,7 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	}
 	if p.Priority == vrrp.PriorityRelease {
 		if !early {
-			c.released(now, m, ev.From)
+			c.released(now, m, p)
 		}
 		n.plan(f)
 		return
@@ -145,7 +146,7 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	if c.masters == nil {
 		c.masters = map[*member]*otherMaster{}
 	}
-	c.masters[m] = &otherMaster{who: p.Address, better: better, until: m.of.missed(p)}
+	c.masters[m] = &otherMaster{who: p.Address, priority: p.Priority, better: better, until: m.of.missed(p)}
 	switch {
 	case better:
 		c.known = false // who has listened may have to wait still before it joins
@@ -156,13 +157,14 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 
 // released is a priority 0 of another master. Who is healthy need not wait for it any longer; who is not waits, as a backup does, for
 // one that comes when nobody took the first offer (see vrrp's releasedAgain).
-func (c *newcomer) released(now time.Time, m *member, from netip.Addr) {
-	o := c.masters[m]
-	if o == nil || o.who != from {
-		return
-	}
-	switch f := m.of.fate; {
-	case f.standing.priority() != vrrp.PriorityIll:
+func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
+	ill := m.of.fate.standing.priority() == vrrp.PriorityIll
+	switch o := c.masters[m]; {
+	case o == nil && ill:
+		c.hears(m, p, true) // it offers: what it is else is not known yet
+		c.masters[m].left = now
+	case o == nil || o.who != p.Address:
+	case !ill:
 		o.until = earliest(o.until, now.Add(newcomerMargin))
 	case o.left.IsZero():
 		o.left = now
@@ -206,6 +208,24 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 // losesTo says whether another host is better at a priority of ours.
 func (m *member) losesTo(p vrrp.Peer, ours uint8) bool {
 	return p.Priority > ours || p.Priority == ours && p.Address.Compare(m.source) > 0
+}
+
+// yields has a master hand over to one of its own priority that is master beside it now, while a newcomer of its group waits for a better one of
+// that priority, which the addresses alone make better. It joined here, too: who of both gives way by the address on this link alone
+// gives up what it has on the other.
+func (n *Node) yields(now time.Time, m *member, ev Heard) {
+	f := m.of.fate
+	if f.state != Master || ev.Advert.Priority != f.advertises() || ev.Advert.Priority == vrrp.PriorityIll || f.doubtful(now) {
+		return
+	}
+	for _, i := range f.instances {
+		for _, o := range i.newcomer.masters {
+			if i.state == Init && o.better && o.priority == ev.Advert.Priority {
+				n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), false)
+				return
+			}
+		}
+	}
 }
 
 // missed is when a newcomer takes a master for gone.

@@ -217,6 +217,7 @@ func (n *Node) heard(now time.Time, ev Heard) {
 	n.afterHeard(now, m, ev)
 	if ev.Advert.Priority != vrrp.PriorityRelease {
 		n.rival(now, m, ev)
+		n.yields(now, m, ev)
 	}
 	n.settle(now, f)
 	n.plan(f)
