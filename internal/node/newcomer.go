@@ -18,7 +18,8 @@ const newcomerMargin = 100 * time.Millisecond
 // Under its VRID another host may be master, and a better one than the group; to claim the addresses beside it would push the
 // whole group aside, and the addresses of the others would be nobody's until somebody has missed them. So it listens for an
 // interval first. Where it hears a better master, one fate demands that the group hands over to that host; where nobody takes the
-// rest, the rest serves on, and the newcomer waits for as long as the better one is heard.
+// rest, the rest serves on, and the newcomer waits for as long as the better one is heard. The newcomers of a group that have another
+// master beside them join together, or not yet.
 type newcomer struct {
 	until   time.Time                // it listens until then at first; zero: it does not
 	masters map[*member]*otherMaster // whom each hears
@@ -60,16 +61,6 @@ func (i *instance) wouldSplit() bool {
 	return len(i.newcomer.masters) > 0 && slices.ContainsFunc(i.fate.instances, func(other *instance) bool {
 		return other.state == Init && !other.listensUntil().IsZero()
 	})
-}
-
-// outranked says whether it waits for a better master.
-func (c *newcomer) outranked() bool {
-	for _, o := range c.masters {
-		if o.better {
-			return true
-		}
-	}
-	return false
 }
 
 // listensUntil is when the last virtual router has listened: under each another host may be a better master. Zero: none listens.
@@ -218,12 +209,10 @@ func (n *Node) yields(now time.Time, m *member, ev Heard) {
 	if f.state != Master || ev.Advert.Priority != f.advertises() || ev.Advert.Priority == vrrp.PriorityIll || f.doubtful(now) {
 		return
 	}
-	for _, i := range f.instances {
-		for _, o := range i.newcomer.masters {
-			if i.state == Init && o.better && o.priority == ev.Advert.Priority {
-				n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), false)
-				return
-			}
+	for waiting := range f.members() {
+		if o := waiting.of.newcomer.masters[waiting]; o != nil && waiting.of.state == Init && o.better && o.priority == ev.Advert.Priority {
+			n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), false)
+			return
 		}
 	}
 }
