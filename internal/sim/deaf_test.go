@@ -77,11 +77,11 @@ func (s *scenario) passedBy(h *Host, link string, c caught) bool {
 	return c.Interface == link && c.by != h && c.at.After(x.from[link]) && c.at.Before(x.until[link])
 }
 
-// missed says whether what a host is given was sent while its link was down. Somebody plays it.
+// missed says whether what a host is given was sent before it listened: before its process began, its clock was set, or its link was up again.
+// Somebody plays it, or it was under way for long. By what the host knows of its sender's clock it may be early, however far ahead that clock is.
 func (s *scenario) missed(h *Host, heard node.Heard) bool {
-	return slices.ContainsFunc(s.keys.caught, func(c caught) bool {
-		return c.Source == heard.From && sequence(c.Payload) == sequence(heard.Sealed) && s.passedBy(h, heard.Interface, c)
-	})
+	x := s.plights[h]
+	return s.c.now.Add(-s.underWay(heard)).Before(later(x.sure, x.until[heard.Interface]))
 }
 
 // movesAddresses says whether who hears an advert takes over at once.
@@ -154,5 +154,87 @@ func TestUnheardIsPlayed(t *testing.T) {
 		if n == 0 {
 			t.Errorf("%s: in 1000 seeds nothing was played to a host that had not heard it", k)
 		}
+	}
+}
+
+// TestJudgeKnowsWhatWasUnderWay holds that the judge takes an advert for early, which the next process does not know, that was sent before the
+// host's link was down and came once it was up again, or that was sent before a start and came after it; and that it takes for heard,
+// which the next process does know, what was under way for as long while nothing of that happened to the link that it came by.
+func TestJudgeKnowsWhatWasUnderWay(t *testing.T) {
+	const interval = 100 * time.Millisecond
+	restart := func(_ *scenario, h *Host) {
+		h.Kill()
+		h.Start()
+	}
+	exchange := func(s *scenario, h *Host) {
+		if !h.Reexec(time.Millisecond) {
+			t.Error("its process does not let itself be exchanged")
+		}
+		s.c.Run(interval / 10)
+	}
+	flap := func(s *scenario, h *Host) {
+		l := h.Link()
+		l.Up, l.Reason = false, "no carrier"
+		s.setLink(h, l)
+		s.c.Run(interval)
+		s.mend(h)
+	}
+	for _, tt := range []struct {
+		name  string
+		does  func(s *scenario, h *Host) // while it is under way,
+		after bool                       // or before it is sent
+		early bool
+	}{
+		{"nothing happens", func(*scenario, *Host) {}, false, false},
+		{"the link is down", flap, false, true},
+		{"the link was down before", flap, true, false},
+		{"another link is down", func(s *scenario, h *Host) {
+			s.linked(h, node.Link{Name: "eth1"})
+			s.linked(h, node.Link{Name: "eth1", Up: true})
+		}, false, false},
+		{"it is started anew", restart, false, true},
+		{"it was started anew before", restart, true, false},
+		{"its process is exchanged", exchange, false, true},
+		{"its process was exchanged before", exchange, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := signedPair(interval, 3*time.Second, false)
+			a, b := s.c.Host("a"), s.c.Host("b") // whose clock is ahead, so that what it sent just before a start seems to be later
+			b.Start()
+			s.c.Run(10 * interval)
+			a.Start()
+			s.c.Run(30 * interval)
+			s.c.Cut(Cut{"b", "a", Everything, ""})
+			s.c.Run(interval)
+			if tt.after {
+				tt.does(s, a)
+				s.c.Run(interval)
+			}
+			c := s.keys.caught[len(s.keys.caught)-1]
+			s.c.Run(3 * interval / 2)
+			if !tt.after {
+				tt.does(s, a)
+			}
+			a.feed(read(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit))
+			taken := func() bool {
+				return slices.ContainsFunc(a.node.Seal(a.now()).Instances[0].Members[0].Floors.Senders, func(f vrrp.Floor) bool { return f.Newest == vrrp.Sequence(sequence(c.Payload)) })
+			}
+			heard := func() hearing { return s.plights[a].heard[speaker{c.Interface, c.Payload[1], c.Source}] }
+			if h := heard().newest; c.by != b || taken() != tt.early || (h.early == sequence(c.Payload)) != tt.early || (h.believed == sequence(c.Payload)) == tt.early {
+				t.Errorf("the host takes it for early: %t, the judge has %+v, want %t of both", taken(), h, tt.early)
+			}
+			a.Feed(node.Stop{}) // which saves what it knows
+			a.Start()
+			s.c.Run(time.Millisecond)
+			if got := heard().refuses(sequence(c.Payload), s.keys.window); got == tt.early {
+				t.Errorf("the next process must refuse it: %t, want %t", got, !tt.early)
+			}
+			if !tt.early {
+				a.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
+			}
+			if len(s.c.Faults()) > 0 {
+				t.Errorf("faults %q, want none", s.c.Faults())
+			}
+		})
 	}
 }
