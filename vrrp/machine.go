@@ -45,6 +45,9 @@ const (
 	reassertGap = centisecond
 	// answerGap bounds how often priority 0 does, for the same reason: shorter than nearly every skew.
 	answerGap = time.Millisecond
+	// crossedClaim is how long after a claim that was given way to an advert of before that may still come: a master that gave way says so
+	// again for 80 ms, until it saw its successor announce everything.
+	crossedClaim = 100 * time.Millisecond
 )
 
 // Config is what a virtual router is configured with; it changes only by Reconfigure.
@@ -133,7 +136,26 @@ type Machine struct {
 type claim struct {
 	at       time.Time
 	priority uint8
+	above    uint8      // the priority of an earlier one that was higher: who gave way to that one may still say so,
+	fell     time.Time  // when that one was sent
 	crossed  netip.Addr // whose advert crossed it
+}
+
+// next is the claim after this one.
+func (c claim) next(now time.Time, priority uint8) claim {
+	above, fell := c.above, c.fell
+	if c.priority > priority && c.priority >= c.highest(now) {
+		above, fell = c.priority, c.at
+	}
+	return claim{at: now, priority: priority, above: above, fell: fell}
+}
+
+// highest is the highest priority that somebody may have given way to within the last crossedClaim.
+func (c claim) highest(now time.Time) uint8 {
+	if now.Sub(c.fell) < crossedClaim {
+		return max(c.priority, c.above)
+	}
+	return c.priority
 }
 
 // tie is another master of our priority that has the higher address, and was not given way to yet; see Config.TieWait.
@@ -398,7 +420,7 @@ func (m *Machine) advert(priority uint8, interval time.Duration) Advert {
 // send makes an advert that is stale after one interval: a later one says more.
 func (m *Machine) send(now time.Time, priority uint8, interval time.Duration) Send {
 	if priority != PriorityRelease {
-		m.claim = claim{at: now, priority: priority}
+		m.claim = m.claim.next(now, priority)
 	}
 	return Send{m.advert(priority, interval), now.Add(m.cfg.Interval)}
 }

@@ -122,7 +122,7 @@ func (m *Machine) loses(ours, priority uint8, from netip.Addr) bool {
 // FRR reckons it in whole centiseconds, as none, and answers each priority 0 then: who advertises a second time serves.
 func (m *Machine) crossed(now time.Time, ev Heard) bool {
 	soonest := time.Duration(256-int(ev.Advert.Priority)) * handoverInterval / 256 // also in VRRPv2, where a skew is longer
-	if now.Sub(m.claim.at) >= soonest || m.loses(m.claim.priority, ev.Advert.Priority, ev.From) || m.claim.crossed == ev.From {
+	if now.Sub(m.claim.at) >= soonest || m.loses(m.claim.highest(now), ev.Advert.Priority, ev.From) || m.claim.crossed == ev.From {
 		return false
 	}
 	m.claim.crossed = ev.From
