@@ -12,9 +12,22 @@ import (
 // What is sent while a host's link is down the host does not hear, and somebody may catch it. Once the link is up again that is early, as
 // what was sent before the host's process began: it makes the host master of nothing, however the host's own clock was set meanwhile.
 
-// deafness is when a host's process last heard nobody, by what it was told of its links.
+// deafness is when a host's process last heard nobody, by what it was told of its links, and since when it has each virtual router.
 type deafness struct {
 	from, until map[string]time.Time
+	since       map[speaker]time.Time // of all speakers
+}
+
+// configured takes note of which virtual routers a host's process has: one that a reload removed and brings back begins to hear anew.
+func (x *deafness) configured(instances []node.Instance, now time.Time) {
+	since := map[speaker]time.Time{}
+	for _, i := range instances {
+		key := speaker{link: i.Interface, vrid: i.VRID}
+		if since[key] = now; !x.since[key].IsZero() {
+			since[key] = x.since[key]
+		}
+	}
+	x.since = since
 }
 
 // deafStream is the first of the streams that say what is played to hosts whose links are up again.
@@ -77,11 +90,13 @@ func (s *scenario) passedBy(h *Host, link string, c caught) bool {
 	return c.Interface == link && c.by != h && c.at.After(x.from[link]) && c.at.Before(x.until[link])
 }
 
-// missed says whether what a host is given was sent before it listened: before its process began, its clock was set, or its link was up again.
+// missed says whether what a host is given was sent before it listened: before its process or the virtual router began, its clock was set, or
+// its link was up again.
 // Somebody plays it, or it was under way for long. By what the host knows of its sender's clock it may be early, however far ahead that clock is.
 func (s *scenario) missed(h *Host, heard node.Heard) bool {
 	x := s.plights[h]
-	return s.c.now.Add(-s.underWay(heard)).Before(later(x.sure, x.until[heard.Interface]))
+	began := later(x.sure, x.since[speaker{link: heard.Interface, vrid: heard.Advert.VRID}])
+	return s.c.now.Add(-s.underWay(heard)).Before(later(began, x.until[heard.Interface]))
 }
 
 // movesAddresses says whether who hears an advert takes over at once.
@@ -172,6 +187,12 @@ func TestJudgeKnowsWhatWasUnderWay(t *testing.T) {
 		}
 		s.c.Run(interval / 10)
 	}
+	reload := func(_ *scenario, h *Host) { h.Reconfigure(h.cfg) }
+	regain := func(_ *scenario, h *Host) {
+		cfg := h.cfg
+		h.Reconfigure(node.Config{Name: h.Name})
+		h.Reconfigure(cfg)
+	}
 	flap := func(s *scenario, h *Host) {
 		l := h.Link()
 		l.Up, l.Reason = false, "no carrier"
@@ -194,6 +215,9 @@ func TestJudgeKnowsWhatWasUnderWay(t *testing.T) {
 		}, false, false},
 		{"it is started anew", restart, false, true},
 		{"it was started anew before", restart, true, false},
+		{"it loses the virtual router for a moment", regain, false, true},
+		{"it lost the virtual router before", regain, true, false},
+		{"it is reloaded as it is", reload, false, false},
 		{"its process is exchanged", exchange, false, true},
 		{"its process was exchanged before", exchange, true, false},
 	} {

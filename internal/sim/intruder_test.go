@@ -116,15 +116,20 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 	if h.node != x.node {
 		x.node, x.began, x.sure, x.sets, x.seen, x.noted = h.node, s.c.now, s.c.now, nil, nil, time.Time{}
 		x.heard, x.down = map[speaker]hearing{}, map[string]bool{}
+		s.plights[h].since = nil
+		s.plights[h].configured(h.heeds.Instances, s.c.now)
 		if h.memory != nil {
 			maps.Copy(x.heard, x.saved)
 			x.noted = x.at
 		}
 		x.unlearn()
 	}
-	if r, reloads := ev.(node.Reconfigured); reloads && (x.anew || len(r.Config.Instances) == 0) {
-		x.anew = false
-		x.unlearn()
+	if r, reloads := ev.(node.Reconfigured); reloads {
+		s.plights[h].configured(r.Config.Instances, s.c.now)
+		if x.anew || len(r.Config.Instances) == 0 {
+			x.anew = false
+			x.unlearn()
+		}
 	}
 	if l, ok := ev.(node.LinkChanged); ok {
 		s.linked(h, l.Link)
