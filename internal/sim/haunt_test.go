@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -26,9 +27,9 @@ func (s *scenario) haunt() {
 			if !s.haunted(h) || h.frozen || told[h].Equal(h.ended) || endless(h) {
 				continue
 			}
-			if left, most := h.now().Sub(h.ended), s.mayStay(h); left > most {
+			if ips, most := s.overdue(h); len(ips) > 0 {
 				told[h] = h.ended
-				s.c.Fault("%s has %v for %s without a process, want at most %s", h.Name, h.kernel.list(), left, most)
+				s.c.Fault("%s has %v for %s without a process, want at most %s", h.Name, ips, h.now().Sub(h.ended), most)
 			}
 		}
 	}
@@ -104,6 +105,32 @@ func (s *scenario) mayStay(h *Host) time.Duration {
 	return s.bounds().drift(most)
 }
 
+// bequeathed is for how long a host may have an address after its last process because of a cleanup that found nobody for it and came to its
+// end before: a process that is killed before the kernel has done anything for it, say while it waits for the names of its peers, changes
+// nothing about that lease. All of it is by the host's clock, and needs no room.
+func (s *scenario) bequeathed(h *Host, ip netip.Addr) time.Duration {
+	left := h.kernel.addrs[ip].left
+	if left.IsZero() {
+		return 0
+	}
+	return left.Add(s.c.cfg.LeaseLate).Sub(h.ended)
+}
+
+// overdue lists the addresses that a host without a process has for longer than it may, and says for how long it may have the last of
+// these.
+func (s *scenario) overdue(h *Host) (ips []netip.Addr, most time.Duration) {
+	left, may := h.now().Sub(h.ended), s.mayStay(h)
+	if left <= may {
+		return nil, may
+	}
+	for _, ip := range h.kernel.list() {
+		if d := max(may, s.bequeathed(h, ip)); left > d {
+			ips, most = append(ips, ip), max(most, d)
+		}
+	}
+	return ips, most
+}
+
 // longestLinger is how long an old holder serves at most beside another master, however many addresses there are.
 const longestLinger = 2 * time.Second
 
@@ -173,6 +200,78 @@ func TestHauntSeesASecondCleanup(t *testing.T) {
 			t.Errorf("its lease ends: %t; faults %q", !endless, s.c.Faults())
 		}
 	}
+}
+
+// TestHauntKnowsWhatACleanupLeft: what a cleanup left for 10 s may stay for that long although the process after it was killed, where the
+// kernel had not done anything for that one yet, each address by itself; and no longer.
+func TestHauntKnowsWhatACleanupLeft(t *testing.T) {
+	start, nothing := (*Host).Start, func(*Host) {}
+	sets := func(ip netip.Addr) func(*Host) {
+		return func(a *Host) { a.kernel.add("web", ip, least) }
+	}
+	const little = 2 * time.Millisecond
+	tests := []struct {
+		name   string
+		begin  func(a *Host) // the next process
+		then   func(a *Host) // what the kernel does for it
+		beyond time.Duration
+		want   bool
+	}{
+		{"killed at its start", start, nothing, 0, false},
+		{"killed at its start, and a lease that is a little longer", start, nothing, little, true},
+		{"a second cleanup is killed at its start", (*Host).Cleanup, nothing, 0, false},
+		{"a second cleanup is killed at its start, and a lease that is a little longer", (*Host).Cleanup, nothing, little, true},
+		{"killed after it has set them", start, func(a *Host) { a.c.Run(100 * time.Millisecond) }, 0, true},
+		{"killed after it has set this one", start, sets(vip), 0, true},
+		{"killed after it has set the other one", start, sets(vip.Next()), 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, until := bequest(t)
+			a, b := s.c.Host("a"), s.c.Host("b")
+			tt.begin(a)
+			tt.then(a)
+			a.Kill()
+			a.kernel.addrs[vip].expires = until.Add(tt.beyond)
+			b.Start()
+			for _, at := range []time.Duration{-little / 2, little / 2} {
+				s.c.Run(until.Add(at).Sub(a.now()))
+				b.Feed(node.Elapsed{}) // each step of b is a look
+			}
+			if got := strings.Contains(strings.Join(s.c.Faults(), "\n"), "without a process"); got != tt.want {
+				t.Errorf("faults %q, want one of what was left: %t", s.c.Faults(), tt.want)
+			}
+		})
+	}
+	t.Run("it is waited for in the end", func(t *testing.T) {
+		s, until := bequest(t)
+		a := s.c.Host("a")
+		a.Start()
+		a.Kill()
+		a.kernel.addrs[vip].expires = until
+		if s.expire(); s.haunted(a) {
+			t.Errorf("it has %v", a.kernel.list())
+		}
+	})
+}
+
+// bequest is a cluster in which a cleanup found nobody for two addresses 3 s ago, and until when these may stay.
+func bequest(t *testing.T) (s *scenario, until time.Time) {
+	t.Helper()
+	s = healed(func(i *node.Instance) { i.Addresses = []node.Address{{IP: vip}, {IP: vip.Next()}} })
+	a := s.c.Host("a")
+	a.Start()
+	s.c.Run(5 * time.Second)
+	a.Kill()
+	for a.Cleanup(); a.Cleaning(); {
+		s.c.Run(100 * time.Millisecond)
+	}
+	until = a.ended.Add(s.c.cfg.Kernel + unclaimedFor + s.c.cfg.LeaseLate)
+	s.c.Run(3 * time.Second)
+	if len(a.kernel.addrs) != 2 {
+		t.Fatalf("the cleanup left %v", a.kernel.list())
+	}
+	return s, until
 }
 
 // believes is for how long the others believe in a host of TestHauntSeesFaults, which may be longer than the least lease.

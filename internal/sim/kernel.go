@@ -30,6 +30,7 @@ type leased struct {
 	owners  []string // instances that want it
 	iface   string
 	expires time.Time // by the host's clock; zero: never
+	left    time.Time // until when a cleanup that came to its end asked for it; zero: somebody else set it last
 	looked  time.Time // when somebody looks whether it has expired; zero: nobody does
 }
 
@@ -166,7 +167,10 @@ func (k *kernel) add(instance string, ip netip.Addr, lifetime time.Duration) boo
 	if !l.of(instance) {
 		l.owners = append(l.owners, instance)
 	}
-	l.expires = time.Time{}
+	l.expires, l.left = time.Time{}, time.Time{}
+	if k.h.left {
+		l.left = k.h.now().Add(min(lifetime, unclaimedFor))
+	}
 	if lifetime > 0 {
 		l.expires = k.h.now().Add(max(lifetime+c.between(-c.cfg.LeaseEarly, c.cfg.LeaseLate), 0))
 		k.watch(ip, l)

@@ -85,6 +85,9 @@ func (s *scenario) expire() {
 	for _, h := range s.c.hosts {
 		if s.haunted(h) {
 			end = later(end, s.c.now.Add(s.mayStay(h)))
+			for ip := range h.kernel.addrs {
+				end = later(end, s.c.now.Add(s.bounds().drift(s.bequeathed(h, ip))))
+			}
 		}
 	}
 	for s.c.now.Before(end) && slices.ContainsFunc(s.c.hosts, s.haunted) {
