@@ -160,8 +160,9 @@ func (n *Node) moveTo(now time.Time, i *instance, f *fate) (knows bool) {
 		return false
 	}
 	knows = i.state == Backup || i.fate.linger != nil
-	// A backup that began a moment ago knows no more than a newcomer.
-	known := i.state != Backup || i.fate.linger != nil || now.Sub(i.since) >= i.cfg.Interval+newcomerMargin
+	// A backup that began a moment ago knows no more than a newcomer, unless nobody can have missed its own adverts yet.
+	listened := now.Sub(i.since) >= i.cfg.Interval+newcomerMargin || now.Sub(i.advertised) < i.deadInterval(i.cfg)
+	known := i.state != Backup || i.fate.linger != nil || listened
 	n.shutdown(now, i, joining)
 	i.fate = f
 	n.change(now, i, Init, joining, false)

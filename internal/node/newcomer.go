@@ -14,6 +14,9 @@ import (
 // newcomerMargin is by how much another master's advert may be late, beyond an interval.
 const newcomerMargin = 100 * time.Millisecond
 
+// earlyRelease is by how much the second priority 0 of a master that goes may come before the wait for the first one is over.
+const earlyRelease = 10 * time.Millisecond
+
 // newcomer is what an instance knows that is to join a running master: one that a reload added to a group, or put into another.
 // Under its VRID another host may be master, and a better one than the group; to claim the addresses beside it would push the
 // whole group aside, and the addresses of the others would be nobody's until somebody has missed them. So it listens for an
@@ -40,7 +43,7 @@ type otherMaster struct {
 func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	c := &i.newcomer
 	switch {
-	case i.state != Init || i.fate.state != Master:
+	case i.state != Init || i.fate.state != Master && i.fate.state != Leaving:
 	case s.cannot != "" || s.pending != "":
 		c.until, c.masters, c.known = time.Time{}, nil, false // it cannot hear yet
 	case !c.known:
@@ -59,7 +62,7 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 // listens, or waits for one that is. To push the one aside alone would leave to nobody what that host has besides, and gives up with it.
 func (i *instance) wouldSplit() bool {
 	return len(i.newcomer.masters) > 0 && slices.ContainsFunc(i.fate.instances, func(other *instance) bool {
-		return other.state == Init && !other.listensUntil().IsZero()
+		return other.state == Init && (!other.newcomer.known || !other.listensUntil().IsZero())
 	})
 }
 
@@ -128,7 +131,8 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	n.plan(f)
 }
 
-// hears takes note of another master. A lesser one beside a better one tells nothing; where the better one fell, the wait for it is over.
+// hears takes note of another master. A lesser one beside a better one tells nothing. Where the better one fell a third one may be better still,
+// and about to push it aside.
 func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	was := c.masters[m]
 	if was != nil && was.better && !better && was.who != p.Address {
@@ -142,24 +146,28 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	case better:
 		c.known = false // who has listened may have to wait still before it joins
 	case was != nil && was.better:
-		c.known = m.of.listensUntil().IsZero()
+		c.until = p.Heard.Add(m.of.cfg.Interval + newcomerMargin)
 	}
 }
 
 // released is a priority 0 of another master. Who is healthy need not wait for it any longer; who is not waits, as a backup does, for
-// one that comes when nobody took the first offer (see vrrp's releasedAgain).
+// one that comes when nobody took the first offer (see vrrp's releasedAgain). Until then that master is silent, also on a faster link.
 func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
 	ill := m.of.fate.standing.priority() == vrrp.PriorityIll
+	offered := now.Add(m.of.fate.leaveWait() + newcomerMargin)
 	switch o := c.masters[m]; {
-	case o == nil && ill:
-		c.hears(m, p, true) // it offers: what it is else is not known yet
-		c.masters[m].left = now
+	case o == nil && (!ill || !c.known): // what it is else is not known
+		c.hears(m, p, ill)
+		c.masters[m].left, c.masters[m].until = now, offered
 	case o == nil || o.who != p.Address:
 	case !ill:
 		o.until = earliest(o.until, now.Add(newcomerMargin))
 	case o.left.IsZero():
 		o.left = now
-	case now.Sub(o.left) >= m.machine.Config().LeaveWait()-newcomerMargin:
+		if o.until.Before(offered) {
+			o.until = offered
+		}
+	case now.Sub(o.left) >= m.machine.Config().LeaveWait()-earlyRelease:
 		o.until = earliest(o.until, now)
 	}
 }
@@ -206,12 +214,14 @@ func (m *member) losesTo(p vrrp.Peer, ours uint8) bool {
 // gives up what it has on the other.
 func (n *Node) yields(now time.Time, m *member, ev Heard) {
 	f := m.of.fate
-	if f.state != Master || ev.Advert.Priority != f.advertises() || ev.Advert.Priority == vrrp.PriorityIll || f.doubtful(now) {
+	if f.state != Master || ev.Advert.Priority != f.advertises() || f.doubtful(now) {
 		return
 	}
 	for waiting := range f.members() {
 		if o := waiting.of.newcomer.masters[waiting]; o != nil && waiting.of.state == Init && o.better && o.priority == ev.Advert.Priority {
-			n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), false)
+			// Unhealthy ones say no more than priority 0, which the other answers: an offer at a healthy priority would push it aside.
+			ill := o.priority == vrrp.PriorityIll
+			n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), ill)
 			return
 		}
 	}
