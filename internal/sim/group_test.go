@@ -134,17 +134,20 @@ func (s *scenario) ungroup(d dice, h *Host) {
 		return
 	}
 	cfg := s.config(h, s.common)
-	last := len(cfg.Instances) - 1
 	group := cfg.Groups[0]
+	without := func(at int) []node.Group {
+		return []node.Group{{Name: group.Name, Instances: slices.Delete(slices.Clone(group.Instances), at, at+1)}}
+	}
 	how := pick(d, "without the group", "with an instance outside the group", "without an instance", "with another name of the group")
 	switch how {
 	case "without the group":
 		cfg.Groups = nil
 	case "with an instance outside the group":
-		cfg.Groups = []node.Group{{Name: group.Name, Instances: group.Instances[:last]}}
+		cfg.Groups = without(d.IntN(len(cfg.Instances)))
 	case "without an instance":
-		cfg.Groups = []node.Group{{Name: group.Name, Instances: group.Instances[:last]}}
-		cfg.Instances = cfg.Instances[:last]
+		at := 1 + d.IntN(len(cfg.Instances)-1) // the first is the one that the other faults change
+		cfg.Groups = without(at)
+		cfg.Instances = slices.Delete(cfg.Instances, at, at+1)
 	default:
 		cfg.Groups = []node.Group{{Name: "border", Instances: group.Instances}}
 	}
