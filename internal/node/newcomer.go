@@ -50,12 +50,26 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 		if i.listensUntil().IsZero() {
 			c.until = now.Add(i.cfg.Interval + newcomerMargin)
 		}
-		s.pending = "listening whether another host is master, before it joins a running one"
+		s.pending = i.waitsFor()
 		i.why = s.pending
 	case i.wouldSplit():
 		s.pending = "another host is master, and perhaps a better one of the rest that is to join"
 		i.why = s.pending
 	}
+}
+
+// waitsFor says for what a newcomer waits that has not listened.
+func (i *instance) waitsFor() string {
+	for _, m := range i.members {
+		switch o := i.newcomer.masters[m]; {
+		case o == nil || !o.better:
+		case o.priority == vrrp.PriorityRelease:
+			return fmt.Sprintf("%s offers its addresses: waiting until it is master again, or gone", o.who)
+		default:
+			return fmt.Sprintf("%s is master (priority %d), and better than this group: waiting while it is", o.who, o.priority)
+		}
+	}
+	return "listening whether another host is master, before it joins a running one"
 }
 
 // wouldSplit says whether a newcomer has another master beside it that is no better than the group, while another newcomer of the group still
