@@ -101,7 +101,7 @@ func (i *instance) deadline() time.Time {
 			d = earliest(d, at)
 		}
 	}
-	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.remnant.renew, i.remnant.named, i.remnant.grant, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.newcomerDeadline(), i.calm, i.reruns.at, i.compared.at} {
+	for _, at := range []time.Time{i.linkReady, i.rising, i.announcer.deadline(), i.renewal, i.remnant.renew, i.remnant.named, i.remnant.grant, i.repair.at, i.repair.until, i.mute.at, i.wary.at, i.listensUntil(), i.calm, i.reruns.at, i.compared.at} {
 		d = earliest(d, at)
 	}
 	return d

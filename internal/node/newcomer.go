@@ -24,7 +24,7 @@ const earlyRelease = 10 * time.Millisecond
 // rest, the rest serves on, and the newcomer waits for as long as the better one is heard. The newcomers of a group that have another
 // master beside them join together, or not yet.
 type newcomer struct {
-	until   time.Time                // it listens until then at first; zero: it does not
+	until   map[*member]time.Time    // each listens until then at first; none: it does not
 	masters map[*member]*otherMaster // whom each hears
 	known   bool                     // it has listened, or took part until a moment ago
 	offered bool                     // the group has handed over, or tried to
@@ -45,10 +45,12 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	switch {
 	case i.state != Init || i.fate.state != Master && i.fate.state != Leaving:
 	case s.cannot != "" || s.pending != "":
-		c.until, c.masters, c.known = time.Time{}, nil, false // it cannot hear yet
+		c.until, c.masters, c.known = nil, nil, false // it cannot hear yet
 	case !c.known:
 		if i.listensUntil().IsZero() {
-			c.until = now.Add(i.cfg.Interval + newcomerMargin)
+			for _, m := range i.members {
+				c.listen(m, now)
+			}
 		}
 		s.pending = i.waitsFor()
 		i.why = s.pending
@@ -56,6 +58,14 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 		s.pending = "another host is master, and perhaps a better one of the rest that is to join"
 		i.why = s.pending
 	}
+}
+
+// listen has a virtual router listen for an interval.
+func (c *newcomer) listen(m *member, now time.Time) {
+	if c.until == nil {
+		c.until = map[*member]time.Time{}
+	}
+	c.until[m] = now.Add(m.of.cfg.Interval + newcomerMargin)
 }
 
 // waitsFor says for what a newcomer waits that has not listened.
@@ -76,39 +86,30 @@ func (i *instance) waitsFor() string {
 // listens, or waits for one that is. To push the one aside alone would leave to nobody what that host has besides, and gives up with it.
 func (i *instance) wouldSplit() bool {
 	return len(i.newcomer.masters) > 0 && slices.ContainsFunc(i.fate.instances, func(other *instance) bool {
-		return other.state == Init && (!other.newcomer.known || !other.listensUntil().IsZero())
+		return other.state == Init && !other.newcomer.known
 	})
 }
 
 // listensUntil is when the last virtual router has listened: under each another host may be a better master. Zero: none listens.
-func (i *instance) listensUntil() time.Time {
-	last := i.newcomer.until
-	for _, o := range i.newcomer.masters {
-		if o.better && o.until.After(last) {
+func (i *instance) listensUntil() (last time.Time) {
+	for _, m := range i.members {
+		if until := i.newcomer.until[m]; until.After(last) {
+			last = until
+		}
+		if o := i.newcomer.masters[m]; o != nil && o.better && o.until.After(last) {
 			last = o.until
 		}
 	}
 	return last
 }
 
-// newcomerDeadline is when a newcomer has listened, or another master is gone.
-func (i *instance) newcomerDeadline() time.Time {
-	d := i.listensUntil()
-	for _, o := range i.newcomer.masters {
-		if !o.better {
-			d = earliest(d, o.until)
-		}
-	}
-	return d
-}
-
-// tickNewcomer ends the listening.
+// tickNewcomer ends the listening, and forgets who is gone.
 func (i *instance) tickNewcomer(now time.Time) {
 	c := &i.newcomer
 	ends := due(now, i.listensUntil())
-	maps.DeleteFunc(c.masters, func(_ *member, o *otherMaster) bool { return due(now, o.until) && (ends || !o.better) })
+	maps.DeleteFunc(c.masters, func(_ *member, o *otherMaster) bool { return due(now, o.until) })
 	if ends {
-		c.until, c.known = time.Time{}, true
+		c.until, c.known = nil, true
 	}
 }
 
@@ -118,8 +119,8 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 	i, f := m.of, m.of.fate
 	p := vrrp.Peer{Address: ev.From, Priority: ev.Advert.Priority, Interval: ev.Advert.Interval, Heard: now}
 	c := &i.newcomer
-	if early || f.standing.priority() == vrrp.PriorityIll {
-		p.Interval = max(p.Interval, i.cfg.Interval) // an offer's is short, and may be an old one; nor is it for who is unhealthy
+	if early {
+		p.Interval = max(p.Interval, i.cfg.Interval) // an offer's is short, and may be an old one
 	}
 	if i.state != Init || i.listensUntil().IsZero() && !c.known {
 		return
@@ -160,7 +161,7 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	case better:
 		c.known = false // who has listened may have to wait still before it joins
 	case was != nil && was.better:
-		c.until = p.Heard.Add(m.of.cfg.Interval + newcomerMargin)
+		c.listen(m, p.Heard)
 	}
 }
 
@@ -170,19 +171,31 @@ func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
 	ill := m.of.fate.standing.priority() == vrrp.PriorityIll
 	offered := now.Add(m.of.fate.leaveWait() + newcomerMargin)
 	switch o := c.masters[m]; {
-	case o == nil && (!ill || !c.known): // what it is else is not known
-		c.hears(m, p, ill)
-		c.masters[m].left, c.masters[m].until = now, offered
-	case o == nil || o.who != p.Address:
+	case o != nil && o.who != p.Address:
 	case !ill:
-		o.until = earliest(o.until, now.Add(newcomerMargin))
+		c.ends(m, now.Add(newcomerMargin))
+	case o == nil && c.known: // it repeats what ended the wait
+	case o == nil: // what it is else is not known
+		c.hears(m, p, true)
+		c.masters[m].left, c.masters[m].until = now, offered
+		c.ends(m, offered)
 	case o.left.IsZero():
 		o.left = now
 		if o.until.Before(offered) {
 			o.until = offered
 		}
 	case now.Sub(o.left) >= m.machine.Config().LeaveWait()-earlyRelease:
-		o.until = earliest(o.until, now)
+		c.ends(m, now)
+	}
+}
+
+// ends has a virtual router listen no longer than that: whoever is better would have relieved who is gone by then.
+func (c *newcomer) ends(m *member, at time.Time) {
+	if until := c.until[m]; until.After(at) {
+		c.until[m] = at
+	}
+	if o := c.masters[m]; o != nil {
+		o.until = earliest(o.until, at)
 	}
 }
 
