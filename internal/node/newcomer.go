@@ -220,8 +220,6 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 					i.newcomer.hears(m, p, true)
 					i.newcomer.offered = offers
 					better = cmp.Or(better, i.better(p))
-				default:
-					i.newcomer.hears(m, p, false)
 				}
 			}
 		}
