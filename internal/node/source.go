@@ -129,9 +129,6 @@ func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
 	for ip := range n.listed(m) {
 		listed = listed || ip == s
 	}
-	if own := n.besideVirtual(m, l); own.IsValid() && s.IsValid() && !listed {
-		s, listed = own, true
-	}
 	switch given := !m.chooses(l); {
 	case !s.IsValid():
 	case listed, m.listed, given && m.of.cfg.unicast(), m.known.IsValid() && (given || l.owns(m.known)):
@@ -140,18 +137,6 @@ func (n *Node) tookSource(m *member, l *Link, s netip.Addr) {
 		n.do(Warned{m.of.cfg.Name, fmt.Sprintf("interface %q no longer has %s: the adverts come from %s now, which hosts that have the former among their peers refuse; "+
 			"if they do, give it back, or write source", l.Name, m.known, s)})
 	}
-}
-
-// besideVirtual is the interface's address, be it one that it has lost, by which the peers know a host whose adverts come from the device of a
-// virtual MAC; invalid if there is none. A reload may give the MAC up, and they know the host by it then.
-func (n *Node) besideVirtual(m *member, l *Link) netip.Addr {
-	if _, virtual := m.virtualSource(l); !virtual {
-		return netip.Addr{}
-	}
-	if own := n.ownPeer(m, l); own.IsValid() || !n.missesOwnPeer(m) {
-		return own
-	}
-	return m.known
 }
 
 // cameTo takes note of where a peer's advert came to, if this host has sent none: that peer knows it by this address. Later it counts for
