@@ -94,7 +94,6 @@ func (of *settled) lacks(h *Host, i *node.Instance) (lacks bool) {
 			is = l.Source6
 		}
 		switch own := of.own[f]; {
-		case i.VirtualMAC && f == vrrp.IPv6: // the address of another device
 		case is.IsValid() && slices.Contains(ips, is):
 			of.own[f] = is
 		case l.Up && is.IsValid() && own.IsValid() && slices.Contains(ips, own):

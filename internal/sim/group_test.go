@@ -76,7 +76,7 @@ func (k *kin) become(i *node.Instance, hosts int) {
 	} else {
 		i.Interval = min(max(i.Interval.Truncate(10*time.Millisecond), 10*time.Millisecond), 40950*time.Millisecond)
 	}
-	i.VirtualMAC, i.Lease = k.virtual, k.leased
+	i.VirtualMAC, i.Lease = k.virtual && len(i.Peers) == 0, k.leased
 	if !k.delays {
 		i.PreemptDelay = 0
 	}

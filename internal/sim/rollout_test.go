@@ -22,7 +22,7 @@ func (s *scenario) rollout(d dice, _ *Host) {
 		}
 	}
 	// What the MACs are is drawn apart; see drawMACs. The instant is as good as the fault's number.
-	if macs := newDice(s.seed, macStream+uint64(s.c.Since())); s.o.rolls && macs.chance(0.3) {
+	if macs := newDice(s.seed, macStream+uint64(s.c.Since())); s.o.rolls && len(i.Peers) == 0 && macs.chance(0.3) {
 		i = s.common
 		i.VirtualMAC = !i.VirtualMAC
 		s.c.Note("** virtual MACs: %t", i.VirtualMAC)

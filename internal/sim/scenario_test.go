@@ -79,7 +79,7 @@ func draw(seed uint64, k species, trace bool, skip map[int]bool) *scenario {
 	s.o = drawOptions(d, s.common, kin, s.keys.signed)
 	s.o.drawMACs(newDice(seed, 9))
 	if d.chance(0.2) {
-		s.common.Peers, s.common.MinTTL = everyHost(s.o.hosts, 0, false), vrrp.HopLimit
+		s.common.Peers, s.common.MinTTL, s.common.VirtualMAC = everyHost(s.o.hosts, 0, false), vrrp.HopLimit, false // the configuration refuses both
 	}
 	s.drawNames(newDice(seed, 10))
 	s.drawUnplugging(newDice(seed, 11))

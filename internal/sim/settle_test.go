@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -132,7 +133,7 @@ func (s *scenario) seemsWell(h *Host, x *plight) bool {
 	}
 	for _, i := range instances {
 		leaves := i.State == node.Leaving && !x.sick[yields] && !x.drained // for what is over by now
-		out := i.State == node.Init && !s.restsApart(h, i.Name) || i.State == node.Fault || leaves || !i.Retry.IsZero()
+		out := i.State == node.Init && !s.restsApart(h, i) || i.State == node.Fault || leaves || !i.Retry.IsZero()
 		believesIll := len(i.Unhealthy) > 0 && !x.sick[yields] && !x.drained
 		if out || believesIll {
 			return false
@@ -141,17 +142,20 @@ func (s *scenario) seemsWell(h *Host, x *plight) bool {
 	return true
 }
 
-// restsApart says whether an instance of a host may look on while the rest of its group serves: every host is unhealthy, and another one that
-// serves it keeps it.
-func (s *scenario) restsApart(h *Host, instance string) bool {
-	if !s.o.ill || !s.o.grouped() {
+// restsApart says whether an instance of a host may look on while the rest of its group serves: every host is unhealthy, another one that serves
+// it keeps it, and it says that it waits for another one.
+func (s *scenario) restsApart(h *Host, i node.InstanceStatus) bool {
+	if !s.o.ill || !s.o.grouped() || !waitsApart.MatchString(i.Why) {
 		return false
 	}
-	rest := serving(h, func(name string) bool { return name != instance })
+	rest := serving(h, func(name string) bool { return name != i.Name })
 	return rest && slices.ContainsFunc(s.c.hosts, func(other *Host) bool {
-		return other != h && serving(other, func(name string) bool { return name == instance })
+		return other != h && serving(other, func(name string) bool { return name == i.Name })
 	})
 }
+
+// waitsApart is why a newcomer of a group waits.
+var waitsApart = regexp.MustCompile(`better than this group: waiting|^another host is master|offers its addresses: waiting|^listening whether another`)
 
 // serving says whether a host serves an instance with such a name, by its status: what the log last said of that name may be of another one.
 func serving(h *Host, such func(name string) bool) bool {
