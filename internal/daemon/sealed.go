@@ -18,7 +18,7 @@ import (
 // in its runtime directory and in the kernel. It goes on with every change of a field, of what one means, and of what the next program
 // has to undo (a master with a device that an older one does not know to be deaf would serve nobody): TestSealedFormat tells when, and
 // TestWhatABackupLeavesInTheKernel of linux.
-const sealedFormat = 11
+const sealedFormat = 12
 
 // maxSealed bounds the state, in bytes: that of thousands of instances is some megabytes.
 const maxSealed = 256 << 20

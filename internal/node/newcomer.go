@@ -34,7 +34,7 @@ type newcomer struct {
 type otherMaster struct {
 	who      netip.Addr
 	priority uint8
-	better   bool      // than the group
+	better   bool      // than the group, or as unhealthy
 	until    time.Time // then it is taken for gone
 	left     time.Time // when its first priority 0 came, without an advert since; zero: none did
 }
@@ -49,7 +49,7 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	case !c.known:
 		if i.listensUntil().IsZero() {
 			for _, m := range i.members {
-				c.listen(m, now)
+				c.listen(m, now.Add(m.first()))
 			}
 		}
 		s.pending = i.waitsFor()
@@ -60,13 +60,16 @@ func (n *Node) assessNewcomer(now time.Time, i *instance, s *standing) {
 	}
 }
 
-// listen has a virtual router listen for an interval.
-func (c *newcomer) listen(m *member, now time.Time) {
+// listen has a virtual router listen until then.
+func (c *newcomer) listen(m *member, until time.Time) {
 	if c.until == nil {
 		c.until = map[*member]time.Time{}
 	}
-	c.until[m] = now.Add(m.of.cfg.Interval + newcomerMargin)
+	c.until[m] = until
 }
+
+// first is how long a virtual router listens at first.
+func (m *member) first() time.Duration { return m.of.cfg.Interval + newcomerMargin }
 
 // waitsFor says for what a newcomer waits that has not listened.
 func (i *instance) waitsFor() string {
@@ -75,6 +78,8 @@ func (i *instance) waitsFor() string {
 		case o == nil || !o.better:
 		case o.priority == vrrp.PriorityRelease:
 			return fmt.Sprintf("%s offers its addresses: waiting until it is master again, or gone", o.who)
+		case o.priority == vrrp.PriorityIll:
+			return fmt.Sprintf("%s is master (priority %d), as unhealthy as this group: waiting while it is", o.who, o.priority)
 		default:
 			return fmt.Sprintf("%s is master (priority %d), and better than this group: waiting while it is", o.who, o.priority)
 		}
@@ -132,13 +137,13 @@ func (n *Node) newcomerHears(now time.Time, m *member, ev Heard, early bool) {
 		n.plan(f)
 		return
 	}
-	better := m.losesTo(p, f.advertises())
+	better := m.defersTo(p, f.advertises())
 	if early && !better {
 		return
 	}
 	c.hears(m, p, better)
 	leaves := vrrp.IsOffer(ev.Advert) && i.cfg.Interval > ev.Advert.Interval // it advertises what it leaves behind
-	if better && f.state == Master && !f.doubtful(now) && !c.offered && !early && !leaves {
+	if better && p.Priority != vrrp.PriorityIll && f.state == Master && !f.doubtful(now) && !c.offered && !early && !leaves {
 		c.offered = true
 		n.handOver(now, f, i.better(p), false)
 	}
@@ -153,16 +158,21 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	if was != nil && was.better && !better && was.who != p.Address {
 		return
 	}
-	if c.masters == nil {
-		c.masters = map[*member]*otherMaster{}
-	}
-	c.masters[m] = &otherMaster{who: p.Address, priority: p.Priority, better: better, until: m.of.missed(p)}
+	c.beside(m, &otherMaster{who: p.Address, priority: p.Priority, better: better, until: m.of.missed(p)})
 	switch {
 	case better:
 		c.known = false // who has listened may have to wait still before it joins
 	case was != nil && was.better:
-		c.listen(m, p.Heard)
+		c.listen(m, p.Heard.Add(m.first()))
 	}
+}
+
+// beside is the other master that a virtual router has heard.
+func (c *newcomer) beside(m *member, o *otherMaster) {
+	if c.masters == nil {
+		c.masters = map[*member]*otherMaster{}
+	}
+	c.masters[m] = o
 }
 
 // released is a priority 0 of another master. Who is healthy need not wait for it any longer; who is not waits, as a backup does, for
@@ -216,10 +226,12 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 						i.newcomer.hears(m, p, true)
 						i.newcomer.masters[m].left = p.Heard
 					}
-				case m.losesTo(p, ours):
+				case m.defersTo(p, ours):
 					i.newcomer.hears(m, p, true)
-					i.newcomer.offered = offers
-					better = cmp.Or(better, i.better(p))
+					if p.Priority != vrrp.PriorityIll {
+						i.newcomer.offered = offers
+						better = cmp.Or(better, i.better(p))
+					}
 				}
 			}
 		}
@@ -229,9 +241,10 @@ func (n *Node) heed(now time.Time, f *fate, joins []*instance) {
 	}
 }
 
-// losesTo says whether another host is better at a priority of ours.
-func (m *member) losesTo(p vrrp.Peer, ours uint8) bool {
-	return p.Priority > ours || p.Priority == ours && p.Address.Compare(m.source) > 0
+// defersTo says whether a newcomer waits for another master, at a priority of ours. What an unhealthy one has rests there for who is unhealthy too:
+// which of them has the higher address may differ from link to link.
+func (m *member) defersTo(p vrrp.Peer, ours uint8) bool {
+	return p.Priority > ours || p.Priority == ours && (ours == vrrp.PriorityIll || p.Address.Compare(m.source) > 0)
 }
 
 // yields has a master hand over to one of its own priority that is master beside it now, while a newcomer of its group waits for a better one of
@@ -239,14 +252,12 @@ func (m *member) losesTo(p vrrp.Peer, ours uint8) bool {
 // gives up what it has on the other.
 func (n *Node) yields(now time.Time, m *member, ev Heard) {
 	f := m.of.fate
-	if f.state != Master || ev.Advert.Priority != f.advertises() || f.doubtful(now) {
+	if f.state != Master || ev.Advert.Priority != f.advertises() || ev.Advert.Priority == vrrp.PriorityIll || f.doubtful(now) {
 		return
 	}
 	for waiting := range f.members() {
 		if o := waiting.of.newcomer.masters[waiting]; o != nil && waiting.of.state == Init && o.better && o.priority == ev.Advert.Priority {
-			// Unhealthy ones say no more than priority 0, which the other answers: an offer at a healthy priority would push it aside.
-			ill := o.priority == vrrp.PriorityIll
-			n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), ill)
+			n.handOver(now, f, fmt.Sprintf("%s and %s advertise its priority %d, and one of them has the higher address", o.who, ev.From, o.priority), false)
 			return
 		}
 	}
@@ -260,4 +271,18 @@ func (i *instance) missed(p vrrp.Peer) time.Time {
 // better names a master that is better than the group.
 func (i *instance) better(p vrrp.Peer) string {
 	return fmt.Sprintf("%s, master of %s, advertises priority %d", p.Address, i.cfg.Name, p.Priority)
+}
+
+// restore takes back what a newcomer knows. It heard nobody while it was deaf.
+func (c *newcomer) restore(members []*member, s *SealedInstance, deaf time.Duration) {
+	c.known, c.offered = s.Listened, s.Offered
+	for k, m := range members {
+		x := &s.Members[k]
+		if !x.Listens.IsZero() {
+			c.listen(m, x.Listens.Add(deaf))
+		}
+		if o := x.Other; o.Who.IsValid() {
+			c.beside(m, &otherMaster{o.Who, o.Priority, o.Better, o.Until.Add(deaf), o.Left})
+		}
+	}
 }

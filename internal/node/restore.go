@@ -136,6 +136,7 @@ func (n *Node) restoreInstance(now time.Time, i *instance, s *SealedInstance, de
 	if len(i.members) != len(s.Members) {
 		return errMismatch
 	}
+	i.newcomer.restore(i.members, s, deaf)
 	for k, m := range i.members {
 		if err := n.restoreMember(now, m, &s.Members[k], deaf); err != nil {
 			return err

@@ -88,6 +88,8 @@ type (
 		Contention *Contention
 		Stirred    SealedStir
 		Reruns     SealedReruns
+		Listened   bool // of a newcomer
+		Offered    bool // for a newcomer
 		Members    []SealedMember
 	}
 	// SealedAnnouncer is where an instance's announcements are.
@@ -140,6 +142,16 @@ type (
 		NewsFrom time.Time `json:",omitzero"`
 		NewsLeft int
 		Sent     []SealedSent
+		Listens  time.Time `json:",omitzero"` // a newcomer, until then
+		Other    SealedMaster
+	}
+	// SealedMaster is another master that a newcomer has beside it.
+	SealedMaster struct {
+		Who      netip.Addr `json:",omitzero"` // none: there is none
+		Priority uint8
+		Better   bool
+		Until    time.Time `json:",omitzero"`
+		Left     time.Time `json:",omitzero"`
 	}
 	// SealedOutlet is one destination of a virtual router's adverts.
 	SealedOutlet struct {
@@ -287,6 +299,7 @@ func (i *instance) seal(now time.Time) SealedInstance {
 		Wary:      i.wary.on, Peerless: i.wary.peerless, Mute: i.mute.why, MuteAt: i.mute.at,
 		Losses: slices.Clone(i.repair.losses), YieldUntil: i.repair.until, Unproven: i.unproven, LastChange: i.lastChange, LetGo: i.letGo, Calm: i.calm,
 		Stirred: SealedStir{i.stirred.since, i.stirred.adverts, i.stirred.ip, i.stirred.times}, Reruns: SealedReruns{i.reruns.at, i.reruns.last, i.reruns.gap},
+		Listened: i.newcomer.known, Offered: i.newcomer.offered,
 	}
 	if i.contention != nil {
 		s.Contention = new(*i.contention)
@@ -300,7 +313,10 @@ func (i *instance) seal(now time.Time) SealedInstance {
 func (m *member) seal(now time.Time) SealedMember {
 	s := SealedMember{
 		Family: m.family, Source: m.source, Known: m.known, Listed: m.listed, Alone: m.alone, Awaited: slices.Clone(m.awaited), Floors: m.auth.Floors(now), Keys: m.auth.Fingerprints(now, m.of.cfg.Auth), Machine: m.machine.Seal(), Counters: m.counters,
-		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left,
+		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left, Listens: m.of.newcomer.until[m],
+	}
+	if o := m.of.newcomer.masters[m]; o != nil {
+		s.Other = SealedMaster{o.who, o.priority, o.better, o.until, o.left}
 	}
 	for _, o := range m.outlets {
 		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.former, o.failed, o.failing, o.why, o.heard, o.priority})

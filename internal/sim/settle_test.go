@@ -155,7 +155,7 @@ func (s *scenario) restsApart(h *Host, i node.InstanceStatus) bool {
 }
 
 // waitsApart is why a newcomer of a group waits.
-var waitsApart = regexp.MustCompile(`better than this group: waiting|^another host is master|offers its addresses: waiting|^listening whether another`)
+var waitsApart = regexp.MustCompile(`(better than|as unhealthy as) this group: waiting|^another host is master|offers its addresses: waiting|^listening whether another`)
 
 // serving says whether a host serves an instance with such a name, by its status: what the log last said of that name may be of another one.
 func serving(h *Host, such func(name string) bool) bool {
