@@ -34,6 +34,7 @@ type newcomer struct {
 type otherMaster struct {
 	who      netip.Addr
 	priority uint8
+	interval time.Duration
 	better   bool      // than the group, or as unhealthy
 	until    time.Time // then it is taken for gone
 	left     time.Time // when its first priority 0 came, without an advert since; zero: none did
@@ -158,7 +159,7 @@ func (c *newcomer) hears(m *member, p vrrp.Peer, better bool) {
 	if was != nil && was.better && !better && was.who != p.Address {
 		return
 	}
-	c.beside(m, &otherMaster{who: p.Address, priority: p.Priority, better: better, until: m.of.missed(p)})
+	c.beside(m, &otherMaster{who: p.Address, priority: p.Priority, interval: p.Interval, better: better, until: m.of.missed(p)})
 	switch {
 	case better:
 		c.known = false // who has listened may have to wait still before it joins
@@ -175,7 +176,7 @@ func (c *newcomer) beside(m *member, o *otherMaster) {
 	c.masters[m] = o
 }
 
-// released is a priority 0 of another master. Who is healthy need not wait for it any longer; who is not waits, as a backup does, for
+// released is a priority 0 of another master. Who is healthy waits no longer than a backup; who is not waits, as a backup does, for
 // one that comes when nobody took the first offer (see vrrp's releasedAgain). Until then that master is silent, also on a faster link.
 func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
 	ill := m.of.fate.standing.priority() == vrrp.PriorityIll
@@ -183,7 +184,10 @@ func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
 	switch o := c.masters[m]; {
 	case o != nil && o.who != p.Address:
 	case !ill:
-		c.ends(m, now.Add(newcomerMargin))
+		if o != nil {
+			p.Interval = o.interval // an offer's, which its other backups have learned
+		}
+		c.ends(m, now.Add(m.skew(p.Interval)+newcomerMargin)) // a better backup comes before that
 	case o == nil && c.known: // it repeats what ended the wait
 	case o == nil: // what it is else is not known
 		c.hears(m, p, true)
@@ -197,6 +201,12 @@ func (c *newcomer) released(now time.Time, m *member, p vrrp.Peer) {
 	case now.Sub(o.left) >= m.machine.Config().LeaveWait()-earlyRelease:
 		c.ends(m, now)
 	}
+}
+
+// skew is the group's Skew_Time at another master's interval.
+func (m *member) skew(interval time.Duration) time.Duration {
+	cfg := m.machine.Config()
+	return cfg.MasterDown(m.of.fate.standing.priority(), interval) - time.Duration(cfg.DeadAdverts)*interval
 }
 
 // ends has a virtual router listen no longer than that: whoever is better would have relieved who is gone by then.
@@ -282,7 +292,7 @@ func (c *newcomer) restore(members []*member, s *SealedInstance, deaf time.Durat
 			c.listen(m, x.Listens.Add(deaf))
 		}
 		if o := x.Other; o.Who.IsValid() {
-			c.beside(m, &otherMaster{o.Who, o.Priority, o.Better, o.Until.Add(deaf), o.Left})
+			c.beside(m, &otherMaster{o.Who, o.Priority, o.Interval, o.Better, o.Until.Add(deaf), o.Left})
 		}
 	}
 }

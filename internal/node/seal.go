@@ -149,6 +149,7 @@ type (
 	SealedMaster struct {
 		Who      netip.Addr `json:",omitzero"` // none: there is none
 		Priority uint8
+		Interval time.Duration
 		Better   bool
 		Until    time.Time `json:",omitzero"`
 		Left     time.Time `json:",omitzero"`
@@ -316,7 +317,7 @@ func (m *member) seal(now time.Time) SealedMember {
 		Refusals: m.refusals.clone(), Notices: m.notices.clone(), NewsFrom: m.news.from, NewsLeft: m.news.left, Listens: m.of.newcomer.until[m],
 	}
 	if o := m.of.newcomer.masters[m]; o != nil {
-		s.Other = SealedMaster{o.who, o.priority, o.better, o.until, o.left}
+		s.Other = SealedMaster{o.who, o.priority, o.interval, o.better, o.until, o.left}
 	}
 	for _, o := range m.outlets {
 		s.Outlets = append(s.Outlets, SealedOutlet{o.to, o.name, o.former, o.failed, o.failing, o.why, o.heard, o.priority})
