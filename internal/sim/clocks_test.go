@@ -76,6 +76,7 @@ func (s *scenario) setWall(h *Host, ahead time.Duration) {
 	if (ahead - h.Ahead()).Abs() <= 2*startSlack {
 		x.blurred = s.c.now
 	}
+	x.remeasures((ahead - h.Ahead()).Abs())
 	h.SetWall(ahead)
 	for _, known := range []map[speaker]hearing{x.heard, x.saved} {
 		for who, heard := range known {

@@ -12,6 +12,7 @@ type hearing struct {
 	newest run
 	before run // what it was given before the newest, which came more than two windows later
 	waited wait
+	ahead  lead
 }
 
 // wait is for how long what a host was given of a speaker had waited for it, or been under way: so much later it may take the speaker's clock
@@ -57,13 +58,13 @@ func (x hearing) with(seq uint64, certain, early bool, window time.Duration) hea
 	case n.perhaps == 0:
 		*n = r
 	case ahead > 2*window+edge:
-		return hearing{r, *n, x.waited}
+		return hearing{r, *n, x.waited, x.ahead}
 	case certain && early && x.before.covers(seq, window):
 		return x // what is early beside the newest leaves no trace
 	case ahead < -2*window-edge && certain && (!early || ahead < -3*window-edge && !x.before.reaches(seq, window)): // what is early has less forgotten
-		return hearing{newest: r, waited: x.waited}
+		return hearing{newest: r, waited: x.waited, ahead: x.ahead}
 	case ahead.Abs() > 2*window-edge: // whether what it knew is forgotten is not known
-		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}, waited: x.waited}
+		return hearing{newest: run{perhaps: max(n.perhaps, seq), loose: true}, waited: x.waited, ahead: x.ahead}
 	default:
 		loose := n.loose && (!certain || seq <= n.perhaps)
 		*n = run{max(n.believed, r.believed), max(n.early, r.early), max(n.perhaps, seq), loose}
@@ -96,10 +97,10 @@ func (r run) reaches(seq uint64, window time.Duration) bool {
 	return seq <= r.perhaps && signedAt(r.perhaps).Sub(signedAt(seq)) < 2*window+edge
 }
 
-// unlearn forgets what another process, or another instance, does not know of what was early.
+// unlearn forgets what another process, or another instance, does not know of what was early, or of a clock that was set.
 func (x *recollection) unlearn() {
 	for who, h := range x.heard {
-		h.newest.early, h.before.early = 0, 0
+		h.newest.early, h.before.early, h.ahead.anew = 0, 0, false
 		x.heard[who] = h
 	}
 }

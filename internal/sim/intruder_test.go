@@ -145,12 +145,15 @@ func (s *scenario) recollect(h *Host, ev node.Event) {
 		sure = sure.Add(2 * s.keys.ahead)
 	}
 	// By its sender's clock it may be older than the process, or by what is reckoned from a former advert, when that clock stands.
-	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq) || s.missed(h, heard)
+	early := seq>>32 <= uint64(sure.Unix()) || s.signedAhead(heard.Interface, heard.From, seq) || s.missed(h, heard) || s.misjudges(h, heard)
 	off := h.now().Sub(time.Unix(int64(seq>>32), 0)).Abs()
 	if key := (speaker{heard.Interface, heard.Advert.VRID, heard.From}); off < s.keys.window+2*time.Second {
 		certain := off < s.keys.window-time.Second
 		given := x.heard[key].with(seq, certain, early, s.keys.window)
 		given.waited = given.waited.with(s.underWay(heard), h.now().Round(0), certain && !early)
+		if by := signedAt(seq).Sub(h.now()); by < s.keys.window+time.Second { // else it is refused
+			given.ahead = given.ahead.with(by, h.now().Round(0), certain && !early)
+		}
 		x.heard[key] = given
 	}
 }

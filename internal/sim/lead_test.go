@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-ha/understudy/internal/node"
+	"github.com/understudy-ha/understudy/vrrp"
+)
+
+// lead is how far ahead of its own a host takes a speaker's clock to be. What it believed while one of the two was wrong it goes by until it
+// believes that speaker again, even if the clock was set right since.
+type lead struct {
+	most time.Duration // of what it may have believed, in five minutes by the host's clock
+	at   time.Time     // when that came; zero: nothing did
+	anew bool          // the host's clock was set since then, so that it measures the speaker's anew
+}
+
+// with takes note of an advert, which the host may have believed, or certainly has.
+func (l lead) with(by time.Duration, now time.Time, certain bool) lead {
+	switch {
+	case l.at.IsZero(), certain && (l.anew || now.Sub(l.at) >= quickFor):
+		return lead{most: by, at: now}
+	case by > l.most:
+		return lead{by, now, l.anew}
+	}
+	return l
+}
+
+// remeasures takes note that a host's clock is set by so much, which its process notices with the next advert that it has, unless it is little.
+func (x *recollection) remeasures(by time.Duration) {
+	if by <= 2*startSlack {
+		return
+	}
+	for who, h := range x.heard {
+		h.ahead.anew = true
+		x.heard[who] = h
+	}
+}
+
+// misjudges says whether an advert may be early to a host since it takes its sender's clock to be further ahead than hosts that agree are: who
+// was heard by a clock that stood must pass that lead where somebody hears anew, with a process, a virtual router or a link. Where the
+// clock is set after that it must pass no more than that instant.
+func (s *scenario) misjudges(h *Host, heard node.Heard) bool {
+	x := s.plights[h]
+	by := x.heard[speaker{heard.Interface, heard.Advert.VRID, heard.From}].ahead.most
+	began := later(later(x.began, x.since[speaker{link: heard.Interface, vrid: heard.Advert.VRID}]), x.until[heard.Interface])
+	return by > s.keys.ahead && !began.Before(x.set) && !signedAt(sequence(heard.Sealed)).After(h.clock.of(began).Add(by))
+}
+
+// TestJudgeKnowsWhoIsMisjudged holds that the judge takes for early, which the next process does not know, what comes to a host whose link was
+// down from one that it heard last while its own clock was behind, until that one's has passed the instant by as much; and that it takes
+// for heard what comes after that, or where the host's clock was not behind, or that one was heard since it was set right, or where the host
+// heard nothing anew since then.
+func TestJudgeKnowsWhoIsMisjudged(t *testing.T) {
+	const interval, stood = 100 * time.Millisecond, 3 * time.Second
+	flap := func(s *scenario, h *Host) {
+		l := h.Link()
+		l.Up, l.Reason = false, "no carrier"
+		s.setLink(h, l)
+		s.c.Run(interval)
+		s.mend(h)
+	}
+	nothing := func(*scenario, *Host) {}
+	restart := func(s *scenario, h *Host) {
+		h.Feed(node.Stop{}) // which saves what it knows
+		for h.Running() {
+			s.c.Run(interval)
+		}
+		h.Start()
+	}
+	for _, tt := range []struct {
+		name  string
+		stood time.Duration
+		first func(s *scenario, h *Host) // what happens while its clock is behind,
+		hears bool                       // whether it hears the other one once that is right again,
+		anew  func(s *scenario, h *Host) // and what happens then
+		after time.Duration              // since that
+		early bool
+	}{
+		{"it hears it for the first time since the clock was wrong", stood, nothing, false, flap, 2 * time.Second, true},
+		{"it is another process", stood, nothing, false, restart, 2 * time.Second, true},
+		{"the lead has passed", stood, nothing, false, flap, stood + interval, false},
+		{"the clock was not far off", 0, nothing, false, flap, 2 * time.Second, false},
+		{"it heard it since the clock was right", stood, nothing, true, flap, 2 * time.Second, false},
+		{"it is another process, and the one before heard it", stood, nothing, true, restart, 2 * time.Second, false},
+		{"its link was down before the clock was right", stood, flap, false, nothing, 2 * time.Second, false},
+		{"it heard nothing anew", stood, nothing, false, nothing, 2 * time.Second, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := signedPair(interval, interval, false)
+			a, b := s.c.Host("a"), s.c.Host("b")
+			a.Start()
+			s.c.Run(10 * interval)
+			b.Start()
+			s.c.Run(30 * interval)
+			right := b.Ahead()
+			s.plights[b].amiss = true // so that nobody draws when it is set right
+			b.Freeze(false)
+			s.c.Run(tt.stood)
+			s.thaw(newDice(1, 1), b, Hidden)
+			s.c.Run(interval)
+			s.c.Cut(Cut{"a", "b", Everything, ""})
+			s.c.Run(interval)
+			tt.first(s, b)
+			s.c.Run(interval)
+			s.setWall(b, right)
+			if tt.hears {
+				s.c.Heal()
+				s.c.Run(stood)
+				s.c.Cut(Cut{"a", "b", Everything, ""})
+			}
+			s.c.Run(interval)
+			tt.anew(s, b)
+			s.c.Heal()
+			s.c.Run(tt.after)
+			c := *lastOf(s, a)
+			heard := func() hearing { return s.plights[b].heard[speaker{c.Interface, c.Payload[1], c.Source}] }
+			taken := slices.ContainsFunc(b.node.Seal(b.now()).Instances[0].Members[0].Floors.Senders, func(f vrrp.Floor) bool { return f.Newest == vrrp.Sequence(sequence(c.Payload)) })
+			if n := heard().newest; taken != tt.early || (n.early == sequence(c.Payload)) != tt.early || (n.believed == sequence(c.Payload)) == tt.early {
+				t.Errorf("the host takes it for early: %t, the judge has %+v, want %t of both", taken, heard(), tt.early)
+			}
+			s.c.Cut(Cut{"a", "b", Everything, ""})
+			restart(s, b)
+			s.c.Run(time.Millisecond)
+			if got := heard().refuses(sequence(c.Payload), s.keys.window); got == tt.early {
+				t.Errorf("the next process must refuse it: %t, want %t", got, !tt.early)
+			}
+			if !tt.early {
+				b.Intrude(c.Interface, c.Payload, c.Source, c.Destination, vrrp.HopLimit)
+			}
+			for _, f := range s.c.Faults() {
+				if strings.Contains(f, "to be refused") {
+					t.Errorf("fault %q, want none", f)
+				}
+			}
+		})
+	}
+}
+
+// lastOf is the newest advert of a host that came to the others.
+func lastOf(s *scenario, h *Host) *caught {
+	for k := range slices.Backward(s.keys.caught) {
+		if c := &s.keys.caught[k]; c.by == h && s.c.now.Sub(c.at) > 2*time.Millisecond {
+			return c
+		}
+	}
+	return nil
+}
+
+// TestLeads holds how far ahead a host may take a speaker's clock to be: by the most that it may have believed in five minutes, and anew by
+// what it certainly believes once its own was set.
+func TestLeads(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		given []time.Duration // one each second; the last is in question
+		anew  bool            // before the last
+		idle  time.Duration   // and so long before it
+		sure  bool            // the host certainly believes it
+		want  time.Duration
+	}{
+		{"one alone", []time.Duration{-time.Second}, false, 0, false, -time.Second},
+		{"a later one is less", []time.Duration{3 * time.Second, time.Second}, false, 0, true, 3 * time.Second},
+		{"a later one may be more", []time.Duration{time.Second, 3 * time.Second}, false, 0, false, 3 * time.Second},
+		{"its clock was set", []time.Duration{3 * time.Second, time.Second}, true, 0, true, time.Second},
+		{"its clock was set, and it may not believe it", []time.Duration{3 * time.Second, time.Second}, true, 0, false, 3 * time.Second},
+		{"five minutes are over", []time.Duration{3 * time.Second, time.Second}, false, quickFor, true, time.Second},
+	} {
+		x := recollection{heard: map[speaker]hearing{}}
+		for k, by := range tt.given {
+			at, last := epoch.Add(time.Duration(k)*time.Second), k == len(tt.given)-1
+			if last {
+				at = at.Add(tt.idle)
+			}
+			if last && tt.anew {
+				x.remeasures(2*startSlack + 1)
+			} else {
+				x.remeasures(2 * startSlack)
+			}
+			x.heard[speaker{}] = hearing{ahead: x.heard[speaker{}].ahead.with(by, at, tt.sure || !last)}
+		}
+		if got := x.heard[speaker{}].ahead.most; got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
