@@ -8,7 +8,8 @@ import (
 
 // What is promised of clocks where hosts sign. As long as no two are further apart than the window, less what is on its way, each may be
 // set whenever anybody likes, and nobody notices; but to a host whose own clock was set the others' are new, as at its start. One whose
-// clock is further off hears nobody, and nobody hears it; two windows after it is right, and by what it may be behind, all is as it was. What
+// clock is further off hears nobody, and nobody hears it; two windows after it is right, and by what it may be behind, all is as it was, but for
+// whom it has not heard since then: it goes by what it believed of that one's clock last, where it begins to hear anew. What
 // was heard is refused as ever, whatever clock is set, or early where the newest of it lies outside the window then; but for what was signed
 // more than two windows before something newer: there a time comes twice, and may be played again, unless nothing was signed between them.
 

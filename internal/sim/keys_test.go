@@ -121,7 +121,7 @@ func (s *scenario) hush(h *Host) {
 	x := s.plights[h]
 	x.began, x.sure = s.c.now, s.c.now
 	x.unlearn()
-	s.deafen(max(s.earliness(), min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
+	s.deafen(max(s.earliness(), s.misjudgement(h), min(signedAt(x.sent).Sub(h.now()), 2*s.keys.window)))
 }
 
 // earliness is how long what another host sends may be early to one that listens anew: until its clock has passed that instant. What is

@@ -50,6 +50,18 @@ func (s *scenario) misjudges(h *Host, heard node.Heard) bool {
 	return by > s.keys.ahead && !began.Before(x.set) && !signedAt(sequence(heard.Sealed)).After(h.clock.of(began).Add(by))
 }
 
+// misjudgement is how long that lasts at most, for one who is behind by what hosts that agree may be.
+func (s *scenario) misjudgement(h *Host) (lasts time.Duration) {
+	for _, known := range []map[speaker]hearing{s.plights[h].heard, s.plights[h].saved} {
+		for _, heard := range known {
+			if by := heard.ahead.most; by > s.keys.ahead {
+				lasts = max(lasts, by+s.keys.ahead)
+			}
+		}
+	}
+	return lasts
+}
+
 // TestJudgeKnowsWhoIsMisjudged holds that the judge takes for early, which the next process does not know, what comes to a host whose link was
 // down from one that it heard last while its own clock was behind, until that one's has passed the instant by as much; and that it takes
 // for heard what comes after that, or where the host's clock was not behind, or that one was heard since it was set right, or where the host
@@ -135,6 +147,78 @@ func TestJudgeKnowsWhoIsMisjudged(t *testing.T) {
 				if strings.Contains(f, "to be refused") {
 					t.Errorf("fault %q, want none", f)
 				}
+			}
+		})
+	}
+}
+
+// TestJudgeSuffersTheMisjudged holds that two owners, of whom one has misjudged the other's clock, are suffered as long as that lasts once its
+// link is up again, or it is another process, and no longer; and not at all if it heard the other since its own clock was right, or that was
+// never wrong.
+func TestJudgeSuffersTheMisjudged(t *testing.T) {
+	const interval, ahead, stood = 100 * time.Millisecond, 200 * time.Millisecond, 3 * time.Second
+	const usual = 2*ahead + 100*time.Millisecond
+	const misjudged = stood - interval + ahead + 100*time.Millisecond // b's clock was an interval ahead before it stood
+	for _, tt := range []struct {
+		name  string
+		stood time.Duration
+		hears bool
+		anew  bool // it is another process; else its link is down for a moment
+		want  time.Duration
+	}{
+		{"its link was down", stood, false, false, misjudged},
+		{"it is another process", stood, false, true, misjudged},
+		{"it heard it since the clock was right", stood, true, false, usual},
+		{"the clock was not far off", 0, false, false, usual},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := signedPair(interval, ahead, false)
+			a, b := s.c.Host("a"), s.c.Host("b")
+			a.Start()
+			s.c.Run(10 * interval)
+			b.Start()
+			s.c.Run(30 * interval)
+			right := b.Ahead()
+			s.plights[b].amiss = true // so that nobody draws when it is set right
+			b.Freeze(false)
+			s.c.Run(tt.stood)
+			s.thaw(newDice(1, 1), b, Hidden)
+			s.c.Run(interval)
+			s.c.Cut(Cut{"a", "b", Everything, ""})
+			s.c.Run(interval)
+			s.setWall(b, right)
+			s.plights[b].amiss = false
+			if tt.hears {
+				s.c.Heal()
+				s.c.Run(stood)
+				s.c.Cut(Cut{"a", "b", Everything, ""})
+			}
+			l := b.Link()
+			l.Up, l.Reason = false, "no carrier"
+			s.setLink(b, l)
+			s.c.Run(2 * s.keys.window) // until then more is suffered
+			s.c.Heal()
+			if tt.anew {
+				b.Kill()
+			}
+			s.mend(b)
+			if tt.anew {
+				s.start(b)
+			}
+			s.keys.caught = nil // nobody plays anything
+			s.p.disturbed()
+			up, before := s.c.now, len(s.c.Faults())
+			a.kernel.add("web", vip, 0)
+			b.kernel.add("web", vip, 0)
+			told := func() bool {
+				return slices.ContainsFunc(s.c.Faults()[before:], func(f string) bool { return strings.Contains(f, "[a b] all have "+vip.String()) })
+			}
+			for s.c.now.Sub(up) < time.Minute && !told() {
+				s.c.Run(interval / 10)
+			}
+			want := tt.want + s.p.bound.overlap(false)
+			if got := s.c.now.Sub(up); got < want || got > want+2*interval {
+				t.Errorf("two owners are suffered for %s, want %s; faults %q", got, want, s.c.Faults())
 			}
 		})
 	}

@@ -16,7 +16,7 @@ func (s *scenario) linked(h *Host, l node.Link) {
 	x := s.plights[h]
 	if l.Up && x.down[l.Name] && (s.keys.set || !s.believes(h, l.Name)) {
 		x.sure = s.c.now
-		s.deafen(s.earliness())
+		s.deafen(max(s.earliness(), s.misjudgement(h)))
 	}
 	switch {
 	case !l.Up && !x.down[l.Name]:
