@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"testing"
 	"time"
 
 	"github.com/understudy-ha/understudy/internal/node"
@@ -41,13 +42,32 @@ func boundsOf(i node.Instance, interval, slack time.Duration) bounds {
 
 // boundsOfGroup computes them for instances with one fate. They are weaker than those of a fast instance alone: whoever is to rise
 // waits on every link, so that the slowest one's hold for all; and a cut on one link moves the whole group, so that all links must be
-// calm. Beyond that a group owes what an instance owes.
+// calm. Beyond that a group owes what an instance owes. Who may not know its peers waits while somebody answers on any link: of a host that falls
+// out on one link, what it has on the others goes on serving until nobody took it over at its second try.
 func boundsOfGroup(instances []node.Instance, interval, slack time.Duration) bounds {
 	b := boundsOf(slowestOf(instances), interval, slack)
 	for _, i := range instances {
 		b.delay = max(b.delay, i.PreemptDelay)
 	}
+	if b.asks > 0 {
+		b.asks += b.leave + max(b.leave, b.down)
+	}
 	return b
+}
+
+// TestGroupsThatAskMayWait holds that only a group whose peers have names may wait for what answers on another link.
+func TestGroupsThatAskMayWait(t *testing.T) {
+	web := node.Instance{Name: "web", Version: vrrp.V3, Interval: 100 * time.Millisecond, DeadAdverts: 3, Peers: everyHost(2, 0, false)}
+	alone := boundsOf(web, 0, 0)
+	if got := boundsOfGroup([]node.Instance{web, web}, 0, 0); got != alone {
+		t.Errorf("a group owes %+v, want what an instance owes, %+v", got, alone)
+	}
+	web.Peers = everyHost(2, 0, true)
+	alone = boundsOf(web, 0, 0)
+	got, more := boundsOfGroup([]node.Instance{web, web}, 0, 0), 200*time.Millisecond+400*time.Millisecond // both tries
+	if alone.asks != probeTime || got.asks != probeTime+more {
+		t.Errorf("one that asks the link may wait for %s, want %s, and a group for %s, want %s", alone.asks, probeTime, got.asks, probeTime+more)
+	}
 }
 
 // drift makes room for clocks that run apart.
