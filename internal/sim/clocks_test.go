@@ -109,8 +109,9 @@ func (s *scenario) thaw(d dice, h *Host, how Pause) {
 // relearns takes note that a host's clock is another one than before, for itself and for the others.
 func (s *scenario) relearns(h *Host) {
 	x := s.plights[h]
+	early := s.earliness() // to one that began before its own clock was set it may be behind by twice as much
 	x.set, x.sure, x.seen, s.keys.set = s.c.now, s.c.now, map[speaker]bool{}, true
-	s.deafen(s.keys.ahead - startSlack)
+	s.deafen(early)
 	s.greet(h)
 }
 

@@ -270,3 +270,18 @@ func TestLeads(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeSuffersASecondSetting holds that where another host's clock was set before, a host whose clock is set back may be early for twice as
+// long as the clocks are apart: another one may have begun by a clock that was ahead then.
+func TestJudgeSuffersASecondSetting(t *testing.T) {
+	const interval, ahead = 100 * time.Millisecond, 4 * time.Second
+	s := signedPair(interval, ahead, false)
+	startAll(s.c)
+	for n, want := range []time.Duration{ahead - startSlack, 2 * ahead} {
+		s.keys.deaf = time.Time{}
+		s.relearns(s.c.hosts[n])
+		if got := s.keys.deaf.Sub(s.c.now); got != want+100*time.Millisecond {
+			t.Errorf("after setting %d a host may not be believed for %s, want %s", n+1, got, want+100*time.Millisecond)
+		}
+	}
+}
