@@ -61,6 +61,15 @@ func (s *scenario) unplug(d dice, h *Host) {
 	s.then(most, hard, func() { s.mend(h) })
 }
 
+// blink takes a host's link down for an interval.
+func (s *scenario) blink(h *Host) {
+	l := h.Link()
+	l.Up, l.Reason = false, "no carrier"
+	s.setLink(h, l)
+	s.c.Run(s.widest)
+	s.mend(h)
+}
+
 // deaf takes note that a link of a host is down.
 func (x *deafness) deaf(link string, now time.Time) {
 	if x.from == nil {
@@ -193,13 +202,6 @@ func TestJudgeKnowsWhatWasUnderWay(t *testing.T) {
 		h.Reconfigure(node.Config{Name: h.Name})
 		h.Reconfigure(cfg)
 	}
-	flap := func(s *scenario, h *Host) {
-		l := h.Link()
-		l.Up, l.Reason = false, "no carrier"
-		s.setLink(h, l)
-		s.c.Run(interval)
-		s.mend(h)
-	}
 	for _, tt := range []struct {
 		name  string
 		does  func(s *scenario, h *Host) // while it is under way,
@@ -207,8 +209,8 @@ func TestJudgeKnowsWhatWasUnderWay(t *testing.T) {
 		early bool
 	}{
 		{"nothing happens", func(*scenario, *Host) {}, false, false},
-		{"the link is down", flap, false, true},
-		{"the link was down before", flap, true, false},
+		{"the link is down", (*scenario).blink, false, true},
+		{"the link was down before", (*scenario).blink, true, false},
 		{"another link is down", func(s *scenario, h *Host) {
 			s.linked(h, node.Link{Name: "eth1"})
 			s.linked(h, node.Link{Name: "eth1", Up: true})

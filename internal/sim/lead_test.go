@@ -62,19 +62,42 @@ func (s *scenario) misjudgement(h *Host) (lasts time.Duration) {
 	return lasts
 }
 
+// setRightUnheard has the second host of a pair stand still for a while, unseen by its clocks, and hear the first one by these; after what
+// happens then its clock is set right, and it hears no more of that one.
+func (s *scenario) setRightUnheard(stood time.Duration, first func(s *scenario, h *Host)) (a, b *Host) {
+	interval := s.widest
+	a, b = s.c.Host("a"), s.c.Host("b")
+	a.Start()
+	s.c.Run(10 * interval)
+	b.Start()
+	s.c.Run(30 * interval)
+	right := b.Ahead()
+	s.plights[b].amiss = true // so that nobody draws when it is set right
+	b.Freeze(false)
+	s.c.Run(stood)
+	s.thaw(newDice(1, 1), b, Hidden)
+	s.c.Run(interval)
+	s.c.Cut(Cut{"a", "b", Everything, ""})
+	s.c.Run(interval)
+	first(s, b)
+	s.c.Run(interval)
+	s.setWall(b, right)
+	return a, b
+}
+
+// listenTo has the one hear the other for a while.
+func (s *scenario) listenTo(a, b *Host, d time.Duration) {
+	s.c.Heal()
+	s.c.Run(d)
+	s.c.Cut(Cut{a.Name, b.Name, Everything, ""})
+}
+
 // TestJudgeKnowsWhoIsMisjudged holds that the judge takes for early, which the next process does not know, what comes to a host whose link was
 // down from one that it heard last while its own clock was behind, until that one's has passed the instant by as much; and that it takes
 // for heard what comes after that, or where the host's clock was not behind, or that one was heard since it was set right, or where the host
 // heard nothing anew since then.
 func TestJudgeKnowsWhoIsMisjudged(t *testing.T) {
 	const interval, stood = 100 * time.Millisecond, 3 * time.Second
-	flap := func(s *scenario, h *Host) {
-		l := h.Link()
-		l.Up, l.Reason = false, "no carrier"
-		s.setLink(h, l)
-		s.c.Run(interval)
-		s.mend(h)
-	}
 	nothing := func(*scenario, *Host) {}
 	restart := func(s *scenario, h *Host) {
 		h.Feed(node.Stop{}) // which saves what it knows
@@ -92,37 +115,20 @@ func TestJudgeKnowsWhoIsMisjudged(t *testing.T) {
 		after time.Duration              // since that
 		early bool
 	}{
-		{"it hears it for the first time since the clock was wrong", stood, nothing, false, flap, 2 * time.Second, true},
+		{"it hears it for the first time since the clock was wrong", stood, nothing, false, (*scenario).blink, 2 * time.Second, true},
 		{"it is another process", stood, nothing, false, restart, 2 * time.Second, true},
-		{"the lead has passed", stood, nothing, false, flap, stood + interval, false},
-		{"the clock was not far off", 0, nothing, false, flap, 2 * time.Second, false},
-		{"it heard it since the clock was right", stood, nothing, true, flap, 2 * time.Second, false},
+		{"the lead has passed", stood, nothing, false, (*scenario).blink, stood + interval, false},
+		{"the clock was not far off", 0, nothing, false, (*scenario).blink, 2 * time.Second, false},
+		{"it heard it since the clock was right", stood, nothing, true, (*scenario).blink, 2 * time.Second, false},
 		{"it is another process, and the one before heard it", stood, nothing, true, restart, 2 * time.Second, false},
-		{"its link was down before the clock was right", stood, flap, false, nothing, 2 * time.Second, false},
+		{"its link was down before the clock was right", stood, (*scenario).blink, false, nothing, 2 * time.Second, false},
 		{"it heard nothing anew", stood, nothing, false, nothing, 2 * time.Second, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := signedPair(interval, interval, false)
-			a, b := s.c.Host("a"), s.c.Host("b")
-			a.Start()
-			s.c.Run(10 * interval)
-			b.Start()
-			s.c.Run(30 * interval)
-			right := b.Ahead()
-			s.plights[b].amiss = true // so that nobody draws when it is set right
-			b.Freeze(false)
-			s.c.Run(tt.stood)
-			s.thaw(newDice(1, 1), b, Hidden)
-			s.c.Run(interval)
-			s.c.Cut(Cut{"a", "b", Everything, ""})
-			s.c.Run(interval)
-			tt.first(s, b)
-			s.c.Run(interval)
-			s.setWall(b, right)
+			a, b := s.setRightUnheard(tt.stood, tt.first)
 			if tt.hears {
-				s.c.Heal()
-				s.c.Run(stood)
-				s.c.Cut(Cut{"a", "b", Everything, ""})
+				s.listenTo(a, b, stood)
 			}
 			s.c.Run(interval)
 			tt.anew(s, b)
@@ -173,25 +179,10 @@ func TestJudgeSuffersTheMisjudged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := signedPair(interval, ahead, false)
-			a, b := s.c.Host("a"), s.c.Host("b")
-			a.Start()
-			s.c.Run(10 * interval)
-			b.Start()
-			s.c.Run(30 * interval)
-			right := b.Ahead()
-			s.plights[b].amiss = true // so that nobody draws when it is set right
-			b.Freeze(false)
-			s.c.Run(tt.stood)
-			s.thaw(newDice(1, 1), b, Hidden)
-			s.c.Run(interval)
-			s.c.Cut(Cut{"a", "b", Everything, ""})
-			s.c.Run(interval)
-			s.setWall(b, right)
+			a, b := s.setRightUnheard(tt.stood, func(*scenario, *Host) {})
 			s.plights[b].amiss = false
 			if tt.hears {
-				s.c.Heal()
-				s.c.Run(stood)
-				s.c.Cut(Cut{"a", "b", Everything, ""})
+				s.listenTo(a, b, stood)
 			}
 			l := b.Link()
 			l.Up, l.Reason = false, "no carrier"
